@@ -1,0 +1,1 @@
+"""The contract: generated from proto/ by scripts/generate, never edited by hand."""

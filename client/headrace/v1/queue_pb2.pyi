@@ -1,0 +1,107 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from headrace.v1 import job_pb2 as _job_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class FairnessScope(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FAIRNESS_SCOPE_UNSPECIFIED: _ClassVar[FairnessScope]
+    FAIRNESS_SCOPE_NONE: _ClassVar[FairnessScope]
+    FAIRNESS_SCOPE_OWNER: _ClassVar[FairnessScope]
+    FAIRNESS_SCOPE_KEY: _ClassVar[FairnessScope]
+FAIRNESS_SCOPE_UNSPECIFIED: FairnessScope
+FAIRNESS_SCOPE_NONE: FairnessScope
+FAIRNESS_SCOPE_OWNER: FairnessScope
+FAIRNESS_SCOPE_KEY: FairnessScope
+
+class Queue(_message.Message):
+    __slots__ = ("name", "namespace", "etag", "create_time", "update_time", "max_queued", "priority_head_start", "max_concurrency", "max_concurrency_per_key", "retry_policy", "timeouts", "fairness", "rate_limit", "executors", "pause", "state_counts")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    MAX_QUEUED_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_HEAD_START_FIELD_NUMBER: _ClassVar[int]
+    MAX_CONCURRENCY_FIELD_NUMBER: _ClassVar[int]
+    MAX_CONCURRENCY_PER_KEY_FIELD_NUMBER: _ClassVar[int]
+    RETRY_POLICY_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUTS_FIELD_NUMBER: _ClassVar[int]
+    FAIRNESS_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    EXECUTORS_FIELD_NUMBER: _ClassVar[int]
+    PAUSE_FIELD_NUMBER: _ClassVar[int]
+    STATE_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    namespace: str
+    etag: str
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    max_queued: int
+    priority_head_start: _duration_pb2.Duration
+    max_concurrency: int
+    max_concurrency_per_key: int
+    retry_policy: _job_pb2.RetryPolicy
+    timeouts: _job_pb2.Timeouts
+    fairness: Fairness
+    rate_limit: RateLimit
+    executors: _containers.RepeatedScalarFieldContainer[str]
+    pause: QueuePause
+    state_counts: _containers.RepeatedCompositeFieldContainer[QueueStateCount]
+    def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_queued: _Optional[int] = ..., priority_head_start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_concurrency: _Optional[int] = ..., max_concurrency_per_key: _Optional[int] = ..., retry_policy: _Optional[_Union[_job_pb2.RetryPolicy, _Mapping]] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., fairness: _Optional[_Union[Fairness, _Mapping]] = ..., rate_limit: _Optional[_Union[RateLimit, _Mapping]] = ..., executors: _Optional[_Iterable[str]] = ..., pause: _Optional[_Union[QueuePause, _Mapping]] = ..., state_counts: _Optional[_Iterable[_Union[QueueStateCount, _Mapping]]] = ...) -> None: ...
+
+class Fairness(_message.Message):
+    __slots__ = ("scope", "weights")
+    class WeightsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    SCOPE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    scope: FairnessScope
+    weights: _containers.ScalarMap[str, float]
+    def __init__(self, scope: _Optional[_Union[FairnessScope, str]] = ..., weights: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class RateLimit(_message.Message):
+    __slots__ = ("count", "period", "burst", "per_key")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    BURST_FIELD_NUMBER: _ClassVar[int]
+    PER_KEY_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    period: _duration_pb2.Duration
+    burst: int
+    per_key: bool
+    def __init__(self, count: _Optional[int] = ..., period: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., burst: _Optional[int] = ..., per_key: _Optional[bool] = ...) -> None: ...
+
+class QueuePause(_message.Message):
+    __slots__ = ("actor", "reason", "time", "expire_time")
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    actor: str
+    reason: str
+    time: _timestamp_pb2.Timestamp
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, actor: _Optional[str] = ..., reason: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class QueueStateCount(_message.Message):
+    __slots__ = ("state", "count")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    state: _job_pb2.JobState
+    count: int
+    def __init__(self, state: _Optional[_Union[_job_pb2.JobState, str]] = ..., count: _Optional[int] = ...) -> None: ...

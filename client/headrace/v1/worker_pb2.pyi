@@ -1,0 +1,112 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from headrace.v1 import job_pb2 as _job_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class WorkerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WORKER_STATE_UNSPECIFIED: _ClassVar[WorkerState]
+    WORKER_STATE_READY: _ClassVar[WorkerState]
+    WORKER_STATE_DRAINING: _ClassVar[WorkerState]
+    WORKER_STATE_DISCONNECTED: _ClassVar[WorkerState]
+    WORKER_STATE_LOST: _ClassVar[WorkerState]
+WORKER_STATE_UNSPECIFIED: WorkerState
+WORKER_STATE_READY: WorkerState
+WORKER_STATE_DRAINING: WorkerState
+WORKER_STATE_DISCONNECTED: WorkerState
+WORKER_STATE_LOST: WorkerState
+
+class Worker(_message.Message):
+    __slots__ = ("id", "incarnation", "state", "capabilities", "slots", "slots_used", "connect_time", "heartbeat_time", "host", "version", "host_resources")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_USED_FIELD_NUMBER: _ClassVar[int]
+    CONNECT_TIME_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_TIME_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    HOST_RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    incarnation: str
+    state: WorkerState
+    capabilities: WorkerCapabilities
+    slots: int
+    slots_used: int
+    connect_time: _timestamp_pb2.Timestamp
+    heartbeat_time: _timestamp_pb2.Timestamp
+    host: str
+    version: str
+    host_resources: HostResources
+    def __init__(self, id: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[WorkerState, str]] = ..., capabilities: _Optional[_Union[WorkerCapabilities, _Mapping]] = ..., slots: _Optional[int] = ..., slots_used: _Optional[int] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heartbeat_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., host_resources: _Optional[_Union[HostResources, _Mapping]] = ...) -> None: ...
+
+class WorkerCapabilities(_message.Message):
+    __slots__ = ("executors", "labels", "programs", "handlers", "workspace_roots", "claude_version", "claude_simulated")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    EXECUTORS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    PROGRAMS_FIELD_NUMBER: _ClassVar[int]
+    HANDLERS_FIELD_NUMBER: _ClassVar[int]
+    WORKSPACE_ROOTS_FIELD_NUMBER: _ClassVar[int]
+    CLAUDE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CLAUDE_SIMULATED_FIELD_NUMBER: _ClassVar[int]
+    executors: _containers.RepeatedScalarFieldContainer[str]
+    labels: _containers.ScalarMap[str, str]
+    programs: _containers.RepeatedScalarFieldContainer[str]
+    handlers: _containers.RepeatedScalarFieldContainer[str]
+    workspace_roots: _containers.RepeatedScalarFieldContainer[str]
+    claude_version: str
+    claude_simulated: bool
+    def __init__(self, executors: _Optional[_Iterable[str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., programs: _Optional[_Iterable[str]] = ..., handlers: _Optional[_Iterable[str]] = ..., workspace_roots: _Optional[_Iterable[str]] = ..., claude_version: _Optional[str] = ..., claude_simulated: _Optional[bool] = ...) -> None: ...
+
+class HostResources(_message.Message):
+    __slots__ = ("memory_bytes", "memory_available_bytes", "cpu_millis")
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_AVAILABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CPU_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    memory_bytes: int
+    memory_available_bytes: int
+    cpu_millis: int
+    def __init__(self, memory_bytes: _Optional[int] = ..., memory_available_bytes: _Optional[int] = ..., cpu_millis: _Optional[int] = ...) -> None: ...
+
+class Lease(_message.Message):
+    __slots__ = ("job_id", "attempt", "epoch", "generation")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    attempt: int
+    epoch: int
+    generation: int
+    def __init__(self, job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class Assignment(_message.Message):
+    __slots__ = ("lease", "namespace", "spec", "resume_session_id", "traceparent")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    RESUME_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    lease: Lease
+    namespace: str
+    spec: _job_pb2.JobSpec
+    resume_session_id: str
+    traceparent: str
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., resume_session_id: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...

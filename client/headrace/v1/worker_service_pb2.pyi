@@ -1,0 +1,350 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from headrace.v1 import error_pb2 as _error_pb2
+from headrace.v1 import event_pb2 as _event_pb2
+from headrace.v1 import outcome_pb2 as _outcome_pb2
+from headrace.v1 import worker_pb2 as _worker_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class WantedState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WANTED_STATE_UNSPECIFIED: _ClassVar[WantedState]
+    WANTED_STATE_RUN: _ClassVar[WantedState]
+    WANTED_STATE_CANCEL: _ClassVar[WantedState]
+    WANTED_STATE_KILL: _ClassVar[WantedState]
+    WANTED_STATE_REVOKE: _ClassVar[WantedState]
+WANTED_STATE_UNSPECIFIED: WantedState
+WANTED_STATE_RUN: WantedState
+WANTED_STATE_CANCEL: WantedState
+WANTED_STATE_KILL: WantedState
+WANTED_STATE_REVOKE: WantedState
+
+class ConnectRequest(_message.Message):
+    __slots__ = ("hello", "renewal", "starts", "releases", "steps", "input_requests", "finishes", "command_acks")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    RENEWAL_FIELD_NUMBER: _ClassVar[int]
+    STARTS_FIELD_NUMBER: _ClassVar[int]
+    RELEASES_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    FINISHES_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_ACKS_FIELD_NUMBER: _ClassVar[int]
+    hello: WorkerHello
+    renewal: WorkerRenewal
+    starts: _containers.RepeatedCompositeFieldContainer[AttemptStart]
+    releases: _containers.RepeatedCompositeFieldContainer[AttemptRelease]
+    steps: _containers.RepeatedCompositeFieldContainer[AttemptStep]
+    input_requests: _containers.RepeatedCompositeFieldContainer[AttemptInputRequest]
+    finishes: _containers.RepeatedCompositeFieldContainer[AttemptFinish]
+    command_acks: _containers.RepeatedCompositeFieldContainer[CommandAck]
+    def __init__(self, hello: _Optional[_Union[WorkerHello, _Mapping]] = ..., renewal: _Optional[_Union[WorkerRenewal, _Mapping]] = ..., starts: _Optional[_Iterable[_Union[AttemptStart, _Mapping]]] = ..., releases: _Optional[_Iterable[_Union[AttemptRelease, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[AttemptStep, _Mapping]]] = ..., input_requests: _Optional[_Iterable[_Union[AttemptInputRequest, _Mapping]]] = ..., finishes: _Optional[_Iterable[_Union[AttemptFinish, _Mapping]]] = ..., command_acks: _Optional[_Iterable[_Union[CommandAck, _Mapping]]] = ...) -> None: ...
+
+class WorkerHello(_message.Message):
+    __slots__ = ("worker_id", "incarnation", "protocol_version", "slots", "capabilities", "host_resources", "held", "host", "version")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
+    HOST_RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    incarnation: str
+    protocol_version: int
+    slots: int
+    capabilities: _worker_pb2.WorkerCapabilities
+    host_resources: _worker_pb2.HostResources
+    held: _containers.RepeatedCompositeFieldContainer[_worker_pb2.Lease]
+    host: str
+    version: str
+    def __init__(self, worker_id: _Optional[str] = ..., incarnation: _Optional[str] = ..., protocol_version: _Optional[int] = ..., slots: _Optional[int] = ..., capabilities: _Optional[_Union[_worker_pb2.WorkerCapabilities, _Mapping]] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., held: _Optional[_Iterable[_Union[_worker_pb2.Lease, _Mapping]]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class WorkerRenewal(_message.Message):
+    __slots__ = ("counter", "held", "host_resources", "draining")
+    COUNTER_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    HOST_RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
+    counter: int
+    held: _containers.RepeatedCompositeFieldContainer[_worker_pb2.Lease]
+    host_resources: _worker_pb2.HostResources
+    draining: bool
+    def __init__(self, counter: _Optional[int] = ..., held: _Optional[_Iterable[_Union[_worker_pb2.Lease, _Mapping]]] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., draining: _Optional[bool] = ...) -> None: ...
+
+class AttemptStart(_message.Message):
+    __slots__ = ("lease", "time")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class AttemptRelease(_message.Message):
+    __slots__ = ("lease", "cause", "message")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    cause: _event_pb2.ReleaseCause
+    message: str
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., cause: _Optional[_Union[_event_pb2.ReleaseCause, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class AttemptStep(_message.Message):
+    __slots__ = ("lease", "step", "step_number")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    STEP_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    step: _event_pb2.CancelStepped
+    step_number: int
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., step: _Optional[_Union[_event_pb2.CancelStepped, _Mapping]] = ..., step_number: _Optional[int] = ...) -> None: ...
+
+class AttemptInputRequest(_message.Message):
+    __slots__ = ("lease", "requested", "resolved")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    RESOLVED_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    requested: _event_pb2.InputRequested
+    resolved: _event_pb2.InputResolved
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., requested: _Optional[_Union[_event_pb2.InputRequested, _Mapping]] = ..., resolved: _Optional[_Union[_event_pb2.InputResolved, _Mapping]] = ...) -> None: ...
+
+class AttemptFinish(_message.Message):
+    __slots__ = ("lease", "succeeded", "failed", "cancelled", "usage", "last_producer_sequence")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    LAST_PRODUCER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    succeeded: _outcome_pb2.Result
+    failed: _outcome_pb2.Failure
+    cancelled: AttemptCancelled
+    usage: _outcome_pb2.Usage
+    last_producer_sequence: int
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., succeeded: _Optional[_Union[_outcome_pb2.Result, _Mapping]] = ..., failed: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., cancelled: _Optional[_Union[AttemptCancelled, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., last_producer_sequence: _Optional[int] = ...) -> None: ...
+
+class AttemptCancelled(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class CommandAck(_message.Message):
+    __slots__ = ("lease", "command_number", "error")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    command_number: int
+    error: _error_pb2.ItemError
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., command_number: _Optional[int] = ..., error: _Optional[_Union[_error_pb2.ItemError, _Mapping]] = ...) -> None: ...
+
+class ConnectResponse(_message.Message):
+    __slots__ = ("welcome", "renewed_counter", "assignments", "wanted", "commands", "finish_acks", "exit_when_empty")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    RENEWED_COUNTER_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENTS_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    FINISH_ACKS_FIELD_NUMBER: _ClassVar[int]
+    EXIT_WHEN_EMPTY_FIELD_NUMBER: _ClassVar[int]
+    welcome: WorkerWelcome
+    renewed_counter: int
+    assignments: _containers.RepeatedCompositeFieldContainer[_worker_pb2.Assignment]
+    wanted: _containers.RepeatedCompositeFieldContainer[WantedAttempt]
+    commands: _containers.RepeatedCompositeFieldContainer[AttemptCommand]
+    finish_acks: _containers.RepeatedCompositeFieldContainer[FinishAck]
+    exit_when_empty: bool
+    def __init__(self, welcome: _Optional[_Union[WorkerWelcome, _Mapping]] = ..., renewed_counter: _Optional[int] = ..., assignments: _Optional[_Iterable[_Union[_worker_pb2.Assignment, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[WantedAttempt, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[AttemptCommand, _Mapping]]] = ..., finish_acks: _Optional[_Iterable[_Union[FinishAck, _Mapping]]] = ..., exit_when_empty: _Optional[bool] = ...) -> None: ...
+
+class WorkerWelcome(_message.Message):
+    __slots__ = ("lease_duration", "heartbeat_interval", "held", "output_credit_bytes", "server_version", "generation")
+    LEASE_DURATION_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_CREDIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    lease_duration: _duration_pb2.Duration
+    heartbeat_interval: _duration_pb2.Duration
+    held: _containers.RepeatedCompositeFieldContainer[HeldAttempt]
+    output_credit_bytes: int
+    server_version: str
+    generation: int
+    def __init__(self, lease_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., held: _Optional[_Iterable[_Union[HeldAttempt, _Mapping]]] = ..., output_credit_bytes: _Optional[int] = ..., server_version: _Optional[str] = ..., generation: _Optional[int] = ...) -> None: ...
+
+class HeldAttempt(_message.Message):
+    __slots__ = ("lease", "committed_producer_sequence", "wanted")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_PRODUCER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    committed_producer_sequence: int
+    wanted: WantedState
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., committed_producer_sequence: _Optional[int] = ..., wanted: _Optional[_Union[WantedState, str]] = ...) -> None: ...
+
+class WantedAttempt(_message.Message):
+    __slots__ = ("lease", "wanted", "cancel_grace")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_GRACE_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    wanted: WantedState
+    cancel_grace: _duration_pb2.Duration
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., wanted: _Optional[_Union[WantedState, str]] = ..., cancel_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class AttemptCommand(_message.Message):
+    __slots__ = ("lease", "command_number", "message", "answer", "interrupt", "settings")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPT_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    command_number: int
+    message: str
+    answer: InputAnswer
+    interrupt: InterruptCommand
+    settings: SettingsCommand
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., command_number: _Optional[int] = ..., message: _Optional[str] = ..., answer: _Optional[_Union[InputAnswer, _Mapping]] = ..., interrupt: _Optional[_Union[InterruptCommand, _Mapping]] = ..., settings: _Optional[_Union[SettingsCommand, _Mapping]] = ...) -> None: ...
+
+class InputAnswer(_message.Message):
+    __slots__ = ("request_id", "allow", "message", "updated_input")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_INPUT_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    allow: bool
+    message: str
+    updated_input: _struct_pb2.Struct
+    def __init__(self, request_id: _Optional[str] = ..., allow: _Optional[bool] = ..., message: _Optional[str] = ..., updated_input: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class InterruptCommand(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SettingsCommand(_message.Message):
+    __slots__ = ("model", "permission_mode")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PERMISSION_MODE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    permission_mode: str
+    def __init__(self, model: _Optional[str] = ..., permission_mode: _Optional[str] = ...) -> None: ...
+
+class FinishAck(_message.Message):
+    __slots__ = ("lease", "accepted")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    accepted: bool
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., accepted: _Optional[bool] = ...) -> None: ...
+
+class StreamOutputRequest(_message.Message):
+    __slots__ = ("open", "batches", "deltas")
+    OPEN_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_FIELD_NUMBER: _ClassVar[int]
+    DELTAS_FIELD_NUMBER: _ClassVar[int]
+    open: StreamOutputOpen
+    batches: _containers.RepeatedCompositeFieldContainer[OutputBatch]
+    deltas: _containers.RepeatedCompositeFieldContainer[AttemptDeltas]
+    def __init__(self, open: _Optional[_Union[StreamOutputOpen, _Mapping]] = ..., batches: _Optional[_Iterable[_Union[OutputBatch, _Mapping]]] = ..., deltas: _Optional[_Iterable[_Union[AttemptDeltas, _Mapping]]] = ...) -> None: ...
+
+class StreamOutputOpen(_message.Message):
+    __slots__ = ("worker_id", "incarnation")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    incarnation: str
+    def __init__(self, worker_id: _Optional[str] = ..., incarnation: _Optional[str] = ...) -> None: ...
+
+class OutputBatch(_message.Message):
+    __slots__ = ("lease", "outputs")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    outputs: _containers.RepeatedCompositeFieldContainer[_event_pb2.Output]
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., outputs: _Optional[_Iterable[_Union[_event_pb2.Output, _Mapping]]] = ...) -> None: ...
+
+class AttemptDeltas(_message.Message):
+    __slots__ = ("lease", "deltas", "after_producer_sequence")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    DELTAS_FIELD_NUMBER: _ClassVar[int]
+    AFTER_PRODUCER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    deltas: _containers.RepeatedCompositeFieldContainer[_event_pb2.Delta]
+    after_producer_sequence: int
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., deltas: _Optional[_Iterable[_Union[_event_pb2.Delta, _Mapping]]] = ..., after_producer_sequence: _Optional[int] = ...) -> None: ...
+
+class StreamOutputResponse(_message.Message):
+    __slots__ = ("acks", "credit_bytes")
+    ACKS_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    acks: _containers.RepeatedCompositeFieldContainer[OutputAck]
+    credit_bytes: int
+    def __init__(self, acks: _Optional[_Iterable[_Union[OutputAck, _Mapping]]] = ..., credit_bytes: _Optional[int] = ...) -> None: ...
+
+class OutputAck(_message.Message):
+    __slots__ = ("lease", "committed_producer_sequence", "stale")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_PRODUCER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    committed_producer_sequence: int
+    stale: bool
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., committed_producer_sequence: _Optional[int] = ..., stale: _Optional[bool] = ...) -> None: ...
+
+class ListWorkersRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListWorkersResponse(_message.Message):
+    __slots__ = ("workers", "next_page_token")
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    workers: _containers.RepeatedCompositeFieldContainer[_worker_pb2.Worker]
+    next_page_token: str
+    def __init__(self, workers: _Optional[_Iterable[_Union[_worker_pb2.Worker, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetWorkerRequest(_message.Message):
+    __slots__ = ("worker_id",)
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    def __init__(self, worker_id: _Optional[str] = ...) -> None: ...
+
+class GetWorkerResponse(_message.Message):
+    __slots__ = ("worker",)
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    worker: _worker_pb2.Worker
+    def __init__(self, worker: _Optional[_Union[_worker_pb2.Worker, _Mapping]] = ...) -> None: ...
+
+class DrainWorkerRequest(_message.Message):
+    __slots__ = ("worker_id", "exit")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    EXIT_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    exit: bool
+    def __init__(self, worker_id: _Optional[str] = ..., exit: _Optional[bool] = ...) -> None: ...
+
+class DrainWorkerResponse(_message.Message):
+    __slots__ = ("worker",)
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    worker: _worker_pb2.Worker
+    def __init__(self, worker: _Optional[_Union[_worker_pb2.Worker, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""The ways to run an attempt, one module or package each."""
