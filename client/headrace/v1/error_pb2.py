@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17headrace/v1/error.proto\x12\x0bheadrace.v1\"\xa7\x02\n\tItemError\x12\x12\n\x04\x63ode\x18\x01 \x01(\x05R\x04\x63ode\x12\x30\n\x06reason\x18\x02 \x01(\x0e\x32\x18.headrace.v1.ErrorReasonR\x06reason\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12;\n\nviolations\x18\x04 \x03(\x0b\x32\x1b.headrace.v1.FieldViolationR\nviolations\x12@\n\x08metadata\x18\x05 \x03(\x0b\x32$.headrace.v1.ItemError.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"H\n\x0e\x46ieldViolation\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12 \n\x0b\x64\x65scription\x18\x02 \x01(\tR\x0b\x64\x65scription*\xfe\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_INVALID_TOKEN\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_NOT_SUPPORTED\x10\x03\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x04\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x05\x12!\n\x1d\x45RROR_REASON_UNIQUE_KEY_TAKEN\x10\x06\x12\x1b\n\x17\x45RROR_REASON_NAME_TAKEN\x10\x07\x12\x1a\n\x16\x45RROR_REASON_JOB_ENDED\x10\x08\x12\x1e\n\x1a\x45RROR_REASON_JOB_NOT_ENDED\x10\t\x12\x1c\n\x18\x45RROR_REASON_STALE_LEASE\x10\n\x12\x1b\n\x17\x45RROR_REASON_STALE_ETAG\x10\x0b\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10\x0c\x12\x1f\n\x1b\x45RROR_REASON_TOO_MANY_CALLS\x10\r\x12\x1b\n\x17\x45RROR_REASON_STORE_BUSY\x10\x0e\x12\x1a\n\x16\x45RROR_REASON_DISK_FULL\x10\x0f\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x10\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\x11\x12%\n!ERROR_REASON_UNSUPPORTED_PROTOCOL\x10\x12\x12\"\n\x1e\x45RROR_REASON_STALE_INCARNATION\x10\x13\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x14\x12\x18\n\x14\x45RROR_REASON_EXPIRED\x10\x15\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x16\x12\"\n\x1e\x45RROR_REASON_PERMISSION_DENIED\x10\x17\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17headrace/v1/error.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\"\x88\x03\n\tItemError\x12\x12\n\x04\x63ode\x18\x01 \x01(\x05R\x04\x63ode\x12\x30\n\x06reason\x18\x02 \x01(\x0e\x32\x18.headrace.v1.ErrorReasonR\x06reason\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12;\n\nviolations\x18\x04 \x03(\x0b\x32\x1b.headrace.v1.FieldViolationR\nviolations\x12@\n\x08metadata\x18\x05 \x03(\x0b\x32$.headrace.v1.ItemError.MetadataEntryR\x08metadata\x12:\n\x0bretry_after\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationR\nretryAfter\x12#\n\rresource_name\x18\x07 \x01(\tR\x0cresourceName\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"H\n\x0e\x46ieldViolation\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12 \n\x0b\x64\x65scription\x18\x02 \x01(\tR\x0b\x64\x65scription*\xff\x06\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_REASON_INVALID_FIELD\x10\x01\x12\x1e\n\x1a\x45RROR_REASON_INVALID_TOKEN\x10\x02\x12\x1e\n\x1a\x45RROR_REASON_NOT_SUPPORTED\x10\x03\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x04\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x05\x12!\n\x1d\x45RROR_REASON_UNIQUE_KEY_TAKEN\x10\x06\x12\x1b\n\x17\x45RROR_REASON_NAME_TAKEN\x10\x07\x12\x1a\n\x16\x45RROR_REASON_JOB_ENDED\x10\x08\x12\x1e\n\x1a\x45RROR_REASON_JOB_NOT_ENDED\x10\t\x12\x1c\n\x18\x45RROR_REASON_STALE_LEASE\x10\n\x12\x1b\n\x17\x45RROR_REASON_STALE_ETAG\x10\x0b\x12\x1b\n\x17\x45RROR_REASON_QUEUE_FULL\x10\x0c\x12\x1f\n\x1b\x45RROR_REASON_TOO_MANY_CALLS\x10\r\x12\x1b\n\x17\x45RROR_REASON_STORE_BUSY\x10\x0e\x12\x1a\n\x16\x45RROR_REASON_DISK_FULL\x10\x0f\x12\x19\n\x15\x45RROR_REASON_DRAINING\x10\x10\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\x11\x12%\n!ERROR_REASON_UNSUPPORTED_PROTOCOL\x10\x12\x12\"\n\x1e\x45RROR_REASON_STALE_INCARNATION\x10\x13\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x14\x12\x18\n\x14\x45RROR_REASON_EXPIRED\x10\x15\x12 \n\x1c\x45RROR_REASON_UNAUTHENTICATED\x10\x16\x12\"\n\x1e\x45RROR_REASON_PERMISSION_DENIED\x10\x17\x12$\n ERROR_REASON_CONNECTION_REPLACED\x10\x18\x12\x1e\n\x1a\x45RROR_REASON_NOT_CONNECTED\x10\x19\x12\x1c\n\x18\x45RROR_REASON_JOB_STARTED\x10\x1a\x12\x1b\n\x17\x45RROR_REASON_RETRY_LIVE\x10\x1b\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,12 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ITEMERROR_METADATAENTRY']._loaded_options = None
   _globals['_ITEMERROR_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_ERRORREASON']._serialized_start=413
-  _globals['_ERRORREASON']._serialized_end=1179
-  _globals['_ITEMERROR']._serialized_start=41
-  _globals['_ITEMERROR']._serialized_end=336
-  _globals['_ITEMERROR_METADATAENTRY']._serialized_start=277
-  _globals['_ITEMERROR_METADATAENTRY']._serialized_end=336
-  _globals['_FIELDVIOLATION']._serialized_start=338
-  _globals['_FIELDVIOLATION']._serialized_end=410
+  _globals['_ERRORREASON']._serialized_start=542
+  _globals['_ERRORREASON']._serialized_end=1437
+  _globals['_ITEMERROR']._serialized_start=73
+  _globals['_ITEMERROR']._serialized_end=465
+  _globals['_ITEMERROR_METADATAENTRY']._serialized_start=406
+  _globals['_ITEMERROR_METADATAENTRY']._serialized_end=465
+  _globals['_FIELDVIOLATION']._serialized_start=467
+  _globals['_FIELDVIOLATION']._serialized_end=539
 # @@protoc_insertion_point(module_scope)

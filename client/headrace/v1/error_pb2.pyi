@@ -1,3 +1,6 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -33,6 +36,10 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_EXPIRED: _ClassVar[ErrorReason]
     ERROR_REASON_UNAUTHENTICATED: _ClassVar[ErrorReason]
     ERROR_REASON_PERMISSION_DENIED: _ClassVar[ErrorReason]
+    ERROR_REASON_CONNECTION_REPLACED: _ClassVar[ErrorReason]
+    ERROR_REASON_NOT_CONNECTED: _ClassVar[ErrorReason]
+    ERROR_REASON_JOB_STARTED: _ClassVar[ErrorReason]
+    ERROR_REASON_RETRY_LIVE: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_INVALID_TOKEN: ErrorReason
@@ -57,9 +64,13 @@ ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_EXPIRED: ErrorReason
 ERROR_REASON_UNAUTHENTICATED: ErrorReason
 ERROR_REASON_PERMISSION_DENIED: ErrorReason
+ERROR_REASON_CONNECTION_REPLACED: ErrorReason
+ERROR_REASON_NOT_CONNECTED: ErrorReason
+ERROR_REASON_JOB_STARTED: ErrorReason
+ERROR_REASON_RETRY_LIVE: ErrorReason
 
 class ItemError(_message.Message):
-    __slots__ = ("code", "reason", "message", "violations", "metadata")
+    __slots__ = ("code", "reason", "message", "violations", "metadata", "retry_after", "resource_name")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -72,12 +83,16 @@ class ItemError(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     VIOLATIONS_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_NAME_FIELD_NUMBER: _ClassVar[int]
     code: int
     reason: ErrorReason
     message: str
     violations: _containers.RepeatedCompositeFieldContainer[FieldViolation]
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, code: _Optional[int] = ..., reason: _Optional[_Union[ErrorReason, str]] = ..., message: _Optional[str] = ..., violations: _Optional[_Iterable[_Union[FieldViolation, _Mapping]]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    retry_after: _duration_pb2.Duration
+    resource_name: str
+    def __init__(self, code: _Optional[int] = ..., reason: _Optional[_Union[ErrorReason, str]] = ..., message: _Optional[str] = ..., violations: _Optional[_Iterable[_Union[FieldViolation, _Mapping]]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., resource_name: _Optional[str] = ...) -> None: ...
 
 class FieldViolation(_message.Message):
     __slots__ = ("field", "description")

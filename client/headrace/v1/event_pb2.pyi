@@ -1,7 +1,8 @@
 import datetime
 
-from google.protobuf import struct_pb2 as _struct_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from headrace.v1 import input_pb2 as _input_pb2
 from headrace.v1 import job_pb2 as _job_pb2
 from headrace.v1 import outcome_pb2 as _outcome_pb2
 from google.protobuf.internal import containers as _containers
@@ -25,14 +26,8 @@ class ReleaseCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RELEASE_CAUSE_NOT_CONFIRMED: _ClassVar[ReleaseCause]
     RELEASE_CAUSE_DECLINED: _ClassVar[ReleaseCause]
     RELEASE_CAUSE_DRAINING: _ClassVar[ReleaseCause]
-
-class InputResolution(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    INPUT_RESOLUTION_UNSPECIFIED: _ClassVar[InputResolution]
-    INPUT_RESOLUTION_ALLOWED: _ClassVar[InputResolution]
-    INPUT_RESOLUTION_DENIED: _ClassVar[InputResolution]
-    INPUT_RESOLUTION_EXPIRED: _ClassVar[InputResolution]
-    INPUT_RESOLUTION_WITHDRAWN: _ClassVar[InputResolution]
+    RELEASE_CAUSE_REVOKED: _ClassVar[ReleaseCause]
+    RELEASE_CAUSE_CANCELLED: _ClassVar[ReleaseCause]
 
 class CancelStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -56,11 +51,8 @@ RELEASE_CAUSE_UNSPECIFIED: ReleaseCause
 RELEASE_CAUSE_NOT_CONFIRMED: ReleaseCause
 RELEASE_CAUSE_DECLINED: ReleaseCause
 RELEASE_CAUSE_DRAINING: ReleaseCause
-INPUT_RESOLUTION_UNSPECIFIED: InputResolution
-INPUT_RESOLUTION_ALLOWED: InputResolution
-INPUT_RESOLUTION_DENIED: InputResolution
-INPUT_RESOLUTION_EXPIRED: InputResolution
-INPUT_RESOLUTION_WITHDRAWN: InputResolution
+RELEASE_CAUSE_REVOKED: ReleaseCause
+RELEASE_CAUSE_CANCELLED: ReleaseCause
 CANCEL_STEP_UNSPECIFIED: CancelStep
 CANCEL_STEP_INTERRUPT: CancelStep
 CANCEL_STEP_CLOSE_INPUT: CancelStep
@@ -73,13 +65,14 @@ OUTPUT_STREAM_STDERR: OutputStream
 OUTPUT_STREAM_FRAME: OutputStream
 
 class Event(_message.Message):
-    __slots__ = ("job_id", "sequence", "position", "time", "attempt", "epoch", "submitted", "queued", "attempt_assigned", "attempt_started", "attempt_released", "attempt_failed", "attempt_lost", "input_requested", "input_resolved", "cancel_requested", "cancel_stepped", "updated", "output", "output_truncated", "succeeded", "failed", "cancelled", "expired", "skipped")
+    __slots__ = ("job_id", "sequence", "position", "time", "attempt", "epoch", "output", "submitted", "queued", "attempt_assigned", "attempt_started", "attempt_released", "attempt_failed", "attempt_lost", "input_requested", "input_resolved", "cancel_requested", "cancel_stepped", "updated", "scheduled", "output_truncated", "attempt_handed_back", "attempt_snoozed", "succeeded", "failed", "cancelled", "expired", "skipped")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
     SUBMITTED_FIELD_NUMBER: _ClassVar[int]
     QUEUED_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_ASSIGNED_FIELD_NUMBER: _ClassVar[int]
@@ -92,8 +85,10 @@ class Event(_message.Message):
     CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
     CANCEL_STEPPED_FIELD_NUMBER: _ClassVar[int]
     UPDATED_FIELD_NUMBER: _ClassVar[int]
-    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULED_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_HANDED_BACK_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_SNOOZED_FIELD_NUMBER: _ClassVar[int]
     SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
@@ -105,6 +100,7 @@ class Event(_message.Message):
     time: _timestamp_pb2.Timestamp
     attempt: int
     epoch: int
+    output: Output
     submitted: JobSubmitted
     queued: JobQueued
     attempt_assigned: AttemptAssigned
@@ -117,14 +113,16 @@ class Event(_message.Message):
     cancel_requested: CancelRequested
     cancel_stepped: CancelStepped
     updated: JobUpdated
-    output: Output
+    scheduled: JobScheduled
     output_truncated: OutputTruncated
+    attempt_handed_back: AttemptHandedBack
+    attempt_snoozed: AttemptSnoozed
     succeeded: JobSucceeded
     failed: JobFailed
     cancelled: JobCancelled
     expired: JobExpired
     skipped: JobSkipped
-    def __init__(self, job_id: _Optional[str] = ..., sequence: _Optional[int] = ..., position: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., submitted: _Optional[_Union[JobSubmitted, _Mapping]] = ..., queued: _Optional[_Union[JobQueued, _Mapping]] = ..., attempt_assigned: _Optional[_Union[AttemptAssigned, _Mapping]] = ..., attempt_started: _Optional[_Union[AttemptStarted, _Mapping]] = ..., attempt_released: _Optional[_Union[AttemptReleased, _Mapping]] = ..., attempt_failed: _Optional[_Union[AttemptFailed, _Mapping]] = ..., attempt_lost: _Optional[_Union[AttemptLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., input_resolved: _Optional[_Union[InputResolved, _Mapping]] = ..., cancel_requested: _Optional[_Union[CancelRequested, _Mapping]] = ..., cancel_stepped: _Optional[_Union[CancelStepped, _Mapping]] = ..., updated: _Optional[_Union[JobUpdated, _Mapping]] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., output_truncated: _Optional[_Union[OutputTruncated, _Mapping]] = ..., succeeded: _Optional[_Union[JobSucceeded, _Mapping]] = ..., failed: _Optional[_Union[JobFailed, _Mapping]] = ..., cancelled: _Optional[_Union[JobCancelled, _Mapping]] = ..., expired: _Optional[_Union[JobExpired, _Mapping]] = ..., skipped: _Optional[_Union[JobSkipped, _Mapping]] = ...) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., sequence: _Optional[int] = ..., position: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., submitted: _Optional[_Union[JobSubmitted, _Mapping]] = ..., queued: _Optional[_Union[JobQueued, _Mapping]] = ..., attempt_assigned: _Optional[_Union[AttemptAssigned, _Mapping]] = ..., attempt_started: _Optional[_Union[AttemptStarted, _Mapping]] = ..., attempt_released: _Optional[_Union[AttemptReleased, _Mapping]] = ..., attempt_failed: _Optional[_Union[AttemptFailed, _Mapping]] = ..., attempt_lost: _Optional[_Union[AttemptLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., input_resolved: _Optional[_Union[InputResolved, _Mapping]] = ..., cancel_requested: _Optional[_Union[CancelRequested, _Mapping]] = ..., cancel_stepped: _Optional[_Union[CancelStepped, _Mapping]] = ..., updated: _Optional[_Union[JobUpdated, _Mapping]] = ..., scheduled: _Optional[_Union[JobScheduled, _Mapping]] = ..., output_truncated: _Optional[_Union[OutputTruncated, _Mapping]] = ..., attempt_handed_back: _Optional[_Union[AttemptHandedBack, _Mapping]] = ..., attempt_snoozed: _Optional[_Union[AttemptSnoozed, _Mapping]] = ..., succeeded: _Optional[_Union[JobSucceeded, _Mapping]] = ..., failed: _Optional[_Union[JobFailed, _Mapping]] = ..., cancelled: _Optional[_Union[JobCancelled, _Mapping]] = ..., expired: _Optional[_Union[JobExpired, _Mapping]] = ..., skipped: _Optional[_Union[JobSkipped, _Mapping]] = ...) -> None: ...
 
 class JobSubmitted(_message.Message):
     __slots__ = ("state", "actor", "due_time", "retry_of_job_id")
@@ -144,13 +142,21 @@ class JobQueued(_message.Message):
     cause: QueuedCause
     def __init__(self, cause: _Optional[_Union[QueuedCause, str]] = ...) -> None: ...
 
+class JobScheduled(_message.Message):
+    __slots__ = ("due_time",)
+    DUE_TIME_FIELD_NUMBER: _ClassVar[int]
+    due_time: _timestamp_pb2.Timestamp
+    def __init__(self, due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class AttemptAssigned(_message.Message):
-    __slots__ = ("worker_id", "rule")
+    __slots__ = ("worker_id", "rule", "incarnation")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     rule: str
-    def __init__(self, worker_id: _Optional[str] = ..., rule: _Optional[str] = ...) -> None: ...
+    incarnation: str
+    def __init__(self, worker_id: _Optional[str] = ..., rule: _Optional[str] = ..., incarnation: _Optional[str] = ...) -> None: ...
 
 class AttemptStarted(_message.Message):
     __slots__ = ("worker_id",)
@@ -177,26 +183,42 @@ class AttemptFailed(_message.Message):
     def __init__(self, failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., decision: _Optional[_Union[_job_pb2.RetryDecision, _Mapping]] = ...) -> None: ...
 
 class AttemptLost(_message.Message):
-    __slots__ = ("worker_id", "reason", "decision")
+    __slots__ = ("worker_id", "reason", "decision", "hold_expire_time")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
+    HOLD_EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     reason: str
     decision: _job_pb2.RetryDecision
-    def __init__(self, worker_id: _Optional[str] = ..., reason: _Optional[str] = ..., decision: _Optional[_Union[_job_pb2.RetryDecision, _Mapping]] = ...) -> None: ...
+    hold_expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, worker_id: _Optional[str] = ..., reason: _Optional[str] = ..., decision: _Optional[_Union[_job_pb2.RetryDecision, _Mapping]] = ..., hold_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class AttemptHandedBack(_message.Message):
+    __slots__ = ("worker_id", "usage")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    usage: _outcome_pb2.Usage
+    def __init__(self, worker_id: _Optional[str] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ...) -> None: ...
+
+class AttemptSnoozed(_message.Message):
+    __slots__ = ("reason", "next_time", "usage")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    NEXT_TIME_FIELD_NUMBER: _ClassVar[int]
+    USAGE_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    next_time: _timestamp_pb2.Timestamp
+    usage: _outcome_pb2.Usage
+    def __init__(self, reason: _Optional[str] = ..., next_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ...) -> None: ...
 
 class InputRequested(_message.Message):
-    __slots__ = ("request_id", "tool_name", "input", "expire_time")
-    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
-    TOOL_NAME_FIELD_NUMBER: _ClassVar[int]
-    INPUT_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("request", "expire_time")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
-    request_id: str
-    tool_name: str
-    input: _struct_pb2.Struct
+    request: _input_pb2.InputRequest
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, request_id: _Optional[str] = ..., tool_name: _Optional[str] = ..., input: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, request: _Optional[_Union[_input_pb2.InputRequest, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class InputResolved(_message.Message):
     __slots__ = ("request_id", "resolution", "actor", "message")
@@ -205,10 +227,10 @@ class InputResolved(_message.Message):
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
-    resolution: InputResolution
+    resolution: _input_pb2.InputResolution
     actor: str
     message: str
-    def __init__(self, request_id: _Optional[str] = ..., resolution: _Optional[_Union[InputResolution, str]] = ..., actor: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., resolution: _Optional[_Union[_input_pb2.InputResolution, str]] = ..., actor: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
 class CancelRequested(_message.Message):
     __slots__ = ("reason", "actor")
@@ -229,25 +251,16 @@ class CancelStepped(_message.Message):
     def __init__(self, step: _Optional[_Union[CancelStep, str]] = ..., message: _Optional[str] = ..., survivors: _Optional[int] = ...) -> None: ...
 
 class JobUpdated(_message.Message):
-    __slots__ = ("actor", "priority", "schedule_time", "labels", "labels_changed")
-    class LabelsEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: str
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    __slots__ = ("actor", "update_mask", "spec", "state")
     ACTOR_FIELD_NUMBER: _ClassVar[int]
-    PRIORITY_FIELD_NUMBER: _ClassVar[int]
-    SCHEDULE_TIME_FIELD_NUMBER: _ClassVar[int]
-    LABELS_FIELD_NUMBER: _ClassVar[int]
-    LABELS_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
+    SPEC_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
     actor: str
-    priority: int
-    schedule_time: _timestamp_pb2.Timestamp
-    labels: _containers.ScalarMap[str, str]
-    labels_changed: bool
-    def __init__(self, actor: _Optional[str] = ..., priority: _Optional[int] = ..., schedule_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., labels_changed: _Optional[bool] = ...) -> None: ...
+    update_mask: _field_mask_pb2.FieldMask
+    spec: _job_pb2.JobSpec
+    state: _job_pb2.JobState
+    def __init__(self, actor: _Optional[str] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., state: _Optional[_Union[_job_pb2.JobState, str]] = ...) -> None: ...
 
 class OutputTruncated(_message.Message):
     __slots__ = ("output_bytes_max",)
@@ -284,10 +297,12 @@ class JobExpired(_message.Message):
     def __init__(self, failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ...) -> None: ...
 
 class JobSkipped(_message.Message):
-    __slots__ = ("failure",)
+    __slots__ = ("failure", "dependency_job_id")
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    DEPENDENCY_JOB_ID_FIELD_NUMBER: _ClassVar[int]
     failure: _outcome_pb2.Failure
-    def __init__(self, failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ...) -> None: ...
+    dependency_job_id: str
+    def __init__(self, failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_job_id: _Optional[str] = ...) -> None: ...
 
 class Output(_message.Message):
     __slots__ = ("producer_sequence", "time", "dirty", "chunk", "claude", "progress", "usage")
@@ -316,9 +331,10 @@ class Chunk(_message.Message):
     def __init__(self, stream: _Optional[_Union[OutputStream, str]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class ClaudeFrame(_message.Message):
-    __slots__ = ("raw_json", "stored", "simulated", "init", "assistant", "user", "api_retry", "rate_limit", "turn_result", "system", "tool_progress", "control", "unknown")
+    __slots__ = ("raw_json", "stored", "raw_bytes", "simulated", "init", "assistant", "user", "api_retry", "rate_limit", "turn_result", "system", "tool_progress", "control", "unknown")
     RAW_JSON_FIELD_NUMBER: _ClassVar[int]
     STORED_FIELD_NUMBER: _ClassVar[int]
+    RAW_BYTES_FIELD_NUMBER: _ClassVar[int]
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
     INIT_FIELD_NUMBER: _ClassVar[int]
     ASSISTANT_FIELD_NUMBER: _ClassVar[int]
@@ -330,8 +346,9 @@ class ClaudeFrame(_message.Message):
     TOOL_PROGRESS_FIELD_NUMBER: _ClassVar[int]
     CONTROL_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
-    raw_json: bytes
+    raw_json: str
     stored: StoredFrame
+    raw_bytes: bytes
     simulated: bool
     init: ClaudeInit
     assistant: ClaudeMessage
@@ -343,7 +360,7 @@ class ClaudeFrame(_message.Message):
     tool_progress: ClaudeToolProgress
     control: ClaudeControl
     unknown: ClaudeUnknown
-    def __init__(self, raw_json: _Optional[bytes] = ..., stored: _Optional[_Union[StoredFrame, _Mapping]] = ..., simulated: _Optional[bool] = ..., init: _Optional[_Union[ClaudeInit, _Mapping]] = ..., assistant: _Optional[_Union[ClaudeMessage, _Mapping]] = ..., user: _Optional[_Union[ClaudeMessage, _Mapping]] = ..., api_retry: _Optional[_Union[ClaudeApiRetry, _Mapping]] = ..., rate_limit: _Optional[_Union[ClaudeRateLimit, _Mapping]] = ..., turn_result: _Optional[_Union[ClaudeTurnResult, _Mapping]] = ..., system: _Optional[_Union[ClaudeSystem, _Mapping]] = ..., tool_progress: _Optional[_Union[ClaudeToolProgress, _Mapping]] = ..., control: _Optional[_Union[ClaudeControl, _Mapping]] = ..., unknown: _Optional[_Union[ClaudeUnknown, _Mapping]] = ...) -> None: ...
+    def __init__(self, raw_json: _Optional[str] = ..., stored: _Optional[_Union[StoredFrame, _Mapping]] = ..., raw_bytes: _Optional[bytes] = ..., simulated: _Optional[bool] = ..., init: _Optional[_Union[ClaudeInit, _Mapping]] = ..., assistant: _Optional[_Union[ClaudeMessage, _Mapping]] = ..., user: _Optional[_Union[ClaudeMessage, _Mapping]] = ..., api_retry: _Optional[_Union[ClaudeApiRetry, _Mapping]] = ..., rate_limit: _Optional[_Union[ClaudeRateLimit, _Mapping]] = ..., turn_result: _Optional[_Union[ClaudeTurnResult, _Mapping]] = ..., system: _Optional[_Union[ClaudeSystem, _Mapping]] = ..., tool_progress: _Optional[_Union[ClaudeToolProgress, _Mapping]] = ..., control: _Optional[_Union[ClaudeControl, _Mapping]] = ..., unknown: _Optional[_Union[ClaudeUnknown, _Mapping]] = ...) -> None: ...
 
 class StoredFrame(_message.Message):
     __slots__ = ("first_producer_sequence", "last_producer_sequence", "size_bytes", "sha256", "cut")
@@ -355,25 +372,25 @@ class StoredFrame(_message.Message):
     first_producer_sequence: int
     last_producer_sequence: int
     size_bytes: int
-    sha256: bytes
+    sha256: str
     cut: bool
-    def __init__(self, first_producer_sequence: _Optional[int] = ..., last_producer_sequence: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., cut: _Optional[bool] = ...) -> None: ...
+    def __init__(self, first_producer_sequence: _Optional[int] = ..., last_producer_sequence: _Optional[int] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., cut: _Optional[bool] = ...) -> None: ...
 
 class ClaudeInit(_message.Message):
-    __slots__ = ("session_id", "model", "version", "tools", "permission_mode", "folder")
-    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("claude_session_id", "model", "version", "tools", "permission_mode", "folder")
+    CLAUDE_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TOOLS_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_MODE_FIELD_NUMBER: _ClassVar[int]
     FOLDER_FIELD_NUMBER: _ClassVar[int]
-    session_id: str
+    claude_session_id: str
     model: str
     version: str
     tools: _containers.RepeatedScalarFieldContainer[str]
     permission_mode: str
     folder: str
-    def __init__(self, session_id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., tools: _Optional[_Iterable[str]] = ..., permission_mode: _Optional[str] = ..., folder: _Optional[str] = ...) -> None: ...
+    def __init__(self, claude_session_id: _Optional[str] = ..., model: _Optional[str] = ..., version: _Optional[str] = ..., tools: _Optional[_Iterable[str]] = ..., permission_mode: _Optional[str] = ..., folder: _Optional[str] = ...) -> None: ...
 
 class ClaudeMessage(_message.Message):
     __slots__ = ("message_id", "model", "blocks", "parent_tool_use_id", "error")
@@ -498,7 +515,7 @@ class ClaudeUnknown(_message.Message):
     def __init__(self, type: _Optional[str] = ...) -> None: ...
 
 class Delta(_message.Message):
-    __slots__ = ("attempt", "after_sequence", "message_id", "block_index", "text", "thinking", "tool_input_json", "dropped", "tool_name")
+    __slots__ = ("attempt", "after_sequence", "message_id", "block_index", "text", "thinking", "tool_input_json", "dropped", "tool_name", "parent_tool_use_id")
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     AFTER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_ID_FIELD_NUMBER: _ClassVar[int]
@@ -508,6 +525,7 @@ class Delta(_message.Message):
     TOOL_INPUT_JSON_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
     TOOL_NAME_FIELD_NUMBER: _ClassVar[int]
+    PARENT_TOOL_USE_ID_FIELD_NUMBER: _ClassVar[int]
     attempt: int
     after_sequence: int
     message_id: str
@@ -517,4 +535,5 @@ class Delta(_message.Message):
     tool_input_json: str
     dropped: int
     tool_name: str
-    def __init__(self, attempt: _Optional[int] = ..., after_sequence: _Optional[int] = ..., message_id: _Optional[str] = ..., block_index: _Optional[int] = ..., text: _Optional[str] = ..., thinking: _Optional[str] = ..., tool_input_json: _Optional[str] = ..., dropped: _Optional[int] = ..., tool_name: _Optional[str] = ...) -> None: ...
+    parent_tool_use_id: str
+    def __init__(self, attempt: _Optional[int] = ..., after_sequence: _Optional[int] = ..., message_id: _Optional[str] = ..., block_index: _Optional[int] = ..., text: _Optional[str] = ..., thinking: _Optional[str] = ..., tool_input_json: _Optional[str] = ..., dropped: _Optional[int] = ..., tool_name: _Optional[str] = ..., parent_tool_use_id: _Optional[str] = ...) -> None: ...

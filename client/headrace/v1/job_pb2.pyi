@@ -26,11 +26,11 @@ class DependencyFailureAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper)
     DEPENDENCY_FAILURE_ACTION_SKIP: _ClassVar[DependencyFailureAction]
     DEPENDENCY_FAILURE_ACTION_FAIL: _ClassVar[DependencyFailureAction]
 
-class ParentCancelAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+class DependencyCancelAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
-    PARENT_CANCEL_ACTION_UNSPECIFIED: _ClassVar[ParentCancelAction]
-    PARENT_CANCEL_ACTION_EVALUATE: _ClassVar[ParentCancelAction]
-    PARENT_CANCEL_ACTION_CANCEL: _ClassVar[ParentCancelAction]
+    DEPENDENCY_CANCEL_ACTION_UNSPECIFIED: _ClassVar[DependencyCancelAction]
+    DEPENDENCY_CANCEL_ACTION_EVALUATE: _ClassVar[DependencyCancelAction]
+    DEPENDENCY_CANCEL_ACTION_CANCEL: _ClassVar[DependencyCancelAction]
 
 class UniqueKeyConflict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -38,6 +38,12 @@ class UniqueKeyConflict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     UNIQUE_KEY_CONFLICT_REFUSE: _ClassVar[UniqueKeyConflict]
     UNIQUE_KEY_CONFLICT_RETURN_EXISTING: _ClassVar[UniqueKeyConflict]
     UNIQUE_KEY_CONFLICT_REPLACE_WAITING: _ClassVar[UniqueKeyConflict]
+
+class JobView(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    JOB_VIEW_UNSPECIFIED: _ClassVar[JobView]
+    JOB_VIEW_BASIC: _ClassVar[JobView]
+    JOB_VIEW_FULL: _ClassVar[JobView]
 
 class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -55,6 +61,15 @@ class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_STATE_EXPIRED: _ClassVar[JobState]
     JOB_STATE_SKIPPED: _ClassVar[JobState]
 
+class CancelCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CANCEL_CAUSE_UNSPECIFIED: _ClassVar[CancelCause]
+    CANCEL_CAUSE_REQUESTED: _ClassVar[CancelCause]
+    CANCEL_CAUSE_SUPERSEDED: _ClassVar[CancelCause]
+    CANCEL_CAUSE_DEPENDENCY: _ClassVar[CancelCause]
+    CANCEL_CAUSE_OVERLAP: _ClassVar[CancelCause]
+    CANCEL_CAUSE_PURGED: _ClassVar[CancelCause]
+
 class WaitCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     WAIT_CAUSE_UNSPECIFIED: _ClassVar[WaitCause]
@@ -70,6 +85,10 @@ class WaitCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WAIT_CAUSE_CAPACITY_DOMAIN: _ClassVar[WaitCause]
     WAIT_CAUSE_BUDGET: _ClassVar[WaitCause]
     WAIT_CAUSE_DRAINING: _ClassVar[WaitCause]
+    WAIT_CAUSE_UNIQUE_KEY: _ClassVar[WaitCause]
+    WAIT_CAUSE_SESSION: _ClassVar[WaitCause]
+    WAIT_CAUSE_HOLDER: _ClassVar[WaitCause]
+    WAIT_CAUSE_QUEUE_DRAINING: _ClassVar[WaitCause]
 
 class AttemptOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -79,6 +98,8 @@ class AttemptOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ATTEMPT_OUTCOME_CANCELLED: _ClassVar[AttemptOutcome]
     ATTEMPT_OUTCOME_LOST: _ClassVar[AttemptOutcome]
     ATTEMPT_OUTCOME_RELEASED: _ClassVar[AttemptOutcome]
+    ATTEMPT_OUTCOME_HANDED_BACK: _ClassVar[AttemptOutcome]
+    ATTEMPT_OUTCOME_SNOOZED: _ClassVar[AttemptOutcome]
 
 class RetryAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -86,6 +107,7 @@ class RetryAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RETRY_ACTION_RETRY: _ClassVar[RetryAction]
     RETRY_ACTION_RESUME: _ClassVar[RetryAction]
     RETRY_ACTION_FAIL: _ClassVar[RetryAction]
+    RETRY_ACTION_WAIT_QUOTA: _ClassVar[RetryAction]
 DEPENDENCY_CONDITION_UNSPECIFIED: DependencyCondition
 DEPENDENCY_CONDITION_ALL_SUCCEEDED: DependencyCondition
 DEPENDENCY_CONDITION_ALL_ENDED: DependencyCondition
@@ -93,13 +115,16 @@ DEPENDENCY_CONDITION_ANY_SUCCEEDED: DependencyCondition
 DEPENDENCY_FAILURE_ACTION_UNSPECIFIED: DependencyFailureAction
 DEPENDENCY_FAILURE_ACTION_SKIP: DependencyFailureAction
 DEPENDENCY_FAILURE_ACTION_FAIL: DependencyFailureAction
-PARENT_CANCEL_ACTION_UNSPECIFIED: ParentCancelAction
-PARENT_CANCEL_ACTION_EVALUATE: ParentCancelAction
-PARENT_CANCEL_ACTION_CANCEL: ParentCancelAction
+DEPENDENCY_CANCEL_ACTION_UNSPECIFIED: DependencyCancelAction
+DEPENDENCY_CANCEL_ACTION_EVALUATE: DependencyCancelAction
+DEPENDENCY_CANCEL_ACTION_CANCEL: DependencyCancelAction
 UNIQUE_KEY_CONFLICT_UNSPECIFIED: UniqueKeyConflict
 UNIQUE_KEY_CONFLICT_REFUSE: UniqueKeyConflict
 UNIQUE_KEY_CONFLICT_RETURN_EXISTING: UniqueKeyConflict
 UNIQUE_KEY_CONFLICT_REPLACE_WAITING: UniqueKeyConflict
+JOB_VIEW_UNSPECIFIED: JobView
+JOB_VIEW_BASIC: JobView
+JOB_VIEW_FULL: JobView
 JOB_STATE_UNSPECIFIED: JobState
 JOB_STATE_SCHEDULED: JobState
 JOB_STATE_BLOCKED: JobState
@@ -113,6 +138,12 @@ JOB_STATE_FAILED: JobState
 JOB_STATE_CANCELLED: JobState
 JOB_STATE_EXPIRED: JobState
 JOB_STATE_SKIPPED: JobState
+CANCEL_CAUSE_UNSPECIFIED: CancelCause
+CANCEL_CAUSE_REQUESTED: CancelCause
+CANCEL_CAUSE_SUPERSEDED: CancelCause
+CANCEL_CAUSE_DEPENDENCY: CancelCause
+CANCEL_CAUSE_OVERLAP: CancelCause
+CANCEL_CAUSE_PURGED: CancelCause
 WAIT_CAUSE_UNSPECIFIED: WaitCause
 WAIT_CAUSE_QUEUE_PAUSED: WaitCause
 WAIT_CAUSE_TIME: WaitCause
@@ -126,19 +157,26 @@ WAIT_CAUSE_NO_FREE_SLOT: WaitCause
 WAIT_CAUSE_CAPACITY_DOMAIN: WaitCause
 WAIT_CAUSE_BUDGET: WaitCause
 WAIT_CAUSE_DRAINING: WaitCause
+WAIT_CAUSE_UNIQUE_KEY: WaitCause
+WAIT_CAUSE_SESSION: WaitCause
+WAIT_CAUSE_HOLDER: WaitCause
+WAIT_CAUSE_QUEUE_DRAINING: WaitCause
 ATTEMPT_OUTCOME_UNSPECIFIED: AttemptOutcome
 ATTEMPT_OUTCOME_SUCCEEDED: AttemptOutcome
 ATTEMPT_OUTCOME_FAILED: AttemptOutcome
 ATTEMPT_OUTCOME_CANCELLED: AttemptOutcome
 ATTEMPT_OUTCOME_LOST: AttemptOutcome
 ATTEMPT_OUTCOME_RELEASED: AttemptOutcome
+ATTEMPT_OUTCOME_HANDED_BACK: AttemptOutcome
+ATTEMPT_OUTCOME_SNOOZED: AttemptOutcome
 RETRY_ACTION_UNSPECIFIED: RetryAction
 RETRY_ACTION_RETRY: RetryAction
 RETRY_ACTION_RESUME: RetryAction
 RETRY_ACTION_FAIL: RetryAction
+RETRY_ACTION_WAIT_QUOTA: RetryAction
 
 class JobSpec(_message.Message):
-    __slots__ = ("queue", "owner", "display_name", "labels", "priority", "schedule_time", "retry_policy", "timeouts", "dependencies", "dependency_condition", "dependency_failure_action", "parent_cancel_action", "unique_key", "concurrency_key", "placement", "output_bytes_max", "claude", "command", "handler")
+    __slots__ = ("queue", "owner", "display_name", "labels", "priority", "schedule_time", "retry_policy", "timeouts", "dependencies", "dependency_condition", "dependency_failure_action", "dependency_cancel_action", "unique_key", "concurrency_key", "placement", "output_bytes_max", "claude", "command", "handler")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -157,7 +195,7 @@ class JobSpec(_message.Message):
     DEPENDENCIES_FIELD_NUMBER: _ClassVar[int]
     DEPENDENCY_CONDITION_FIELD_NUMBER: _ClassVar[int]
     DEPENDENCY_FAILURE_ACTION_FIELD_NUMBER: _ClassVar[int]
-    PARENT_CANCEL_ACTION_FIELD_NUMBER: _ClassVar[int]
+    DEPENDENCY_CANCEL_ACTION_FIELD_NUMBER: _ClassVar[int]
     UNIQUE_KEY_FIELD_NUMBER: _ClassVar[int]
     CONCURRENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_FIELD_NUMBER: _ClassVar[int]
@@ -176,7 +214,7 @@ class JobSpec(_message.Message):
     dependencies: _containers.RepeatedCompositeFieldContainer[Dependency]
     dependency_condition: DependencyCondition
     dependency_failure_action: DependencyFailureAction
-    parent_cancel_action: ParentCancelAction
+    dependency_cancel_action: DependencyCancelAction
     unique_key: UniqueKey
     concurrency_key: str
     placement: Placement
@@ -184,19 +222,21 @@ class JobSpec(_message.Message):
     claude: _task_pb2.ClaudeTask
     command: _task_pb2.CommandTask
     handler: _task_pb2.HandlerTask
-    def __init__(self, queue: _Optional[str] = ..., owner: _Optional[str] = ..., display_name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., priority: _Optional[int] = ..., schedule_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., timeouts: _Optional[_Union[Timeouts, _Mapping]] = ..., dependencies: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., dependency_condition: _Optional[_Union[DependencyCondition, str]] = ..., dependency_failure_action: _Optional[_Union[DependencyFailureAction, str]] = ..., parent_cancel_action: _Optional[_Union[ParentCancelAction, str]] = ..., unique_key: _Optional[_Union[UniqueKey, _Mapping]] = ..., concurrency_key: _Optional[str] = ..., placement: _Optional[_Union[Placement, _Mapping]] = ..., output_bytes_max: _Optional[int] = ..., claude: _Optional[_Union[_task_pb2.ClaudeTask, _Mapping]] = ..., command: _Optional[_Union[_task_pb2.CommandTask, _Mapping]] = ..., handler: _Optional[_Union[_task_pb2.HandlerTask, _Mapping]] = ...) -> None: ...
+    def __init__(self, queue: _Optional[str] = ..., owner: _Optional[str] = ..., display_name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., priority: _Optional[int] = ..., schedule_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_policy: _Optional[_Union[RetryPolicy, _Mapping]] = ..., timeouts: _Optional[_Union[Timeouts, _Mapping]] = ..., dependencies: _Optional[_Iterable[_Union[Dependency, _Mapping]]] = ..., dependency_condition: _Optional[_Union[DependencyCondition, str]] = ..., dependency_failure_action: _Optional[_Union[DependencyFailureAction, str]] = ..., dependency_cancel_action: _Optional[_Union[DependencyCancelAction, str]] = ..., unique_key: _Optional[_Union[UniqueKey, _Mapping]] = ..., concurrency_key: _Optional[str] = ..., placement: _Optional[_Union[Placement, _Mapping]] = ..., output_bytes_max: _Optional[int] = ..., claude: _Optional[_Union[_task_pb2.ClaudeTask, _Mapping]] = ..., command: _Optional[_Union[_task_pb2.CommandTask, _Mapping]] = ..., handler: _Optional[_Union[_task_pb2.HandlerTask, _Mapping]] = ...) -> None: ...
 
 class RetryPolicy(_message.Message):
-    __slots__ = ("max_attempts", "initial_backoff", "max_backoff", "backoff_multiplier")
+    __slots__ = ("max_attempts", "initial_backoff", "max_backoff", "backoff_multiplier", "max_snoozes")
     MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     INITIAL_BACKOFF_FIELD_NUMBER: _ClassVar[int]
     MAX_BACKOFF_FIELD_NUMBER: _ClassVar[int]
     BACKOFF_MULTIPLIER_FIELD_NUMBER: _ClassVar[int]
+    MAX_SNOOZES_FIELD_NUMBER: _ClassVar[int]
     max_attempts: int
     initial_backoff: _duration_pb2.Duration
     max_backoff: _duration_pb2.Duration
     backoff_multiplier: float
-    def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., backoff_multiplier: _Optional[float] = ...) -> None: ...
+    max_snoozes: int
+    def __init__(self, max_attempts: _Optional[int] = ..., initial_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_backoff: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., backoff_multiplier: _Optional[float] = ..., max_snoozes: _Optional[int] = ...) -> None: ...
 
 class Timeouts(_message.Message):
     __slots__ = ("queue_timeout", "run_timeout", "total_timeout", "silence_timeout", "input_timeout", "cancel_grace")
@@ -264,8 +304,16 @@ class Resources(_message.Message):
     cpu_millis: int
     def __init__(self, slots: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., cpu_millis: _Optional[int] = ...) -> None: ...
 
+class StateCount(_message.Message):
+    __slots__ = ("state", "count")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    state: JobState
+    count: int
+    def __init__(self, state: _Optional[_Union[JobState, str]] = ..., count: _Optional[int] = ...) -> None: ...
+
 class Job(_message.Message):
-    __slots__ = ("id", "namespace", "spec", "state", "etag", "create_time", "update_time", "start_time", "end_time", "due_time", "attempt_count", "failure_count", "loss_count", "epoch", "worker_id", "last_sequence", "cancellation", "result", "failure", "usage", "progress", "output_bytes", "output_truncated", "simulated", "dirty", "queue_position", "wait_reasons", "attempts", "retry_of_job_id", "session_id")
+    __slots__ = ("id", "namespace", "spec", "state", "etag", "create_time", "update_time", "start_time", "end_time", "due_time", "attempt_count", "failure_count", "loss_count", "epoch", "worker_id", "last_sequence", "cancellation", "result", "failure", "usage", "progress", "output_bytes", "output_truncated", "simulated", "dirty", "queue_position", "wait_reasons", "attempts", "retry_of_job_id", "claude_session_id", "snooze_count")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -295,7 +343,8 @@ class Job(_message.Message):
     WAIT_REASONS_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     RETRY_OF_JOB_ID_FIELD_NUMBER: _ClassVar[int]
-    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    CLAUDE_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    SNOOZE_COUNT_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace: str
     spec: JobSpec
@@ -325,18 +374,23 @@ class Job(_message.Message):
     wait_reasons: _containers.RepeatedCompositeFieldContainer[WaitReason]
     attempts: _containers.RepeatedCompositeFieldContainer[Attempt]
     retry_of_job_id: str
-    session_id: str
-    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt_count: _Optional[int] = ..., failure_count: _Optional[int] = ..., loss_count: _Optional[int] = ..., epoch: _Optional[int] = ..., worker_id: _Optional[str] = ..., last_sequence: _Optional[int] = ..., cancellation: _Optional[_Union[Cancellation, _Mapping]] = ..., result: _Optional[_Union[_outcome_pb2.Result, _Mapping]] = ..., failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., output_bytes: _Optional[int] = ..., output_truncated: _Optional[bool] = ..., simulated: _Optional[bool] = ..., dirty: _Optional[bool] = ..., queue_position: _Optional[int] = ..., wait_reasons: _Optional[_Iterable[_Union[WaitReason, _Mapping]]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., retry_of_job_id: _Optional[str] = ..., session_id: _Optional[str] = ...) -> None: ...
+    claude_session_id: str
+    snooze_count: int
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt_count: _Optional[int] = ..., failure_count: _Optional[int] = ..., loss_count: _Optional[int] = ..., epoch: _Optional[int] = ..., worker_id: _Optional[str] = ..., last_sequence: _Optional[int] = ..., cancellation: _Optional[_Union[Cancellation, _Mapping]] = ..., result: _Optional[_Union[_outcome_pb2.Result, _Mapping]] = ..., failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., output_bytes: _Optional[int] = ..., output_truncated: _Optional[bool] = ..., simulated: _Optional[bool] = ..., dirty: _Optional[bool] = ..., queue_position: _Optional[int] = ..., wait_reasons: _Optional[_Iterable[_Union[WaitReason, _Mapping]]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., retry_of_job_id: _Optional[str] = ..., claude_session_id: _Optional[str] = ..., snooze_count: _Optional[int] = ...) -> None: ...
 
 class Cancellation(_message.Message):
-    __slots__ = ("reason", "actor", "time")
+    __slots__ = ("reason", "actor", "time", "cause", "superseded_by_job_id")
     REASON_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDED_BY_JOB_ID_FIELD_NUMBER: _ClassVar[int]
     reason: str
     actor: str
     time: _timestamp_pb2.Timestamp
-    def __init__(self, reason: _Optional[str] = ..., actor: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    cause: CancelCause
+    superseded_by_job_id: str
+    def __init__(self, reason: _Optional[str] = ..., actor: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cause: _Optional[_Union[CancelCause, str]] = ..., superseded_by_job_id: _Optional[str] = ...) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("done", "total", "message")
@@ -381,8 +435,18 @@ class Attempt(_message.Message):
     failure: _outcome_pb2.Failure
     usage: _outcome_pb2.Usage
     decision: RetryDecision
-    late_result: bool
-    def __init__(self, number: _Optional[int] = ..., epoch: _Optional[int] = ..., worker_id: _Optional[str] = ..., assign_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[AttemptOutcome, str]] = ..., failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., decision: _Optional[_Union[RetryDecision, _Mapping]] = ..., late_result: _Optional[bool] = ...) -> None: ...
+    late_result: LateResult
+    def __init__(self, number: _Optional[int] = ..., epoch: _Optional[int] = ..., worker_id: _Optional[str] = ..., assign_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[AttemptOutcome, str]] = ..., failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., decision: _Optional[_Union[RetryDecision, _Mapping]] = ..., late_result: _Optional[_Union[LateResult, _Mapping]] = ...) -> None: ...
+
+class LateResult(_message.Message):
+    __slots__ = ("time", "outcome", "failure")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    time: _timestamp_pb2.Timestamp
+    outcome: AttemptOutcome
+    failure: _outcome_pb2.Failure
+    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[_Union[AttemptOutcome, str]] = ..., failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ...) -> None: ...
 
 class RetryDecision(_message.Message):
     __slots__ = ("action", "rule", "next_time")

@@ -25,21 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headrace.v1 import error_pb2 as headrace_dot_v1_dot_error__pb2
-from headrace.v1 import event_pb2 as headrace_dot_v1_dot_event__pb2
 from headrace.v1 import job_pb2 as headrace_dot_v1_dot_job__pb2
+from headrace.v1 import watch_pb2 as headrace_dot_v1_dot_watch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dheadrace/v1/job_service.proto\x12\x0bheadrace.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17headrace/v1/error.proto\x1a\x17headrace/v1/event.proto\x1a\x15headrace/v1/job.proto\"\x9e\x01\n\x10SubmitJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n\nrequest_id\x18\x02 \x01(\tR\trequestId\x12(\n\x04spec\x18\x03 \x01(\x0b\x32\x14.headrace.v1.JobSpecR\x04spec\x12#\n\rvalidate_only\x18\x04 \x01(\x08R\x0cvalidateOnly\"[\n\x11SubmitJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x10.headrace.v1.JobR\x03job\x12\"\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08R\x0c\x64\x65\x64uplicated\"\xa1\x01\n\x11SubmitJobsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x31\n\x05items\x18\x02 \x03(\x0b\x32\x1b.headrace.v1.SubmitJobsItemR\x05items\x12\x16\n\x06\x61tomic\x18\x03 \x01(\x08R\x06\x61tomic\x12#\n\rvalidate_only\x18\x04 \x01(\x08R\x0cvalidateOnly\"k\n\x0eSubmitJobsItem\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x14.headrace.v1.JobSpecR\x04spec\x12\x10\n\x03ref\x18\x03 \x01(\tR\x03ref\"M\n\x12SubmitJobsResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32\x1d.headrace.v1.SubmitJobsResultR\x07results\"{\n\x10SubmitJobsResult\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\"\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08R\x0c\x64\x65\x64uplicated\x12,\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.headrace.v1.ItemErrorR\x05\x65rror\"D\n\rGetJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\"4\n\x0eGetJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x10.headrace.v1.JobR\x03job\"\x83\x01\n\x0fListJobsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n\x06\x66ilter\x18\x02 \x01(\tR\x06\x66ilter\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\"\x9c\x01\n\x10ListJobsResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x10.headrace.v1.JobR\x04jobs\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12:\n\x0cstate_counts\x18\x03 \x03(\x0b\x32\x17.headrace.v1.StateCountR\x0bstateCounts\"O\n\nStateCount\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x15.headrace.v1.JobStateR\x05state\x12\x14\n\x05\x63ount\x18\x02 \x01(\x03R\x05\x63ount\"\xc2\x01\n\x10UpdateJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12(\n\x04spec\x18\x03 \x01(\x0b\x32\x14.headrace.v1.JobSpecR\x04spec\x12;\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\x12\x12\n\x04\x65tag\x18\x05 \x01(\tR\x04\x65tag\"7\n\x11UpdateJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x10.headrace.v1.JobR\x03job\"_\n\x10\x43\x61ncelJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"7\n\x11\x43\x61ncelJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x10.headrace.v1.JobR\x03job\"z\n\x11\x43\x61ncelJobsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n\x06\x66ilter\x18\x02 \x01(\tR\x06\x66ilter\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x17\n\x07\x64ry_run\x18\x04 \x01(\x08R\x06\x64ryRun\"a\n\x12\x43\x61ncelJobsResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32\x1d.headrace.v1.CancelJobsResultR\x07results\x12\x12\n\x04more\x18\x02 \x01(\x08R\x04more\"\x84\x01\n\x10\x43\x61ncelJobsResult\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x15.headrace.v1.JobStateR\x05state\x12,\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.headrace.v1.ItemErrorR\x05\x65rror\"e\n\x0fRetryJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\"Z\n\x10RetryJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x10.headrace.v1.JobR\x03job\x12\"\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08R\x0c\x64\x65\x64uplicated\"[\n\x10\x44\x65leteJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\"\x13\n\x11\x44\x65leteJobResponse\"H\n\x11\x45xplainJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\"\xf2\x01\n\x12\x45xplainJobResponse\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x15.headrace.v1.JobStateR\x05state\x12:\n\x0cwait_reasons\x18\x02 \x03(\x0b\x32\x17.headrace.v1.WaitReasonR\x0bwaitReasons\x12%\n\x0equeue_position\x18\x03 \x01(\x03R\rqueuePosition\x12L\n\x14\x65stimated_start_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x12\x65stimatedStartTime\"\xde\x01\n\x0fWatchJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x17\n\x06job_id\x18\x02 \x01(\tH\x00R\x05jobId\x12<\n\nunique_key\x18\x03 \x01(\x0b\x32\x1b.headrace.v1.WatchUniqueKeyH\x00R\tuniqueKey\x12\x16\n\x06\x63ursor\x18\x04 \x01(\tR\x06\x63ursor\x12\x16\n\x06\x64\x65ltas\x18\x05 \x01(\x08R\x06\x64\x65ltas\x12\x1b\n\tno_follow\x18\x06 \x01(\x08R\x08noFollowB\t\n\x07subject\"L\n\x0eWatchUniqueKey\x12\x14\n\x05queue\x18\x01 \x01(\tR\x05queue\x12\x10\n\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n\x04wait\x18\x03 \x01(\x08R\x04wait\"\xdd\x02\n\x10WatchJobResponse\x12\x16\n\x06\x63ursor\x18\x01 \x01(\tR\x06\x63ursor\x12\x32\n\x06opened\x18\x02 \x01(\x0b\x32\x18.headrace.v1.WatchOpenedH\x00R\x06opened\x12/\n\x05\x62\x61tch\x18\x03 \x01(\x0b\x32\x17.headrace.v1.EventBatchH\x00R\x05\x62\x61tch\x12\x31\n\x06\x64\x65ltas\x18\x04 \x01(\x0b\x32\x17.headrace.v1.DeltaBatchH\x00R\x06\x64\x65ltas\x12;\n\theartbeat\x18\x05 \x01(\x0b\x32\x1b.headrace.v1.WatchHeartbeatH\x00R\theartbeat\x12)\n\x03gap\x18\x06 \x01(\x0b\x32\x15.headrace.v1.WatchGapH\x00R\x03gap\x12)\n\x03\x65nd\x18\x07 \x01(\x0b\x32\x15.headrace.v1.WatchEndH\x00R\x03\x65ndB\x06\n\x04kind\"\\\n\x0bWatchOpened\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x10.headrace.v1.JobR\x03job\x12)\n\x10\x64\x65ltas_available\x18\x02 \x01(\x08R\x0f\x64\x65ltasAvailable\"8\n\nEventBatch\x12*\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x12.headrace.v1.EventR\x06\x65vents\"8\n\nDeltaBatch\x12*\n\x06\x64\x65ltas\x18\x01 \x03(\x0b\x32\x12.headrace.v1.DeltaR\x06\x64\x65ltas\"@\n\x0eWatchHeartbeat\x12.\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\"\x80\x01\n\x08WatchGap\x12#\n\rfrom_sequence\x18\x01 \x01(\x03R\x0c\x66romSequence\x12\x1f\n\x0bto_sequence\x18\x02 \x01(\x03R\ntoSequence\x12.\n\x06reason\x18\x03 \x01(\x0e\x32\x16.headrace.v1.GapReasonR\x06reason\"^\n\x08WatchEnd\x12.\n\x06reason\x18\x01 \x01(\x0e\x32\x16.headrace.v1.EndReasonR\x06reason\x12\"\n\x03job\x18\x02 \x01(\x0b\x32\x10.headrace.v1.JobR\x03job\"v\n\x13ReadArtifactRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n\x06offset\x18\x04 \x01(\x03R\x06offset\"a\n\x14ReadArtifactResponse\x12\x12\n\x04\x64\x61ta\x18\x01 \x01(\x0cR\x04\x64\x61ta\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x03 \x01(\x0cR\x06sha256*Z\n\tGapReason\x12\x1a\n\x16GAP_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14GAP_REASON_RETENTION\x10\x01\x12\x17\n\x13GAP_REASON_RESTORED\x10\x02*\xb3\x01\n\tEndReason\x12\x1a\n\x16\x45ND_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45ND_REASON_JOB_ENDED\x10\x01\x12\x18\n\x14\x45ND_REASON_CAUGHT_UP\x10\x02\x12\x17\n\x13\x45ND_REASON_DRAINING\x10\x03\x12\x1a\n\x16\x45ND_REASON_JOB_DELETED\x10\x04\x12!\n\x1d\x45ND_REASON_PERMISSION_REVOKED\x10\x05\x32\xa0\x07\n\nJobService\x12J\n\tSubmitJob\x12\x1d.headrace.v1.SubmitJobRequest\x1a\x1e.headrace.v1.SubmitJobResponse\x12M\n\nSubmitJobs\x12\x1e.headrace.v1.SubmitJobsRequest\x1a\x1f.headrace.v1.SubmitJobsResponse\x12\x41\n\x06GetJob\x12\x1a.headrace.v1.GetJobRequest\x1a\x1b.headrace.v1.GetJobResponse\x12G\n\x08ListJobs\x12\x1c.headrace.v1.ListJobsRequest\x1a\x1d.headrace.v1.ListJobsResponse\x12J\n\tUpdateJob\x12\x1d.headrace.v1.UpdateJobRequest\x1a\x1e.headrace.v1.UpdateJobResponse\x12J\n\tCancelJob\x12\x1d.headrace.v1.CancelJobRequest\x1a\x1e.headrace.v1.CancelJobResponse\x12M\n\nCancelJobs\x12\x1e.headrace.v1.CancelJobsRequest\x1a\x1f.headrace.v1.CancelJobsResponse\x12G\n\x08RetryJob\x12\x1c.headrace.v1.RetryJobRequest\x1a\x1d.headrace.v1.RetryJobResponse\x12J\n\tDeleteJob\x12\x1d.headrace.v1.DeleteJobRequest\x1a\x1e.headrace.v1.DeleteJobResponse\x12M\n\nExplainJob\x12\x1e.headrace.v1.ExplainJobRequest\x1a\x1f.headrace.v1.ExplainJobResponse\x12I\n\x08WatchJob\x12\x1c.headrace.v1.WatchJobRequest\x1a\x1d.headrace.v1.WatchJobResponse0\x01\x12U\n\x0cReadArtifact\x12 .headrace.v1.ReadArtifactRequest\x1a!.headrace.v1.ReadArtifactResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dheadrace/v1/job_service.proto\x12\x0bheadrace.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17headrace/v1/error.proto\x1a\x15headrace/v1/job.proto\x1a\x17headrace/v1/watch.proto\"\x9e\x01\n\x10SubmitJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1d\n\nrequest_id\x18\x02 \x01(\tR\trequestId\x12(\n\x04spec\x18\x03 \x01(\x0b\x32\x14.headrace.v1.JobSpecR\x04spec\x12#\n\rvalidate_only\x18\x04 \x01(\x08R\x0cvalidateOnly\"[\n\x11SubmitJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x10.headrace.v1.JobR\x03job\x12\"\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08R\x0c\x64\x65\x64uplicated\"\xa1\x01\n\x11SubmitJobsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x31\n\x05items\x18\x02 \x03(\x0b\x32\x1b.headrace.v1.SubmitJobsItemR\x05items\x12\x16\n\x06\x61tomic\x18\x03 \x01(\x08R\x06\x61tomic\x12#\n\rvalidate_only\x18\x04 \x01(\x08R\x0cvalidateOnly\"k\n\x0eSubmitJobsItem\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x14.headrace.v1.JobSpecR\x04spec\x12\x10\n\x03ref\x18\x03 \x01(\tR\x03ref\"M\n\x12SubmitJobsResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32\x1d.headrace.v1.SubmitJobsResultR\x07results\"{\n\x10SubmitJobsResult\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\"\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08R\x0c\x64\x65\x64uplicated\x12,\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.headrace.v1.ItemErrorR\x05\x65rror\"n\n\rGetJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12(\n\x04view\x18\x03 \x01(\x0e\x32\x14.headrace.v1.JobViewR\x04view\"4\n\x0eGetJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x10.headrace.v1.JobR\x03job\"\xad\x01\n\x0fListJobsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n\x06\x66ilter\x18\x02 \x01(\tR\x06\x66ilter\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\x12(\n\x04view\x18\x05 \x01(\x0e\x32\x14.headrace.v1.JobViewR\x04view\"\x9c\x01\n\x10ListJobsResponse\x12$\n\x04jobs\x18\x01 \x03(\x0b\x32\x10.headrace.v1.JobR\x04jobs\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12:\n\x0cstate_counts\x18\x03 \x03(\x0b\x32\x17.headrace.v1.StateCountR\x0bstateCounts\"\xc2\x01\n\x10UpdateJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12(\n\x04spec\x18\x03 \x01(\x0b\x32\x14.headrace.v1.JobSpecR\x04spec\x12;\n\x0bupdate_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\x12\x12\n\x04\x65tag\x18\x05 \x01(\tR\x04\x65tag\"7\n\x11UpdateJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x10.headrace.v1.JobR\x03job\"_\n\x10\x43\x61ncelJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\"7\n\x11\x43\x61ncelJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x10.headrace.v1.JobR\x03job\"\xa5\x01\n\x11\x43\x61ncelJobsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n\x06\x66ilter\x18\x02 \x01(\tR\x06\x66ilter\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12#\n\rvalidate_only\x18\x04 \x01(\x08R\x0cvalidateOnly\x12\x1d\n\npage_token\x18\x05 \x01(\tR\tpageToken\"u\n\x12\x43\x61ncelJobsResponse\x12\x37\n\x07results\x18\x01 \x03(\x0b\x32\x1d.headrace.v1.CancelJobsResultR\x07results\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x84\x01\n\x10\x43\x61ncelJobsResult\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x15.headrace.v1.JobStateR\x05state\x12,\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.headrace.v1.ItemErrorR\x05\x65rror\"e\n\x0fRetryJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x1d\n\nrequest_id\x18\x03 \x01(\tR\trequestId\"Z\n\x10RetryJobResponse\x12\"\n\x03job\x18\x01 \x01(\x0b\x32\x10.headrace.v1.JobR\x03job\x12\"\n\x0c\x64\x65\x64uplicated\x18\x02 \x01(\x08R\x0c\x64\x65\x64uplicated\"[\n\x10\x44\x65leteJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\"\x13\n\x11\x44\x65leteJobResponse\"H\n\x11\x45xplainJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\"\xf2\x01\n\x12\x45xplainJobResponse\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x15.headrace.v1.JobStateR\x05state\x12:\n\x0cwait_reasons\x18\x02 \x03(\x0b\x32\x17.headrace.v1.WaitReasonR\x0bwaitReasons\x12%\n\x0equeue_position\x18\x03 \x01(\x03R\rqueuePosition\x12L\n\x14\x65stimated_start_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x12\x65stimatedStartTime\"\xde\x01\n\x0fWatchJobRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x17\n\x06job_id\x18\x02 \x01(\tH\x00R\x05jobId\x12<\n\nunique_key\x18\x03 \x01(\x0b\x32\x1b.headrace.v1.WatchUniqueKeyH\x00R\tuniqueKey\x12\x16\n\x06\x63ursor\x18\x04 \x01(\tR\x06\x63ursor\x12\x16\n\x06\x64\x65ltas\x18\x05 \x01(\x08R\x06\x64\x65ltas\x12\x1b\n\tno_follow\x18\x06 \x01(\x08R\x08noFollowB\t\n\x07subject\"L\n\x0eWatchUniqueKey\x12\x14\n\x05queue\x18\x01 \x01(\tR\x05queue\x12\x10\n\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n\x04wait\x18\x03 \x01(\x08R\x04wait\"\xdd\x02\n\x10WatchJobResponse\x12\x16\n\x06\x63ursor\x18\x01 \x01(\tR\x06\x63ursor\x12\x32\n\x06opened\x18\x02 \x01(\x0b\x32\x18.headrace.v1.WatchOpenedH\x00R\x06opened\x12/\n\x05\x62\x61tch\x18\x03 \x01(\x0b\x32\x17.headrace.v1.EventBatchH\x00R\x05\x62\x61tch\x12\x31\n\x06\x64\x65ltas\x18\x04 \x01(\x0b\x32\x17.headrace.v1.DeltaBatchH\x00R\x06\x64\x65ltas\x12;\n\theartbeat\x18\x05 \x01(\x0b\x32\x1b.headrace.v1.WatchHeartbeatH\x00R\theartbeat\x12)\n\x03gap\x18\x06 \x01(\x0b\x32\x15.headrace.v1.WatchGapH\x00R\x03gap\x12)\n\x03\x65nd\x18\x07 \x01(\x0b\x32\x15.headrace.v1.WatchEndH\x00R\x03\x65ndB\x06\n\x04kind\"v\n\x13ReadArtifactRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x15\n\x06job_id\x18\x02 \x01(\tR\x05jobId\x12\x12\n\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n\x06offset\x18\x04 \x01(\x03R\x06offset\"a\n\x14ReadArtifactResponse\x12\x12\n\x04\x64\x61ta\x18\x01 \x01(\x0cR\x04\x64\x61ta\x12\x1d\n\nsize_bytes\x18\x02 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x03 \x01(\tR\x06sha2562\xa0\x07\n\nJobService\x12J\n\tSubmitJob\x12\x1d.headrace.v1.SubmitJobRequest\x1a\x1e.headrace.v1.SubmitJobResponse\x12M\n\nSubmitJobs\x12\x1e.headrace.v1.SubmitJobsRequest\x1a\x1f.headrace.v1.SubmitJobsResponse\x12\x41\n\x06GetJob\x12\x1a.headrace.v1.GetJobRequest\x1a\x1b.headrace.v1.GetJobResponse\x12G\n\x08ListJobs\x12\x1c.headrace.v1.ListJobsRequest\x1a\x1d.headrace.v1.ListJobsResponse\x12J\n\tUpdateJob\x12\x1d.headrace.v1.UpdateJobRequest\x1a\x1e.headrace.v1.UpdateJobResponse\x12J\n\tCancelJob\x12\x1d.headrace.v1.CancelJobRequest\x1a\x1e.headrace.v1.CancelJobResponse\x12M\n\nCancelJobs\x12\x1e.headrace.v1.CancelJobsRequest\x1a\x1f.headrace.v1.CancelJobsResponse\x12G\n\x08RetryJob\x12\x1c.headrace.v1.RetryJobRequest\x1a\x1d.headrace.v1.RetryJobResponse\x12J\n\tDeleteJob\x12\x1d.headrace.v1.DeleteJobRequest\x1a\x1e.headrace.v1.DeleteJobResponse\x12M\n\nExplainJob\x12\x1e.headrace.v1.ExplainJobRequest\x1a\x1f.headrace.v1.ExplainJobResponse\x12I\n\x08WatchJob\x12\x1c.headrace.v1.WatchJobRequest\x1a\x1d.headrace.v1.WatchJobResponse0\x01\x12U\n\x0cReadArtifact\x12 .headrace.v1.ReadArtifactRequest\x1a!.headrace.v1.ReadArtifactResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headrace.v1.job_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GAPREASON']._serialized_start=4186
-  _globals['_GAPREASON']._serialized_end=4276
-  _globals['_ENDREASON']._serialized_start=4279
-  _globals['_ENDREASON']._serialized_end=4458
   _globals['_SUBMITJOBREQUEST']._serialized_start=187
   _globals['_SUBMITJOBREQUEST']._serialized_end=345
   _globals['_SUBMITJOBRESPONSE']._serialized_start=347
@@ -53,63 +49,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMITJOBSRESULT']._serialized_start=792
   _globals['_SUBMITJOBSRESULT']._serialized_end=915
   _globals['_GETJOBREQUEST']._serialized_start=917
-  _globals['_GETJOBREQUEST']._serialized_end=985
-  _globals['_GETJOBRESPONSE']._serialized_start=987
-  _globals['_GETJOBRESPONSE']._serialized_end=1039
-  _globals['_LISTJOBSREQUEST']._serialized_start=1042
-  _globals['_LISTJOBSREQUEST']._serialized_end=1173
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1176
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1332
-  _globals['_STATECOUNT']._serialized_start=1334
-  _globals['_STATECOUNT']._serialized_end=1413
-  _globals['_UPDATEJOBREQUEST']._serialized_start=1416
-  _globals['_UPDATEJOBREQUEST']._serialized_end=1610
-  _globals['_UPDATEJOBRESPONSE']._serialized_start=1612
-  _globals['_UPDATEJOBRESPONSE']._serialized_end=1667
-  _globals['_CANCELJOBREQUEST']._serialized_start=1669
-  _globals['_CANCELJOBREQUEST']._serialized_end=1764
-  _globals['_CANCELJOBRESPONSE']._serialized_start=1766
-  _globals['_CANCELJOBRESPONSE']._serialized_end=1821
-  _globals['_CANCELJOBSREQUEST']._serialized_start=1823
-  _globals['_CANCELJOBSREQUEST']._serialized_end=1945
-  _globals['_CANCELJOBSRESPONSE']._serialized_start=1947
-  _globals['_CANCELJOBSRESPONSE']._serialized_end=2044
-  _globals['_CANCELJOBSRESULT']._serialized_start=2047
-  _globals['_CANCELJOBSRESULT']._serialized_end=2179
-  _globals['_RETRYJOBREQUEST']._serialized_start=2181
-  _globals['_RETRYJOBREQUEST']._serialized_end=2282
-  _globals['_RETRYJOBRESPONSE']._serialized_start=2284
-  _globals['_RETRYJOBRESPONSE']._serialized_end=2374
-  _globals['_DELETEJOBREQUEST']._serialized_start=2376
-  _globals['_DELETEJOBREQUEST']._serialized_end=2467
-  _globals['_DELETEJOBRESPONSE']._serialized_start=2469
-  _globals['_DELETEJOBRESPONSE']._serialized_end=2488
-  _globals['_EXPLAINJOBREQUEST']._serialized_start=2490
-  _globals['_EXPLAINJOBREQUEST']._serialized_end=2562
-  _globals['_EXPLAINJOBRESPONSE']._serialized_start=2565
-  _globals['_EXPLAINJOBRESPONSE']._serialized_end=2807
-  _globals['_WATCHJOBREQUEST']._serialized_start=2810
-  _globals['_WATCHJOBREQUEST']._serialized_end=3032
-  _globals['_WATCHUNIQUEKEY']._serialized_start=3034
-  _globals['_WATCHUNIQUEKEY']._serialized_end=3110
-  _globals['_WATCHJOBRESPONSE']._serialized_start=3113
-  _globals['_WATCHJOBRESPONSE']._serialized_end=3462
-  _globals['_WATCHOPENED']._serialized_start=3464
-  _globals['_WATCHOPENED']._serialized_end=3556
-  _globals['_EVENTBATCH']._serialized_start=3558
-  _globals['_EVENTBATCH']._serialized_end=3614
-  _globals['_DELTABATCH']._serialized_start=3616
-  _globals['_DELTABATCH']._serialized_end=3672
-  _globals['_WATCHHEARTBEAT']._serialized_start=3674
-  _globals['_WATCHHEARTBEAT']._serialized_end=3738
-  _globals['_WATCHGAP']._serialized_start=3741
-  _globals['_WATCHGAP']._serialized_end=3869
-  _globals['_WATCHEND']._serialized_start=3871
-  _globals['_WATCHEND']._serialized_end=3965
-  _globals['_READARTIFACTREQUEST']._serialized_start=3967
-  _globals['_READARTIFACTREQUEST']._serialized_end=4085
-  _globals['_READARTIFACTRESPONSE']._serialized_start=4087
-  _globals['_READARTIFACTRESPONSE']._serialized_end=4184
-  _globals['_JOBSERVICE']._serialized_start=4461
-  _globals['_JOBSERVICE']._serialized_end=5389
+  _globals['_GETJOBREQUEST']._serialized_end=1027
+  _globals['_GETJOBRESPONSE']._serialized_start=1029
+  _globals['_GETJOBRESPONSE']._serialized_end=1081
+  _globals['_LISTJOBSREQUEST']._serialized_start=1084
+  _globals['_LISTJOBSREQUEST']._serialized_end=1257
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1260
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1416
+  _globals['_UPDATEJOBREQUEST']._serialized_start=1419
+  _globals['_UPDATEJOBREQUEST']._serialized_end=1613
+  _globals['_UPDATEJOBRESPONSE']._serialized_start=1615
+  _globals['_UPDATEJOBRESPONSE']._serialized_end=1670
+  _globals['_CANCELJOBREQUEST']._serialized_start=1672
+  _globals['_CANCELJOBREQUEST']._serialized_end=1767
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1769
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1824
+  _globals['_CANCELJOBSREQUEST']._serialized_start=1827
+  _globals['_CANCELJOBSREQUEST']._serialized_end=1992
+  _globals['_CANCELJOBSRESPONSE']._serialized_start=1994
+  _globals['_CANCELJOBSRESPONSE']._serialized_end=2111
+  _globals['_CANCELJOBSRESULT']._serialized_start=2114
+  _globals['_CANCELJOBSRESULT']._serialized_end=2246
+  _globals['_RETRYJOBREQUEST']._serialized_start=2248
+  _globals['_RETRYJOBREQUEST']._serialized_end=2349
+  _globals['_RETRYJOBRESPONSE']._serialized_start=2351
+  _globals['_RETRYJOBRESPONSE']._serialized_end=2441
+  _globals['_DELETEJOBREQUEST']._serialized_start=2443
+  _globals['_DELETEJOBREQUEST']._serialized_end=2534
+  _globals['_DELETEJOBRESPONSE']._serialized_start=2536
+  _globals['_DELETEJOBRESPONSE']._serialized_end=2555
+  _globals['_EXPLAINJOBREQUEST']._serialized_start=2557
+  _globals['_EXPLAINJOBREQUEST']._serialized_end=2629
+  _globals['_EXPLAINJOBRESPONSE']._serialized_start=2632
+  _globals['_EXPLAINJOBRESPONSE']._serialized_end=2874
+  _globals['_WATCHJOBREQUEST']._serialized_start=2877
+  _globals['_WATCHJOBREQUEST']._serialized_end=3099
+  _globals['_WATCHUNIQUEKEY']._serialized_start=3101
+  _globals['_WATCHUNIQUEKEY']._serialized_end=3177
+  _globals['_WATCHJOBRESPONSE']._serialized_start=3180
+  _globals['_WATCHJOBRESPONSE']._serialized_end=3529
+  _globals['_READARTIFACTREQUEST']._serialized_start=3531
+  _globals['_READARTIFACTREQUEST']._serialized_end=3649
+  _globals['_READARTIFACTRESPONSE']._serialized_start=3651
+  _globals['_READARTIFACTRESPONSE']._serialized_end=3748
+  _globals['_JOBSERVICE']._serialized_start=3751
+  _globals['_JOBSERVICE']._serialized_end=4679
 # @@protoc_insertion_point(module_scope)

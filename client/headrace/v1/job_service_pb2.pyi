@@ -3,40 +3,15 @@ import datetime
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from headrace.v1 import error_pb2 as _error_pb2
-from headrace.v1 import event_pb2 as _event_pb2
 from headrace.v1 import job_pb2 as _job_pb2
+from headrace.v1 import watch_pb2 as _watch_pb2
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class GapReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    GAP_REASON_UNSPECIFIED: _ClassVar[GapReason]
-    GAP_REASON_RETENTION: _ClassVar[GapReason]
-    GAP_REASON_RESTORED: _ClassVar[GapReason]
-
-class EndReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
-    __slots__ = ()
-    END_REASON_UNSPECIFIED: _ClassVar[EndReason]
-    END_REASON_JOB_ENDED: _ClassVar[EndReason]
-    END_REASON_CAUGHT_UP: _ClassVar[EndReason]
-    END_REASON_DRAINING: _ClassVar[EndReason]
-    END_REASON_JOB_DELETED: _ClassVar[EndReason]
-    END_REASON_PERMISSION_REVOKED: _ClassVar[EndReason]
-GAP_REASON_UNSPECIFIED: GapReason
-GAP_REASON_RETENTION: GapReason
-GAP_REASON_RESTORED: GapReason
-END_REASON_UNSPECIFIED: EndReason
-END_REASON_JOB_ENDED: EndReason
-END_REASON_CAUGHT_UP: EndReason
-END_REASON_DRAINING: EndReason
-END_REASON_JOB_DELETED: EndReason
-END_REASON_PERMISSION_REVOKED: EndReason
 
 class SubmitJobRequest(_message.Message):
     __slots__ = ("namespace", "request_id", "spec", "validate_only")
@@ -97,12 +72,14 @@ class SubmitJobsResult(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., deduplicated: _Optional[bool] = ..., error: _Optional[_Union[_error_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
-    __slots__ = ("namespace", "job_id")
+    __slots__ = ("namespace", "job_id", "view")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     job_id: str
-    def __init__(self, namespace: _Optional[str] = ..., job_id: _Optional[str] = ...) -> None: ...
+    view: _job_pb2.JobView
+    def __init__(self, namespace: _Optional[str] = ..., job_id: _Optional[str] = ..., view: _Optional[_Union[_job_pb2.JobView, str]] = ...) -> None: ...
 
 class GetJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -111,16 +88,18 @@ class GetJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ...) -> None: ...
 
 class ListJobsRequest(_message.Message):
-    __slots__ = ("namespace", "filter", "page_size", "page_token")
+    __slots__ = ("namespace", "filter", "page_size", "page_token", "view")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    VIEW_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     filter: str
     page_size: int
     page_token: str
-    def __init__(self, namespace: _Optional[str] = ..., filter: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    view: _job_pb2.JobView
+    def __init__(self, namespace: _Optional[str] = ..., filter: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., view: _Optional[_Union[_job_pb2.JobView, str]] = ...) -> None: ...
 
 class ListJobsResponse(_message.Message):
     __slots__ = ("jobs", "next_page_token", "state_counts")
@@ -129,16 +108,8 @@ class ListJobsResponse(_message.Message):
     STATE_COUNTS_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[_job_pb2.Job]
     next_page_token: str
-    state_counts: _containers.RepeatedCompositeFieldContainer[StateCount]
-    def __init__(self, jobs: _Optional[_Iterable[_Union[_job_pb2.Job, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., state_counts: _Optional[_Iterable[_Union[StateCount, _Mapping]]] = ...) -> None: ...
-
-class StateCount(_message.Message):
-    __slots__ = ("state", "count")
-    STATE_FIELD_NUMBER: _ClassVar[int]
-    COUNT_FIELD_NUMBER: _ClassVar[int]
-    state: _job_pb2.JobState
-    count: int
-    def __init__(self, state: _Optional[_Union[_job_pb2.JobState, str]] = ..., count: _Optional[int] = ...) -> None: ...
+    state_counts: _containers.RepeatedCompositeFieldContainer[_job_pb2.StateCount]
+    def __init__(self, jobs: _Optional[_Iterable[_Union[_job_pb2.Job, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., state_counts: _Optional[_Iterable[_Union[_job_pb2.StateCount, _Mapping]]] = ...) -> None: ...
 
 class UpdateJobRequest(_message.Message):
     __slots__ = ("namespace", "job_id", "spec", "update_mask", "etag")
@@ -177,24 +148,26 @@ class CancelJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ...) -> None: ...
 
 class CancelJobsRequest(_message.Message):
-    __slots__ = ("namespace", "filter", "reason", "dry_run")
+    __slots__ = ("namespace", "filter", "reason", "validate_only", "page_token")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
-    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     filter: str
     reason: str
-    dry_run: bool
-    def __init__(self, namespace: _Optional[str] = ..., filter: _Optional[str] = ..., reason: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+    validate_only: bool
+    page_token: str
+    def __init__(self, namespace: _Optional[str] = ..., filter: _Optional[str] = ..., reason: _Optional[str] = ..., validate_only: _Optional[bool] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class CancelJobsResponse(_message.Message):
-    __slots__ = ("results", "more")
+    __slots__ = ("results", "next_page_token")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
-    MORE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[CancelJobsResult]
-    more: bool
-    def __init__(self, results: _Optional[_Iterable[_Union[CancelJobsResult, _Mapping]]] = ..., more: _Optional[bool] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, results: _Optional[_Iterable[_Union[CancelJobsResult, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class CancelJobsResult(_message.Message):
     __slots__ = ("job_id", "state", "error")
@@ -294,57 +267,13 @@ class WatchJobResponse(_message.Message):
     GAP_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     cursor: str
-    opened: WatchOpened
-    batch: EventBatch
-    deltas: DeltaBatch
-    heartbeat: WatchHeartbeat
-    gap: WatchGap
-    end: WatchEnd
-    def __init__(self, cursor: _Optional[str] = ..., opened: _Optional[_Union[WatchOpened, _Mapping]] = ..., batch: _Optional[_Union[EventBatch, _Mapping]] = ..., deltas: _Optional[_Union[DeltaBatch, _Mapping]] = ..., heartbeat: _Optional[_Union[WatchHeartbeat, _Mapping]] = ..., gap: _Optional[_Union[WatchGap, _Mapping]] = ..., end: _Optional[_Union[WatchEnd, _Mapping]] = ...) -> None: ...
-
-class WatchOpened(_message.Message):
-    __slots__ = ("job", "deltas_available")
-    JOB_FIELD_NUMBER: _ClassVar[int]
-    DELTAS_AVAILABLE_FIELD_NUMBER: _ClassVar[int]
-    job: _job_pb2.Job
-    deltas_available: bool
-    def __init__(self, job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ..., deltas_available: _Optional[bool] = ...) -> None: ...
-
-class EventBatch(_message.Message):
-    __slots__ = ("events",)
-    EVENTS_FIELD_NUMBER: _ClassVar[int]
-    events: _containers.RepeatedCompositeFieldContainer[_event_pb2.Event]
-    def __init__(self, events: _Optional[_Iterable[_Union[_event_pb2.Event, _Mapping]]] = ...) -> None: ...
-
-class DeltaBatch(_message.Message):
-    __slots__ = ("deltas",)
-    DELTAS_FIELD_NUMBER: _ClassVar[int]
-    deltas: _containers.RepeatedCompositeFieldContainer[_event_pb2.Delta]
-    def __init__(self, deltas: _Optional[_Iterable[_Union[_event_pb2.Delta, _Mapping]]] = ...) -> None: ...
-
-class WatchHeartbeat(_message.Message):
-    __slots__ = ("time",)
-    TIME_FIELD_NUMBER: _ClassVar[int]
-    time: _timestamp_pb2.Timestamp
-    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
-
-class WatchGap(_message.Message):
-    __slots__ = ("from_sequence", "to_sequence", "reason")
-    FROM_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
-    TO_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
-    REASON_FIELD_NUMBER: _ClassVar[int]
-    from_sequence: int
-    to_sequence: int
-    reason: GapReason
-    def __init__(self, from_sequence: _Optional[int] = ..., to_sequence: _Optional[int] = ..., reason: _Optional[_Union[GapReason, str]] = ...) -> None: ...
-
-class WatchEnd(_message.Message):
-    __slots__ = ("reason", "job")
-    REASON_FIELD_NUMBER: _ClassVar[int]
-    JOB_FIELD_NUMBER: _ClassVar[int]
-    reason: EndReason
-    job: _job_pb2.Job
-    def __init__(self, reason: _Optional[_Union[EndReason, str]] = ..., job: _Optional[_Union[_job_pb2.Job, _Mapping]] = ...) -> None: ...
+    opened: _watch_pb2.WatchOpened
+    batch: _watch_pb2.EventBatch
+    deltas: _watch_pb2.DeltaBatch
+    heartbeat: _watch_pb2.WatchHeartbeat
+    gap: _watch_pb2.WatchGap
+    end: _watch_pb2.WatchEnd
+    def __init__(self, cursor: _Optional[str] = ..., opened: _Optional[_Union[_watch_pb2.WatchOpened, _Mapping]] = ..., batch: _Optional[_Union[_watch_pb2.EventBatch, _Mapping]] = ..., deltas: _Optional[_Union[_watch_pb2.DeltaBatch, _Mapping]] = ..., heartbeat: _Optional[_Union[_watch_pb2.WatchHeartbeat, _Mapping]] = ..., gap: _Optional[_Union[_watch_pb2.WatchGap, _Mapping]] = ..., end: _Optional[_Union[_watch_pb2.WatchEnd, _Mapping]] = ...) -> None: ...
 
 class ReadArtifactRequest(_message.Message):
     __slots__ = ("namespace", "job_id", "name", "offset")
@@ -365,5 +294,5 @@ class ReadArtifactResponse(_message.Message):
     SHA256_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     size_bytes: int
-    sha256: bytes
-    def __init__(self, data: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ...) -> None: ...
+    sha256: str
+    def __init__(self, data: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ...) -> None: ...

@@ -29,7 +29,8 @@ class JobServiceStub:
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once. An
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
     empty `namespace` means `default`.
     """
 
@@ -105,17 +106,18 @@ class JobServiceServicer:
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once. An
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
     empty `namespace` means `default`.
     """
 
     def SubmitJob(self, request, context):
         """Accepts one job. When it returns, the job is durable.
 
-        INVALID_ARGUMENT: correct the fields. UNIMPLEMENTED: the server does not honour the named field. NOT_FOUND: no such
-        queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or `unique_key` is taken; ResourceInfo
-        names that job. RESOURCE_EXHAUSTED: the queue or the disk is full; try again after RetryInfo. After UNAVAILABLE or
-        DEADLINE_EXCEEDED send the same `request_id` again.
+        INVALID_ARGUMENT: correct the fields. UNIMPLEMENTED: the server does not honour the named field, or the queue does not
+        take such a task. NOT_FOUND: no such queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or
+        `unique_key` is taken; ResourceInfo names that job. RESOURCE_EXHAUSTED: the queue, the store's intake or the disk is
+        full; try again after RetryInfo. After UNAVAILABLE or DEADLINE_EXCEEDED send the same `request_id` again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,7 +127,8 @@ class JobServiceServicer:
         """Accepts up to 1,000 jobs, in order, with a result for each.
 
         Statuses of single items are those of SubmitJob, in `results`. The call itself fails with INVALID_ARGUMENT when it has
-        no items or too many, and, when `atomic`, with the status of the first item that can't be accepted.
+        no items or too many, and, when `atomic`, with the status of the first item that can't be accepted, whose number is in
+        the metadata as `item`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,7 +184,8 @@ class JobServiceServicer:
     def RetryJob(self, request, context):
         """Makes a new job from one that has ended.
 
-        NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended. ALREADY_EXISTS: a retry of it is still live.
+        NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended. ALREADY_EXISTS: a retry of it is still live, or
+        `request_id` belongs to another payload. RESOURCE_EXHAUSTED: the queue is full.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -301,7 +305,8 @@ class JobService:
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once. An
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
     empty `namespace` means `default`.
     """
 

@@ -30,7 +30,8 @@ class JobServiceStub:
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once. An
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
     empty `namespace` means `default`.
     """
 
@@ -41,16 +42,17 @@ class JobServiceStub:
     SubmitJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobRequest, _job_service_pb2.SubmitJobResponse]
     """Accepts one job. When it returns, the job is durable.
 
-    INVALID_ARGUMENT: correct the fields. UNIMPLEMENTED: the server does not honour the named field. NOT_FOUND: no such
-    queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or `unique_key` is taken; ResourceInfo
-    names that job. RESOURCE_EXHAUSTED: the queue or the disk is full; try again after RetryInfo. After UNAVAILABLE or
-    DEADLINE_EXCEEDED send the same `request_id` again.
+    INVALID_ARGUMENT: correct the fields. UNIMPLEMENTED: the server does not honour the named field, or the queue does not
+    take such a task. NOT_FOUND: no such queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or
+    `unique_key` is taken; ResourceInfo names that job. RESOURCE_EXHAUSTED: the queue, the store's intake or the disk is
+    full; try again after RetryInfo. After UNAVAILABLE or DEADLINE_EXCEEDED send the same `request_id` again.
     """
     SubmitJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobsRequest, _job_service_pb2.SubmitJobsResponse]
     """Accepts up to 1,000 jobs, in order, with a result for each.
 
     Statuses of single items are those of SubmitJob, in `results`. The call itself fails with INVALID_ARGUMENT when it has
-    no items or too many, and, when `atomic`, with the status of the first item that can't be accepted.
+    no items or too many, and, when `atomic`, with the status of the first item that can't be accepted, whose number is in
+    the metadata as `item`.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
     """Returns a job as it is now.
@@ -82,7 +84,8 @@ class JobServiceStub:
     RetryJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.RetryJobResponse]
     """Makes a new job from one that has ended.
 
-    NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended. ALREADY_EXISTS: a retry of it is still live.
+    NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended. ALREADY_EXISTS: a retry of it is still live, or
+    `request_id` belongs to another payload. RESOURCE_EXHAUSTED: the queue is full.
     """
     DeleteJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]
     """Deletes a job that has ended, with its log.
@@ -113,7 +116,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once. An
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
     empty `namespace` means `default`.
     """
 
@@ -121,16 +125,17 @@ class JobServiceAsyncStub(JobServiceStub):
     SubmitJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobRequest, _job_service_pb2.SubmitJobResponse]  # type: ignore[assignment]
     """Accepts one job. When it returns, the job is durable.
 
-    INVALID_ARGUMENT: correct the fields. UNIMPLEMENTED: the server does not honour the named field. NOT_FOUND: no such
-    queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or `unique_key` is taken; ResourceInfo
-    names that job. RESOURCE_EXHAUSTED: the queue or the disk is full; try again after RetryInfo. After UNAVAILABLE or
-    DEADLINE_EXCEEDED send the same `request_id` again.
+    INVALID_ARGUMENT: correct the fields. UNIMPLEMENTED: the server does not honour the named field, or the queue does not
+    take such a task. NOT_FOUND: no such queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or
+    `unique_key` is taken; ResourceInfo names that job. RESOURCE_EXHAUSTED: the queue, the store's intake or the disk is
+    full; try again after RetryInfo. After UNAVAILABLE or DEADLINE_EXCEEDED send the same `request_id` again.
     """
     SubmitJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobsRequest, _job_service_pb2.SubmitJobsResponse]  # type: ignore[assignment]
     """Accepts up to 1,000 jobs, in order, with a result for each.
 
     Statuses of single items are those of SubmitJob, in `results`. The call itself fails with INVALID_ARGUMENT when it has
-    no items or too many, and, when `atomic`, with the status of the first item that can't be accepted.
+    no items or too many, and, when `atomic`, with the status of the first item that can't be accepted, whose number is in
+    the metadata as `item`.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """Returns a job as it is now.
@@ -162,7 +167,8 @@ class JobServiceAsyncStub(JobServiceStub):
     RetryJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.RetryJobResponse]  # type: ignore[assignment]
     """Makes a new job from one that has ended.
 
-    NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended. ALREADY_EXISTS: a retry of it is still live.
+    NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended. ALREADY_EXISTS: a retry of it is still live, or
+    `request_id` belongs to another payload. RESOURCE_EXHAUSTED: the queue is full.
     """
     DeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]  # type: ignore[assignment]
     """Deletes a job that has ended, with its log.
@@ -192,7 +198,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once. An
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
     empty `namespace` means `default`.
     """
 
@@ -204,10 +211,10 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.SubmitJobResponse, _abc.Awaitable[_job_service_pb2.SubmitJobResponse]]:
         """Accepts one job. When it returns, the job is durable.
 
-        INVALID_ARGUMENT: correct the fields. UNIMPLEMENTED: the server does not honour the named field. NOT_FOUND: no such
-        queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or `unique_key` is taken; ResourceInfo
-        names that job. RESOURCE_EXHAUSTED: the queue or the disk is full; try again after RetryInfo. After UNAVAILABLE or
-        DEADLINE_EXCEEDED send the same `request_id` again.
+        INVALID_ARGUMENT: correct the fields. UNIMPLEMENTED: the server does not honour the named field, or the queue does not
+        take such a task. NOT_FOUND: no such queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or
+        `unique_key` is taken; ResourceInfo names that job. RESOURCE_EXHAUSTED: the queue, the store's intake or the disk is
+        full; try again after RetryInfo. After UNAVAILABLE or DEADLINE_EXCEEDED send the same `request_id` again.
         """
 
     @_abc_1.abstractmethod
@@ -219,7 +226,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """Accepts up to 1,000 jobs, in order, with a result for each.
 
         Statuses of single items are those of SubmitJob, in `results`. The call itself fails with INVALID_ARGUMENT when it has
-        no items or too many, and, when `atomic`, with the status of the first item that can't be accepted.
+        no items or too many, and, when `atomic`, with the status of the first item that can't be accepted, whose number is in
+        the metadata as `item`.
         """
 
     @_abc_1.abstractmethod
@@ -287,7 +295,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.RetryJobResponse, _abc.Awaitable[_job_service_pb2.RetryJobResponse]]:
         """Makes a new job from one that has ended.
 
-        NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended. ALREADY_EXISTS: a retry of it is still live.
+        NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended. ALREADY_EXISTS: a retry of it is still live, or
+        `request_id` belongs to another payload. RESOURCE_EXHAUSTED: the queue is full.
         """
 
     @_abc_1.abstractmethod

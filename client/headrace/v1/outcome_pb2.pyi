@@ -34,6 +34,14 @@ class FailureClass(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_CLASS_UNKNOWN_OUTCOME: _ClassVar[FailureClass]
     FAILURE_CLASS_DEPENDENCY: _ClassVar[FailureClass]
     FAILURE_CLASS_RESOURCE: _ClassVar[FailureClass]
+
+class TimeoutKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TIMEOUT_KIND_UNSPECIFIED: _ClassVar[TimeoutKind]
+    TIMEOUT_KIND_QUEUE: _ClassVar[TimeoutKind]
+    TIMEOUT_KIND_RUN: _ClassVar[TimeoutKind]
+    TIMEOUT_KIND_TOTAL: _ClassVar[TimeoutKind]
+    TIMEOUT_KIND_SILENCE: _ClassVar[TimeoutKind]
 FAILURE_CLASS_UNSPECIFIED: FailureClass
 FAILURE_CLASS_OVERLOADED: FailureClass
 FAILURE_CLASS_RATE_LIMITED: FailureClass
@@ -56,6 +64,11 @@ FAILURE_CLASS_POISON: FailureClass
 FAILURE_CLASS_UNKNOWN_OUTCOME: FailureClass
 FAILURE_CLASS_DEPENDENCY: FailureClass
 FAILURE_CLASS_RESOURCE: FailureClass
+TIMEOUT_KIND_UNSPECIFIED: TimeoutKind
+TIMEOUT_KIND_QUEUE: TimeoutKind
+TIMEOUT_KIND_RUN: TimeoutKind
+TIMEOUT_KIND_TOTAL: TimeoutKind
+TIMEOUT_KIND_SILENCE: TimeoutKind
 
 class Result(_message.Message):
     __slots__ = ("claude", "command", "handler")
@@ -68,20 +81,20 @@ class Result(_message.Message):
     def __init__(self, claude: _Optional[_Union[ClaudeResult, _Mapping]] = ..., command: _Optional[_Union[CommandResult, _Mapping]] = ..., handler: _Optional[_Union[HandlerResult, _Mapping]] = ...) -> None: ...
 
 class ClaudeResult(_message.Message):
-    __slots__ = ("text", "structured_output", "session_id", "model", "permission_denials", "simulated")
+    __slots__ = ("text", "structured_output", "claude_session_id", "model", "permission_denials", "simulated")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     STRUCTURED_OUTPUT_FIELD_NUMBER: _ClassVar[int]
-    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    CLAUDE_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_DENIALS_FIELD_NUMBER: _ClassVar[int]
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
     text: str
     structured_output: _struct_pb2.Struct
-    session_id: str
+    claude_session_id: str
     model: str
     permission_denials: int
     simulated: bool
-    def __init__(self, text: _Optional[str] = ..., structured_output: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., session_id: _Optional[str] = ..., model: _Optional[str] = ..., permission_denials: _Optional[int] = ..., simulated: _Optional[bool] = ...) -> None: ...
+    def __init__(self, text: _Optional[str] = ..., structured_output: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., claude_session_id: _Optional[str] = ..., model: _Optional[str] = ..., permission_denials: _Optional[int] = ..., simulated: _Optional[bool] = ...) -> None: ...
 
 class CommandResult(_message.Message):
     __slots__ = ("exit_code", "stdout_bytes", "stderr_bytes")
@@ -100,7 +113,7 @@ class HandlerResult(_message.Message):
     def __init__(self, value: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ...) -> None: ...
 
 class Failure(_message.Message):
-    __slots__ = ("failure_class", "message", "sign", "detail", "retry_after", "exit_code", "partial_result")
+    __slots__ = ("failure_class", "message", "sign", "detail", "retry_after", "exit_code", "partial_result", "signal", "timeout")
     FAILURE_CLASS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     SIGN_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +121,8 @@ class Failure(_message.Message):
     RETRY_AFTER_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_RESULT_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     failure_class: FailureClass
     message: str
     sign: str
@@ -115,7 +130,9 @@ class Failure(_message.Message):
     retry_after: _duration_pb2.Duration
     exit_code: int
     partial_result: Result
-    def __init__(self, failure_class: _Optional[_Union[FailureClass, str]] = ..., message: _Optional[str] = ..., sign: _Optional[str] = ..., detail: _Optional[str] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., exit_code: _Optional[int] = ..., partial_result: _Optional[_Union[Result, _Mapping]] = ...) -> None: ...
+    signal: int
+    timeout: TimeoutKind
+    def __init__(self, failure_class: _Optional[_Union[FailureClass, str]] = ..., message: _Optional[str] = ..., sign: _Optional[str] = ..., detail: _Optional[str] = ..., retry_after: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., exit_code: _Optional[int] = ..., partial_result: _Optional[_Union[Result, _Mapping]] = ..., signal: _Optional[int] = ..., timeout: _Optional[_Union[TimeoutKind, str]] = ...) -> None: ...
 
 class Usage(_message.Message):
     __slots__ = ("turns", "input_tokens", "output_tokens", "cache_creation_tokens", "cache_read_tokens", "cost_usd_micros", "api_duration", "tool_calls")

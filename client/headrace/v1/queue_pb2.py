@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from headrace.v1 import job_pb2 as headrace_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17headrace/v1/queue.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15headrace/v1/job.proto\"\xf9\x05\n\x05Queue\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\x12;\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x1d\n\nmax_queued\x18\x06 \x01(\x03R\tmaxQueued\x12I\n\x13priority_head_start\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11priorityHeadStart\x12\'\n\x0fmax_concurrency\x18\x08 \x01(\x05R\x0emaxConcurrency\x12\x35\n\x17max_concurrency_per_key\x18\t \x01(\x05R\x14maxConcurrencyPerKey\x12;\n\x0cretry_policy\x18\n \x01(\x0b\x32\x18.headrace.v1.RetryPolicyR\x0bretryPolicy\x12\x31\n\x08timeouts\x18\x0b \x01(\x0b\x32\x15.headrace.v1.TimeoutsR\x08timeouts\x12\x31\n\x08\x66\x61irness\x18\x0c \x01(\x0b\x32\x15.headrace.v1.FairnessR\x08\x66\x61irness\x12\x35\n\nrate_limit\x18\r \x01(\x0b\x32\x16.headrace.v1.RateLimitR\trateLimit\x12\x1c\n\texecutors\x18\x0e \x03(\tR\texecutors\x12-\n\x05pause\x18\x0f \x01(\x0b\x32\x17.headrace.v1.QueuePauseR\x05pause\x12?\n\x0cstate_counts\x18\x10 \x03(\x0b\x32\x1c.headrace.v1.QueueStateCountR\x0bstateCounts\"\xb6\x01\n\x08\x46\x61irness\x12\x30\n\x05scope\x18\x01 \x01(\x0e\x32\x1a.headrace.v1.FairnessScopeR\x05scope\x12<\n\x07weights\x18\x02 \x03(\x0b\x32\".headrace.v1.Fairness.WeightsEntryR\x07weights\x1a:\n\x0cWeightsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\"\x83\x01\n\tRateLimit\x12\x14\n\x05\x63ount\x18\x01 \x01(\x05R\x05\x63ount\x12\x31\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06period\x12\x14\n\x05\x62urst\x18\x03 \x01(\x05R\x05\x62urst\x12\x17\n\x07per_key\x18\x04 \x01(\x08R\x06perKey\"\xa7\x01\n\nQueuePause\x12\x14\n\x05\x61\x63tor\x18\x01 \x01(\tR\x05\x61\x63tor\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"T\n\x0fQueueStateCount\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x15.headrace.v1.JobStateR\x05state\x12\x14\n\x05\x63ount\x18\x02 \x01(\x03R\x05\x63ount*z\n\rFairnessScope\x12\x1e\n\x1a\x46\x41IRNESS_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x41IRNESS_SCOPE_NONE\x10\x01\x12\x18\n\x14\x46\x41IRNESS_SCOPE_OWNER\x10\x02\x12\x16\n\x12\x46\x41IRNESS_SCOPE_KEY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17headrace/v1/queue.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15headrace/v1/job.proto\"\xb9\x06\n\x05Queue\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\x12;\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x1d\n\nmax_queued\x18\x06 \x01(\x03R\tmaxQueued\x12I\n\x13priority_head_start\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11priorityHeadStart\x12\'\n\x0fmax_concurrency\x18\x08 \x01(\x05R\x0emaxConcurrency\x12\x35\n\x17max_concurrency_per_key\x18\t \x01(\x05R\x14maxConcurrencyPerKey\x12;\n\x0cretry_policy\x18\n \x01(\x0b\x32\x18.headrace.v1.RetryPolicyR\x0bretryPolicy\x12\x31\n\x08timeouts\x18\x0b \x01(\x0b\x32\x15.headrace.v1.TimeoutsR\x08timeouts\x12\x31\n\x08\x66\x61irness\x18\x0c \x01(\x0b\x32\x15.headrace.v1.FairnessR\x08\x66\x61irness\x12\x35\n\nrate_limit\x18\r \x01(\x0b\x32\x16.headrace.v1.RateLimitR\trateLimit\x12\x1c\n\texecutors\x18\x0e \x03(\tR\texecutors\x12-\n\x05pause\x18\x0f \x01(\x0b\x32\x17.headrace.v1.QueuePauseR\x05pause\x12:\n\x0cstate_counts\x18\x10 \x03(\x0b\x32\x17.headrace.v1.StateCountR\x0bstateCounts\x12\x43\n\x12rate_limit_per_key\x18\x11 \x01(\x0b\x32\x16.headrace.v1.RateLimitR\x0frateLimitPerKey\"\xb6\x01\n\x08\x46\x61irness\x12\x30\n\x05scope\x18\x01 \x01(\x0e\x32\x1a.headrace.v1.FairnessScopeR\x05scope\x12<\n\x07weights\x18\x02 \x03(\x0b\x32\".headrace.v1.Fairness.WeightsEntryR\x07weights\x1a:\n\x0cWeightsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\"j\n\tRateLimit\x12\x14\n\x05\x63ount\x18\x01 \x01(\x05R\x05\x63ount\x12\x31\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06period\x12\x14\n\x05\x62urst\x18\x03 \x01(\x05R\x05\x62urst\"\xa7\x01\n\nQueuePause\x12\x14\n\x05\x61\x63tor\x18\x01 \x01(\tR\x05\x61\x63tor\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime*z\n\rFairnessScope\x12\x1e\n\x1a\x46\x41IRNESS_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x41IRNESS_SCOPE_NONE\x10\x01\x12\x18\n\x14\x46\x41IRNESS_SCOPE_OWNER\x10\x02\x12\x16\n\x12\x46\x41IRNESS_SCOPE_KEY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,18 +36,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FAIRNESS_WEIGHTSENTRY']._loaded_options = None
   _globals['_FAIRNESS_WEIGHTSENTRY']._serialized_options = b'8\001'
-  _globals['_FAIRNESSSCOPE']._serialized_start=1467
-  _globals['_FAIRNESSSCOPE']._serialized_end=1589
+  _globals['_FAIRNESSSCOPE']._serialized_start=1419
+  _globals['_FAIRNESSSCOPE']._serialized_end=1541
   _globals['_QUEUE']._serialized_start=129
-  _globals['_QUEUE']._serialized_end=890
-  _globals['_FAIRNESS']._serialized_start=893
-  _globals['_FAIRNESS']._serialized_end=1075
-  _globals['_FAIRNESS_WEIGHTSENTRY']._serialized_start=1017
-  _globals['_FAIRNESS_WEIGHTSENTRY']._serialized_end=1075
-  _globals['_RATELIMIT']._serialized_start=1078
-  _globals['_RATELIMIT']._serialized_end=1209
-  _globals['_QUEUEPAUSE']._serialized_start=1212
-  _globals['_QUEUEPAUSE']._serialized_end=1379
-  _globals['_QUEUESTATECOUNT']._serialized_start=1381
-  _globals['_QUEUESTATECOUNT']._serialized_end=1465
+  _globals['_QUEUE']._serialized_end=954
+  _globals['_FAIRNESS']._serialized_start=957
+  _globals['_FAIRNESS']._serialized_end=1139
+  _globals['_FAIRNESS_WEIGHTSENTRY']._serialized_start=1081
+  _globals['_FAIRNESS_WEIGHTSENTRY']._serialized_end=1139
+  _globals['_RATELIMIT']._serialized_start=1141
+  _globals['_RATELIMIT']._serialized_end=1247
+  _globals['_QUEUEPAUSE']._serialized_start=1250
+  _globals['_QUEUEPAUSE']._serialized_end=1417
 # @@protoc_insertion_point(module_scope)

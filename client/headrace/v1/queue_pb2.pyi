@@ -24,7 +24,7 @@ FAIRNESS_SCOPE_OWNER: FairnessScope
 FAIRNESS_SCOPE_KEY: FairnessScope
 
 class Queue(_message.Message):
-    __slots__ = ("name", "namespace", "etag", "create_time", "update_time", "max_queued", "priority_head_start", "max_concurrency", "max_concurrency_per_key", "retry_policy", "timeouts", "fairness", "rate_limit", "executors", "pause", "state_counts")
+    __slots__ = ("name", "namespace", "etag", "create_time", "update_time", "max_queued", "priority_head_start", "max_concurrency", "max_concurrency_per_key", "retry_policy", "timeouts", "fairness", "rate_limit", "executors", "pause", "state_counts", "rate_limit_per_key")
     NAME_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class Queue(_message.Message):
     EXECUTORS_FIELD_NUMBER: _ClassVar[int]
     PAUSE_FIELD_NUMBER: _ClassVar[int]
     STATE_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMIT_PER_KEY_FIELD_NUMBER: _ClassVar[int]
     name: str
     namespace: str
     etag: str
@@ -56,8 +57,9 @@ class Queue(_message.Message):
     rate_limit: RateLimit
     executors: _containers.RepeatedScalarFieldContainer[str]
     pause: QueuePause
-    state_counts: _containers.RepeatedCompositeFieldContainer[QueueStateCount]
-    def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_queued: _Optional[int] = ..., priority_head_start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_concurrency: _Optional[int] = ..., max_concurrency_per_key: _Optional[int] = ..., retry_policy: _Optional[_Union[_job_pb2.RetryPolicy, _Mapping]] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., fairness: _Optional[_Union[Fairness, _Mapping]] = ..., rate_limit: _Optional[_Union[RateLimit, _Mapping]] = ..., executors: _Optional[_Iterable[str]] = ..., pause: _Optional[_Union[QueuePause, _Mapping]] = ..., state_counts: _Optional[_Iterable[_Union[QueueStateCount, _Mapping]]] = ...) -> None: ...
+    state_counts: _containers.RepeatedCompositeFieldContainer[_job_pb2.StateCount]
+    rate_limit_per_key: RateLimit
+    def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., max_queued: _Optional[int] = ..., priority_head_start: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_concurrency: _Optional[int] = ..., max_concurrency_per_key: _Optional[int] = ..., retry_policy: _Optional[_Union[_job_pb2.RetryPolicy, _Mapping]] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., fairness: _Optional[_Union[Fairness, _Mapping]] = ..., rate_limit: _Optional[_Union[RateLimit, _Mapping]] = ..., executors: _Optional[_Iterable[str]] = ..., pause: _Optional[_Union[QueuePause, _Mapping]] = ..., state_counts: _Optional[_Iterable[_Union[_job_pb2.StateCount, _Mapping]]] = ..., rate_limit_per_key: _Optional[_Union[RateLimit, _Mapping]] = ...) -> None: ...
 
 class Fairness(_message.Message):
     __slots__ = ("scope", "weights")
@@ -75,16 +77,14 @@ class Fairness(_message.Message):
     def __init__(self, scope: _Optional[_Union[FairnessScope, str]] = ..., weights: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class RateLimit(_message.Message):
-    __slots__ = ("count", "period", "burst", "per_key")
+    __slots__ = ("count", "period", "burst")
     COUNT_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     BURST_FIELD_NUMBER: _ClassVar[int]
-    PER_KEY_FIELD_NUMBER: _ClassVar[int]
     count: int
     period: _duration_pb2.Duration
     burst: int
-    per_key: bool
-    def __init__(self, count: _Optional[int] = ..., period: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., burst: _Optional[int] = ..., per_key: _Optional[bool] = ...) -> None: ...
+    def __init__(self, count: _Optional[int] = ..., period: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., burst: _Optional[int] = ...) -> None: ...
 
 class QueuePause(_message.Message):
     __slots__ = ("actor", "reason", "time", "expire_time")
@@ -97,11 +97,3 @@ class QueuePause(_message.Message):
     time: _timestamp_pb2.Timestamp
     expire_time: _timestamp_pb2.Timestamp
     def __init__(self, actor: _Optional[str] = ..., reason: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
-
-class QueueStateCount(_message.Message):
-    __slots__ = ("state", "count")
-    STATE_FIELD_NUMBER: _ClassVar[int]
-    COUNT_FIELD_NUMBER: _ClassVar[int]
-    state: _job_pb2.JobState
-    count: int
-    def __init__(self, state: _Optional[_Union[_job_pb2.JobState, str]] = ..., count: _Optional[int] = ...) -> None: ...

@@ -29,7 +29,8 @@ class QueueServiceStub:
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once. An
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
     empty `namespace` means `default`.
     """
 
@@ -65,14 +66,15 @@ class QueueServiceServicer:
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once. An
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
     empty `namespace` means `default`.
     """
 
     def CreateQueue(self, request, context):
         """Makes a queue.
 
-        ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour the named field.
+        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour the named field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,7 +143,8 @@ class QueueService:
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once. An
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
     empty `namespace` means `default`.
     """
 

@@ -30,7 +30,8 @@ class QueueServiceStub:
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once. An
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
     empty `namespace` means `default`.
     """
 
@@ -41,7 +42,7 @@ class QueueServiceStub:
     CreateQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.CreateQueueRequest, _queue_service_pb2.CreateQueueResponse]
     """Makes a queue.
 
-    ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour the named field.
+    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour the named field.
     """
     GetQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueRequest, _queue_service_pb2.GetQueueResponse]
     """Returns a queue with its counts.
@@ -65,7 +66,8 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once. An
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
     empty `namespace` means `default`.
     """
 
@@ -73,7 +75,7 @@ class QueueServiceAsyncStub(QueueServiceStub):
     CreateQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.CreateQueueRequest, _queue_service_pb2.CreateQueueResponse]  # type: ignore[assignment]
     """Makes a queue.
 
-    ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour the named field.
+    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour the named field.
     """
     GetQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueRequest, _queue_service_pb2.GetQueueResponse]  # type: ignore[assignment]
     """Returns a queue with its counts.
@@ -96,7 +98,8 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once. An
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
     empty `namespace` means `default`.
     """
 
@@ -108,7 +111,7 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_service_pb2.CreateQueueResponse, _abc.Awaitable[_queue_service_pb2.CreateQueueResponse]]:
         """Makes a queue.
 
-        ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour the named field.
+        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour the named field.
         """
 
     @_abc_1.abstractmethod

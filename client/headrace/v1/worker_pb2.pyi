@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from headrace.v1 import job_pb2 as _job_pb2
+from headrace.v1 import outcome_pb2 as _outcome_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -25,7 +26,7 @@ WORKER_STATE_DISCONNECTED: WorkerState
 WORKER_STATE_LOST: WorkerState
 
 class Worker(_message.Message):
-    __slots__ = ("id", "incarnation", "state", "capabilities", "slots", "slots_used", "connect_time", "heartbeat_time", "host", "version", "host_resources")
+    __slots__ = ("id", "incarnation", "state", "capabilities", "slots", "slots_used", "connect_time", "renew_time", "host", "version", "host_resources")
     ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -33,7 +34,7 @@ class Worker(_message.Message):
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     SLOTS_USED_FIELD_NUMBER: _ClassVar[int]
     CONNECT_TIME_FIELD_NUMBER: _ClassVar[int]
-    HEARTBEAT_TIME_FIELD_NUMBER: _ClassVar[int]
+    RENEW_TIME_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     HOST_RESOURCES_FIELD_NUMBER: _ClassVar[int]
@@ -44,11 +45,11 @@ class Worker(_message.Message):
     slots: int
     slots_used: int
     connect_time: _timestamp_pb2.Timestamp
-    heartbeat_time: _timestamp_pb2.Timestamp
+    renew_time: _timestamp_pb2.Timestamp
     host: str
     version: str
     host_resources: HostResources
-    def __init__(self, id: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[WorkerState, str]] = ..., capabilities: _Optional[_Union[WorkerCapabilities, _Mapping]] = ..., slots: _Optional[int] = ..., slots_used: _Optional[int] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., heartbeat_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., host_resources: _Optional[_Union[HostResources, _Mapping]] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[WorkerState, str]] = ..., capabilities: _Optional[_Union[WorkerCapabilities, _Mapping]] = ..., slots: _Optional[int] = ..., slots_used: _Optional[int] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., renew_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., host_resources: _Optional[_Union[HostResources, _Mapping]] = ...) -> None: ...
 
 class WorkerCapabilities(_message.Message):
     __slots__ = ("executors", "labels", "programs", "handlers", "workspace_roots", "claude_version", "claude_simulated")
@@ -98,15 +99,33 @@ class Lease(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("lease", "namespace", "spec", "resume_session_id", "traceparent")
+    __slots__ = ("lease", "namespace", "spec", "resume_claude_session_id", "traceparent", "timeouts", "previous_failure", "dependency_results")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
-    RESUME_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    RESUME_CLAUDE_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUTS_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    DEPENDENCY_RESULTS_FIELD_NUMBER: _ClassVar[int]
     lease: Lease
     namespace: str
     spec: _job_pb2.JobSpec
-    resume_session_id: str
+    resume_claude_session_id: str
     traceparent: str
-    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., resume_session_id: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    timeouts: _job_pb2.Timeouts
+    previous_failure: _outcome_pb2.Failure
+    dependency_results: _containers.RepeatedCompositeFieldContainer[DependencyResult]
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., resume_claude_session_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., previous_failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_results: _Optional[_Iterable[_Union[DependencyResult, _Mapping]]] = ...) -> None: ...
+
+class DependencyResult(_message.Message):
+    __slots__ = ("job_id", "state", "result", "cut")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    state: _job_pb2.JobState
+    result: _outcome_pb2.Result
+    cut: bool
+    def __init__(self, job_id: _Optional[str] = ..., state: _Optional[_Union[_job_pb2.JobState, str]] = ..., result: _Optional[_Union[_outcome_pb2.Result, _Mapping]] = ..., cut: _Optional[bool] = ...) -> None: ...

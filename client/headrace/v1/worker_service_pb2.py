@@ -23,85 +23,100 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
-from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headrace.v1 import error_pb2 as headrace_dot_v1_dot_error__pb2
 from headrace.v1 import event_pb2 as headrace_dot_v1_dot_event__pb2
+from headrace.v1 import input_pb2 as headrace_dot_v1_dot_input__pb2
 from headrace.v1 import outcome_pb2 as headrace_dot_v1_dot_outcome__pb2
+from headrace.v1 import task_pb2 as headrace_dot_v1_dot_task__pb2
 from headrace.v1 import worker_pb2 as headrace_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n headrace/v1/worker_service.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17headrace/v1/error.proto\x1a\x17headrace/v1/event.proto\x1a\x19headrace/v1/outcome.proto\x1a\x18headrace/v1/worker.proto\"\xcf\x03\n\x0e\x43onnectRequest\x12.\n\x05hello\x18\x01 \x01(\x0b\x32\x18.headrace.v1.WorkerHelloR\x05hello\x12\x34\n\x07renewal\x18\x02 \x01(\x0b\x32\x1a.headrace.v1.WorkerRenewalR\x07renewal\x12\x31\n\x06starts\x18\x03 \x03(\x0b\x32\x19.headrace.v1.AttemptStartR\x06starts\x12\x37\n\x08releases\x18\x04 \x03(\x0b\x32\x1b.headrace.v1.AttemptReleaseR\x08releases\x12.\n\x05steps\x18\x05 \x03(\x0b\x32\x18.headrace.v1.AttemptStepR\x05steps\x12G\n\x0einput_requests\x18\x06 \x03(\x0b\x32 .headrace.v1.AttemptInputRequestR\rinputRequests\x12\x36\n\x08\x66inishes\x18\x07 \x03(\x0b\x32\x1a.headrace.v1.AttemptFinishR\x08\x66inishes\x12:\n\x0c\x63ommand_acks\x18\x08 \x03(\x0b\x32\x17.headrace.v1.CommandAckR\x0b\x63ommandAcks\"\xeb\x02\n\x0bWorkerHello\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12 \n\x0bincarnation\x18\x02 \x01(\tR\x0bincarnation\x12)\n\x10protocol_version\x18\x03 \x01(\x05R\x0fprotocolVersion\x12\x14\n\x05slots\x18\x04 \x01(\x05R\x05slots\x12\x43\n\x0c\x63\x61pabilities\x18\x05 \x01(\x0b\x32\x1f.headrace.v1.WorkerCapabilitiesR\x0c\x63\x61pabilities\x12\x41\n\x0ehost_resources\x18\x06 \x01(\x0b\x32\x1a.headrace.v1.HostResourcesR\rhostResources\x12&\n\x04held\x18\x07 \x03(\x0b\x32\x12.headrace.v1.LeaseR\x04held\x12\x12\n\x04host\x18\x08 \x01(\tR\x04host\x12\x18\n\x07version\x18\t \x01(\tR\x07version\"\xb0\x01\n\rWorkerRenewal\x12\x18\n\x07\x63ounter\x18\x01 \x01(\x03R\x07\x63ounter\x12&\n\x04held\x18\x02 \x03(\x0b\x32\x12.headrace.v1.LeaseR\x04held\x12\x41\n\x0ehost_resources\x18\x03 \x01(\x0b\x32\x1a.headrace.v1.HostResourcesR\rhostResources\x12\x1a\n\x08\x64raining\x18\x04 \x01(\x08R\x08\x64raining\"h\n\x0c\x41ttemptStart\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\"\x85\x01\n\x0e\x41ttemptRelease\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12/\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x19.headrace.v1.ReleaseCauseR\x05\x63\x61use\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\"\x88\x01\n\x0b\x41ttemptStep\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12.\n\x04step\x18\x02 \x01(\x0b\x32\x1a.headrace.v1.CancelSteppedR\x04step\x12\x1f\n\x0bstep_number\x18\x03 \x01(\x05R\nstepNumber\"\xbe\x01\n\x13\x41ttemptInputRequest\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12;\n\trequested\x18\x02 \x01(\x0b\x32\x1b.headrace.v1.InputRequestedH\x00R\trequested\x12\x38\n\x08resolved\x18\x03 \x01(\x0b\x32\x1a.headrace.v1.InputResolvedH\x00R\x08resolvedB\x06\n\x04kind\"\xc8\x02\n\rAttemptFinish\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12\x33\n\tsucceeded\x18\x02 \x01(\x0b\x32\x13.headrace.v1.ResultH\x00R\tsucceeded\x12.\n\x06\x66\x61iled\x18\x03 \x01(\x0b\x32\x14.headrace.v1.FailureH\x00R\x06\x66\x61iled\x12=\n\tcancelled\x18\x04 \x01(\x0b\x32\x1d.headrace.v1.AttemptCancelledH\x00R\tcancelled\x12(\n\x05usage\x18\x05 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\x12\x34\n\x16last_producer_sequence\x18\x06 \x01(\x03R\x14lastProducerSequenceB\t\n\x07outcome\"\x12\n\x10\x41ttemptCancelled\"\x8b\x01\n\nCommandAck\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12%\n\x0e\x63ommand_number\x18\x02 \x01(\x03R\rcommandNumber\x12,\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.headrace.v1.ItemErrorR\x05\x65rror\"\xf9\x02\n\x0f\x43onnectResponse\x12\x34\n\x07welcome\x18\x01 \x01(\x0b\x32\x1a.headrace.v1.WorkerWelcomeR\x07welcome\x12\'\n\x0frenewed_counter\x18\x02 \x01(\x03R\x0erenewedCounter\x12\x39\n\x0b\x61ssignments\x18\x03 \x03(\x0b\x32\x17.headrace.v1.AssignmentR\x0b\x61ssignments\x12\x32\n\x06wanted\x18\x04 \x03(\x0b\x32\x1a.headrace.v1.WantedAttemptR\x06wanted\x12\x37\n\x08\x63ommands\x18\x05 \x03(\x0b\x32\x1b.headrace.v1.AttemptCommandR\x08\x63ommands\x12\x37\n\x0b\x66inish_acks\x18\x06 \x03(\x0b\x32\x16.headrace.v1.FinishAckR\nfinishAcks\x12&\n\x0f\x65xit_when_empty\x18\x07 \x01(\x08R\rexitWhenEmpty\"\xc0\x02\n\rWorkerWelcome\x12@\n\x0elease_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\rleaseDuration\x12H\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11heartbeatInterval\x12,\n\x04held\x18\x03 \x03(\x0b\x32\x18.headrace.v1.HeldAttemptR\x04held\x12.\n\x13output_credit_bytes\x18\x04 \x01(\x03R\x11outputCreditBytes\x12%\n\x0eserver_version\x18\x05 \x01(\tR\rserverVersion\x12\x1e\n\ngeneration\x18\x06 \x01(\x03R\ngeneration\"\xa9\x01\n\x0bHeldAttempt\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12>\n\x1b\x63ommitted_producer_sequence\x18\x02 \x01(\x03R\x19\x63ommittedProducerSequence\x12\x30\n\x06wanted\x18\x03 \x01(\x0e\x32\x18.headrace.v1.WantedStateR\x06wanted\"\xa9\x01\n\rWantedAttempt\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12\x30\n\x06wanted\x18\x02 \x01(\x0e\x32\x18.headrace.v1.WantedStateR\x06wanted\x12<\n\x0c\x63\x61ncel_grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0b\x63\x61ncelGrace\"\xb4\x02\n\x0e\x41ttemptCommand\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12%\n\x0e\x63ommand_number\x18\x02 \x01(\x03R\rcommandNumber\x12\x1a\n\x07message\x18\x03 \x01(\tH\x00R\x07message\x12\x32\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x18.headrace.v1.InputAnswerH\x00R\x06\x61nswer\x12=\n\tinterrupt\x18\x05 \x01(\x0b\x32\x1d.headrace.v1.InterruptCommandH\x00R\tinterrupt\x12:\n\x08settings\x18\x06 \x01(\x0b\x32\x1c.headrace.v1.SettingsCommandH\x00R\x08settingsB\x06\n\x04kind\"\x9a\x01\n\x0bInputAnswer\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12\x14\n\x05\x61llow\x18\x02 \x01(\x08R\x05\x61llow\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12<\n\rupdated_input\x18\x04 \x01(\x0b\x32\x17.google.protobuf.StructR\x0cupdatedInput\"\x12\n\x10InterruptCommand\"P\n\x0fSettingsCommand\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12\'\n\x0fpermission_mode\x18\x02 \x01(\tR\x0epermissionMode\"Q\n\tFinishAck\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12\x1a\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08R\x08\x61\x63\x63\x65pted\"\xb0\x01\n\x13StreamOutputRequest\x12\x31\n\x04open\x18\x01 \x01(\x0b\x32\x1d.headrace.v1.StreamOutputOpenR\x04open\x12\x32\n\x07\x62\x61tches\x18\x02 \x03(\x0b\x32\x18.headrace.v1.OutputBatchR\x07\x62\x61tches\x12\x32\n\x06\x64\x65ltas\x18\x03 \x03(\x0b\x32\x1a.headrace.v1.AttemptDeltasR\x06\x64\x65ltas\"Q\n\x10StreamOutputOpen\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12 \n\x0bincarnation\x18\x02 \x01(\tR\x0bincarnation\"f\n\x0bOutputBatch\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12-\n\x07outputs\x18\x02 \x03(\x0b\x32\x13.headrace.v1.OutputR\x07outputs\"\x9d\x01\n\rAttemptDeltas\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12*\n\x06\x64\x65ltas\x18\x02 \x03(\x0b\x32\x12.headrace.v1.DeltaR\x06\x64\x65ltas\x12\x36\n\x17\x61\x66ter_producer_sequence\x18\x03 \x01(\x03R\x15\x61\x66terProducerSequence\"e\n\x14StreamOutputResponse\x12*\n\x04\x61\x63ks\x18\x01 \x03(\x0b\x32\x16.headrace.v1.OutputAckR\x04\x61\x63ks\x12!\n\x0c\x63redit_bytes\x18\x02 \x01(\x03R\x0b\x63reditBytes\"\x8b\x01\n\tOutputAck\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12>\n\x1b\x63ommitted_producer_sequence\x18\x02 \x01(\x03R\x19\x63ommittedProducerSequence\x12\x14\n\x05stale\x18\x03 \x01(\x08R\x05stale\"P\n\x12ListWorkersRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"l\n\x13ListWorkersResponse\x12-\n\x07workers\x18\x01 \x03(\x0b\x32\x13.headrace.v1.WorkerR\x07workers\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"/\n\x10GetWorkerRequest\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\"@\n\x11GetWorkerResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x13.headrace.v1.WorkerR\x06worker\"E\n\x12\x44rainWorkerRequest\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12\x12\n\x04\x65xit\x18\x02 \x01(\x08R\x04\x65xit\"B\n\x13\x44rainWorkerResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x13.headrace.v1.WorkerR\x06worker*\x8a\x01\n\x0bWantedState\x12\x1c\n\x18WANTED_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10WANTED_STATE_RUN\x10\x01\x12\x17\n\x13WANTED_STATE_CANCEL\x10\x02\x12\x15\n\x11WANTED_STATE_KILL\x10\x03\x12\x17\n\x13WANTED_STATE_REVOKE\x10\x04\x32\xa2\x03\n\rWorkerService\x12H\n\x07\x43onnect\x12\x1b.headrace.v1.ConnectRequest\x1a\x1c.headrace.v1.ConnectResponse(\x01\x30\x01\x12W\n\x0cStreamOutput\x12 .headrace.v1.StreamOutputRequest\x1a!.headrace.v1.StreamOutputResponse(\x01\x30\x01\x12P\n\x0bListWorkers\x12\x1f.headrace.v1.ListWorkersRequest\x1a .headrace.v1.ListWorkersResponse\x12J\n\tGetWorker\x12\x1d.headrace.v1.GetWorkerRequest\x1a\x1e.headrace.v1.GetWorkerResponse\x12P\n\x0b\x44rainWorker\x12\x1f.headrace.v1.DrainWorkerRequest\x1a .headrace.v1.DrainWorkerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n headrace/v1/worker_service.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17headrace/v1/error.proto\x1a\x17headrace/v1/event.proto\x1a\x17headrace/v1/input.proto\x1a\x19headrace/v1/outcome.proto\x1a\x16headrace/v1/task.proto\x1a\x18headrace/v1/worker.proto\"\x8c\x03\n\x0e\x43onnectRequest\x12.\n\x05hello\x18\x01 \x01(\x0b\x32\x18.headrace.v1.WorkerHelloR\x05hello\x12\x31\n\x06starts\x18\x02 \x03(\x0b\x32\x19.headrace.v1.AttemptStartR\x06starts\x12\x37\n\x08releases\x18\x03 \x03(\x0b\x32\x1b.headrace.v1.AttemptReleaseR\x08releases\x12\x34\n\x07reports\x18\x04 \x03(\x0b\x32\x1a.headrace.v1.AttemptReportR\x07reports\x12\x36\n\x08\x66inishes\x18\x05 \x03(\x0b\x32\x1a.headrace.v1.AttemptFinishR\x08\x66inishes\x12:\n\x0c\x63ommand_acks\x18\x06 \x03(\x0b\x32\x17.headrace.v1.CommandAckR\x0b\x63ommandAcks\x12\x34\n\x07renewal\x18\x07 \x01(\x0b\x32\x1a.headrace.v1.WorkerRenewalR\x07renewal\"\xdf\x02\n\x0bWorkerHello\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12 \n\x0bincarnation\x18\x02 \x01(\tR\x0bincarnation\x12\x1a\n\x08reattach\x18\x03 \x01(\x08R\x08reattach\x12)\n\x10protocol_version\x18\x04 \x01(\x05R\x0fprotocolVersion\x12\x14\n\x05slots\x18\x05 \x01(\x05R\x05slots\x12\x43\n\x0c\x63\x61pabilities\x18\x06 \x01(\x0b\x32\x1f.headrace.v1.WorkerCapabilitiesR\x0c\x63\x61pabilities\x12\x41\n\x0ehost_resources\x18\x07 \x01(\x0b\x32\x1a.headrace.v1.HostResourcesR\rhostResources\x12\x12\n\x04host\x18\x08 \x01(\tR\x04host\x12\x18\n\x07version\x18\t \x01(\tR\x07version\"\xea\x01\n\rWorkerRenewal\x12\x18\n\x07\x63ounter\x18\x01 \x01(\x03R\x07\x63ounter\x12*\n\x04held\x18\x02 \x03(\x0b\x32\x16.headrace.v1.HeldLeaseR\x04held\x12\x34\n\x16handled_message_number\x18\x03 \x01(\x03R\x14handledMessageNumber\x12\x41\n\x0ehost_resources\x18\x04 \x01(\x0b\x32\x1a.headrace.v1.HostResourcesR\rhostResources\x12\x1a\n\x08\x64raining\x18\x05 \x01(\x08R\x08\x64raining\"y\n\tHeldLease\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12,\n\x05phase\x18\x02 \x01(\x0e\x32\x16.headrace.v1.HeldPhaseR\x05phase\x12\x14\n\x05\x64irty\x18\x03 \x01(\x08R\x05\x64irty\"h\n\x0c\x41ttemptStart\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\"\x85\x01\n\x0e\x41ttemptRelease\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12/\n\x05\x63\x61use\x18\x02 \x01(\x0e\x32\x19.headrace.v1.ReleaseCauseR\x05\x63\x61use\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\"\xde\x02\n\rAttemptReport\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12#\n\rreport_number\x18\x02 \x01(\x03R\x0creportNumber\x12\x36\n\x17\x61\x66ter_producer_sequence\x18\x03 \x01(\x03R\x15\x61\x66terProducerSequence\x12\x30\n\x04step\x18\x04 \x01(\x0b\x32\x1a.headrace.v1.CancelSteppedH\x00R\x04step\x12\x44\n\x0finput_requested\x18\x05 \x01(\x0b\x32\x19.headrace.v1.InputRequestH\x00R\x0einputRequested\x12\x46\n\x0finput_withdrawn\x18\x06 \x01(\x0b\x32\x1b.headrace.v1.InputWithdrawnH\x00R\x0einputWithdrawnB\x06\n\x04kind\"/\n\x0eInputWithdrawn\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\"\xea\x03\n\rAttemptFinish\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12\x33\n\tsucceeded\x18\x02 \x01(\x0b\x32\x13.headrace.v1.ResultH\x00R\tsucceeded\x12.\n\x06\x66\x61iled\x18\x03 \x01(\x0b\x32\x14.headrace.v1.FailureH\x00R\x06\x66\x61iled\x12=\n\tcancelled\x18\x04 \x01(\x0b\x32\x1d.headrace.v1.AttemptCancelledH\x00R\tcancelled\x12:\n\x08returned\x18\x05 \x01(\x0b\x32\x1c.headrace.v1.AttemptReturnedH\x00R\x08returned\x12\x36\n\x07snoozed\x18\x06 \x01(\x0b\x32\x1a.headrace.v1.AttemptSnoozeH\x00R\x07snoozed\x12(\n\x05usage\x18\x07 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\x12\x34\n\x16last_producer_sequence\x18\x08 \x01(\x03R\x14lastProducerSequence\x12,\n\x12last_report_number\x18\t \x01(\x03R\x10lastReportNumberB\t\n\x07outcome\"\x12\n\x10\x41ttemptCancelled\"\x11\n\x0f\x41ttemptReturned\"X\n\rAttemptSnooze\x12/\n\x05\x64\x65lay\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x05\x64\x65lay\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\"\x8b\x01\n\nCommandAck\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12%\n\x0e\x63ommand_number\x18\x02 \x01(\x03R\rcommandNumber\x12,\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x16.headrace.v1.ItemErrorR\x05\x65rror\"\xf1\x03\n\x0f\x43onnectResponse\x12%\n\x0emessage_number\x18\x01 \x01(\x03R\rmessageNumber\x12\x34\n\x07welcome\x18\x02 \x01(\x0b\x32\x1a.headrace.v1.WorkerWelcomeR\x07welcome\x12\'\n\x0frenewed_counter\x18\x03 \x01(\x03R\x0erenewedCounter\x12\x39\n\x0b\x61ssignments\x18\x04 \x03(\x0b\x32\x17.headrace.v1.AssignmentR\x0b\x61ssignments\x12\x32\n\x06wanted\x18\x05 \x03(\x0b\x32\x1a.headrace.v1.WantedAttemptR\x06wanted\x12\x37\n\x08\x63ommands\x18\x06 \x03(\x0b\x32\x1b.headrace.v1.AttemptCommandR\x08\x63ommands\x12\x37\n\x0breport_acks\x18\x07 \x03(\x0b\x32\x16.headrace.v1.ReportAckR\nreportAcks\x12\x37\n\x0b\x66inish_acks\x18\x08 \x03(\x0b\x32\x16.headrace.v1.FinishAckR\nfinishAcks\x12>\n\rwanted_worker\x18\t \x01(\x0e\x32\x19.headrace.v1.WantedWorkerR\x0cwantedWorker\"\xb1\x02\n\rWorkerWelcome\x12@\n\x0elease_duration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\rleaseDuration\x12\x44\n\x10renewal_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0frenewalInterval\x12,\n\x04held\x18\x03 \x03(\x0b\x32\x18.headrace.v1.HeldAttemptR\x04held\x12#\n\rconnection_id\x18\x04 \x01(\tR\x0c\x63onnectionId\x12%\n\x0eserver_version\x18\x05 \x01(\tR\rserverVersion\x12\x1e\n\ngeneration\x18\x06 \x01(\x03R\ngeneration\"\xe1\x01\n\x0bHeldAttempt\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12>\n\x1b\x63ommitted_producer_sequence\x18\x02 \x01(\x03R\x19\x63ommittedProducerSequence\x12\x30\n\x06wanted\x18\x03 \x01(\x0e\x32\x18.headrace.v1.WantedStateR\x06wanted\x12\x36\n\x17\x63ommitted_report_number\x18\x04 \x01(\x03R\x15\x63ommittedReportNumber\"\xd7\x01\n\rWantedAttempt\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12\x30\n\x06wanted\x18\x02 \x01(\x0e\x32\x18.headrace.v1.WantedStateR\x06wanted\x12<\n\x0c\x63\x61ncel_grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0b\x63\x61ncelGrace\x12,\n\x05\x63\x61use\x18\x04 \x01(\x0e\x32\x16.headrace.v1.StopCauseR\x05\x63\x61use\"\xb4\x02\n\x0e\x41ttemptCommand\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12%\n\x0e\x63ommand_number\x18\x02 \x01(\x03R\rcommandNumber\x12\x1a\n\x07message\x18\x03 \x01(\tH\x00R\x07message\x12\x32\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x18.headrace.v1.InputAnswerH\x00R\x06\x61nswer\x12=\n\tinterrupt\x18\x05 \x01(\x0b\x32\x1d.headrace.v1.InterruptCommandH\x00R\tinterrupt\x12:\n\x08settings\x18\x06 \x01(\x0b\x32\x1c.headrace.v1.SettingsCommandH\x00R\x08settingsB\x06\n\x04kind\"\x12\n\x10InterruptCommand\"m\n\x0fSettingsCommand\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12\x44\n\x0fpermission_mode\x18\x02 \x01(\x0e\x32\x1b.headrace.v1.PermissionModeR\x0epermissionMode\"m\n\tReportAck\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12\x36\n\x17\x63ommitted_report_number\x18\x02 \x01(\x03R\x15\x63ommittedReportNumber\"\xb7\x01\n\tFinishAck\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12@\n\x0b\x64isposition\x18\x02 \x01(\x0e\x32\x1e.headrace.v1.FinishDispositionR\x0b\x64isposition\x12>\n\x1b\x63ommitted_producer_sequence\x18\x03 \x01(\x03R\x19\x63ommittedProducerSequence\"\xb0\x01\n\x13StreamOutputRequest\x12\x31\n\x04open\x18\x01 \x01(\x0b\x32\x1d.headrace.v1.StreamOutputOpenR\x04open\x12\x32\n\x07\x62\x61tches\x18\x02 \x03(\x0b\x32\x18.headrace.v1.OutputBatchR\x07\x62\x61tches\x12\x32\n\x06\x64\x65ltas\x18\x03 \x03(\x0b\x32\x1a.headrace.v1.AttemptDeltasR\x06\x64\x65ltas\"v\n\x10StreamOutputOpen\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12 \n\x0bincarnation\x18\x02 \x01(\tR\x0bincarnation\x12#\n\rconnection_id\x18\x03 \x01(\tR\x0c\x63onnectionId\"f\n\x0bOutputBatch\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12-\n\x07outputs\x18\x02 \x03(\x0b\x32\x13.headrace.v1.OutputR\x07outputs\"\x9d\x01\n\rAttemptDeltas\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12*\n\x06\x64\x65ltas\x18\x02 \x03(\x0b\x32\x12.headrace.v1.DeltaR\x06\x64\x65ltas\x12\x36\n\x17\x61\x66ter_producer_sequence\x18\x03 \x01(\x03R\x15\x61\x66terProducerSequence\"{\n\x14StreamOutputResponse\x12*\n\x04\x61\x63ks\x18\x01 \x03(\x0b\x32\x16.headrace.v1.OutputAckR\x04\x61\x63ks\x12&\n\x0c\x63redit_bytes\x18\x02 \x01(\x03H\x00R\x0b\x63reditBytes\x88\x01\x01\x42\x0f\n\r_credit_bytes\"\x8b\x01\n\tOutputAck\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12>\n\x1b\x63ommitted_producer_sequence\x18\x02 \x01(\x03R\x19\x63ommittedProducerSequence\x12\x14\n\x05stale\x18\x03 \x01(\x08R\x05stale\"P\n\x12ListWorkersRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"l\n\x13ListWorkersResponse\x12-\n\x07workers\x18\x01 \x03(\x0b\x32\x13.headrace.v1.WorkerR\x07workers\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"/\n\x10GetWorkerRequest\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\"@\n\x11GetWorkerResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x13.headrace.v1.WorkerR\x06worker\"\x95\x01\n\x12\x44rainWorkerRequest\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12\x31\n\x06wanted\x18\x02 \x01(\x0e\x32\x19.headrace.v1.WantedWorkerR\x06wanted\x12/\n\x05grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x05grace\"B\n\x13\x44rainWorkerResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x13.headrace.v1.WorkerR\x06worker*q\n\tHeldPhase\x12\x1a\n\x16HELD_PHASE_UNSPECIFIED\x10\x00\x12\x17\n\x13HELD_PHASE_ACCEPTED\x10\x01\x12\x16\n\x12HELD_PHASE_STARTED\x10\x02\x12\x17\n\x13HELD_PHASE_FINISHED\x10\x03*u\n\x0cWantedWorker\x12\x1d\n\x19WANTED_WORKER_UNSPECIFIED\x10\x00\x12\x15\n\x11WANTED_WORKER_RUN\x10\x01\x12\x17\n\x13WANTED_WORKER_DRAIN\x10\x02\x12\x16\n\x12WANTED_WORKER_EXIT\x10\x03*\x9f\x01\n\tStopCause\x12\x1a\n\x16STOP_CAUSE_UNSPECIFIED\x10\x00\x12\x15\n\x11STOP_CAUSE_CANCEL\x10\x01\x12\x16\n\x12STOP_CAUSE_TIMEOUT\x10\x02\x12\x15\n\x11STOP_CAUSE_BUDGET\x10\x03\x12\x1a\n\x16STOP_CAUSE_STALE_LEASE\x10\x04\x12\x14\n\x10STOP_CAUSE_DRAIN\x10\x05*\xa3\x01\n\x0bWantedState\x12\x1c\n\x18WANTED_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10WANTED_STATE_RUN\x10\x01\x12\x17\n\x13WANTED_STATE_CANCEL\x10\x02\x12\x15\n\x11WANTED_STATE_KILL\x10\x03\x12\x17\n\x13WANTED_STATE_REVOKE\x10\x04\x12\x17\n\x13WANTED_STATE_RETURN\x10\x05*\xbd\x01\n\x11\x46inishDisposition\x12\"\n\x1e\x46INISH_DISPOSITION_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x46INISH_DISPOSITION_ACCEPTED\x10\x01\x12\x1c\n\x18\x46INISH_DISPOSITION_STALE\x10\x02\x12%\n!FINISH_DISPOSITION_OUTPUT_MISSING\x10\x03\x12\x1e\n\x1a\x46INISH_DISPOSITION_INVALID\x10\x04\x32\xa2\x03\n\rWorkerService\x12H\n\x07\x43onnect\x12\x1b.headrace.v1.ConnectRequest\x1a\x1c.headrace.v1.ConnectResponse(\x01\x30\x01\x12W\n\x0cStreamOutput\x12 .headrace.v1.StreamOutputRequest\x1a!.headrace.v1.StreamOutputResponse(\x01\x30\x01\x12P\n\x0bListWorkers\x12\x1f.headrace.v1.ListWorkersRequest\x1a .headrace.v1.ListWorkersResponse\x12J\n\tGetWorker\x12\x1d.headrace.v1.GetWorkerRequest\x1a\x1e.headrace.v1.GetWorkerResponse\x12P\n\x0b\x44rainWorker\x12\x1f.headrace.v1.DrainWorkerRequest\x1a .headrace.v1.DrainWorkerResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headrace.v1.worker_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WANTEDSTATE']._serialized_start=5243
-  _globals['_WANTEDSTATE']._serialized_end=5381
-  _globals['_CONNECTREQUEST']._serialized_start=248
-  _globals['_CONNECTREQUEST']._serialized_end=711
-  _globals['_WORKERHELLO']._serialized_start=714
-  _globals['_WORKERHELLO']._serialized_end=1077
-  _globals['_WORKERRENEWAL']._serialized_start=1080
-  _globals['_WORKERRENEWAL']._serialized_end=1256
-  _globals['_ATTEMPTSTART']._serialized_start=1258
-  _globals['_ATTEMPTSTART']._serialized_end=1362
-  _globals['_ATTEMPTRELEASE']._serialized_start=1365
-  _globals['_ATTEMPTRELEASE']._serialized_end=1498
-  _globals['_ATTEMPTSTEP']._serialized_start=1501
-  _globals['_ATTEMPTSTEP']._serialized_end=1637
-  _globals['_ATTEMPTINPUTREQUEST']._serialized_start=1640
-  _globals['_ATTEMPTINPUTREQUEST']._serialized_end=1830
-  _globals['_ATTEMPTFINISH']._serialized_start=1833
-  _globals['_ATTEMPTFINISH']._serialized_end=2161
-  _globals['_ATTEMPTCANCELLED']._serialized_start=2163
-  _globals['_ATTEMPTCANCELLED']._serialized_end=2181
-  _globals['_COMMANDACK']._serialized_start=2184
-  _globals['_COMMANDACK']._serialized_end=2323
-  _globals['_CONNECTRESPONSE']._serialized_start=2326
-  _globals['_CONNECTRESPONSE']._serialized_end=2703
-  _globals['_WORKERWELCOME']._serialized_start=2706
-  _globals['_WORKERWELCOME']._serialized_end=3026
-  _globals['_HELDATTEMPT']._serialized_start=3029
-  _globals['_HELDATTEMPT']._serialized_end=3198
-  _globals['_WANTEDATTEMPT']._serialized_start=3201
-  _globals['_WANTEDATTEMPT']._serialized_end=3370
-  _globals['_ATTEMPTCOMMAND']._serialized_start=3373
-  _globals['_ATTEMPTCOMMAND']._serialized_end=3681
-  _globals['_INPUTANSWER']._serialized_start=3684
-  _globals['_INPUTANSWER']._serialized_end=3838
-  _globals['_INTERRUPTCOMMAND']._serialized_start=3840
-  _globals['_INTERRUPTCOMMAND']._serialized_end=3858
-  _globals['_SETTINGSCOMMAND']._serialized_start=3860
-  _globals['_SETTINGSCOMMAND']._serialized_end=3940
-  _globals['_FINISHACK']._serialized_start=3942
-  _globals['_FINISHACK']._serialized_end=4023
-  _globals['_STREAMOUTPUTREQUEST']._serialized_start=4026
-  _globals['_STREAMOUTPUTREQUEST']._serialized_end=4202
-  _globals['_STREAMOUTPUTOPEN']._serialized_start=4204
-  _globals['_STREAMOUTPUTOPEN']._serialized_end=4285
-  _globals['_OUTPUTBATCH']._serialized_start=4287
-  _globals['_OUTPUTBATCH']._serialized_end=4389
-  _globals['_ATTEMPTDELTAS']._serialized_start=4392
-  _globals['_ATTEMPTDELTAS']._serialized_end=4549
-  _globals['_STREAMOUTPUTRESPONSE']._serialized_start=4551
-  _globals['_STREAMOUTPUTRESPONSE']._serialized_end=4652
-  _globals['_OUTPUTACK']._serialized_start=4655
-  _globals['_OUTPUTACK']._serialized_end=4794
-  _globals['_LISTWORKERSREQUEST']._serialized_start=4796
-  _globals['_LISTWORKERSREQUEST']._serialized_end=4876
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=4878
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=4986
-  _globals['_GETWORKERREQUEST']._serialized_start=4988
-  _globals['_GETWORKERREQUEST']._serialized_end=5035
-  _globals['_GETWORKERRESPONSE']._serialized_start=5037
-  _globals['_GETWORKERRESPONSE']._serialized_end=5101
-  _globals['_DRAINWORKERREQUEST']._serialized_start=5103
-  _globals['_DRAINWORKERREQUEST']._serialized_end=5172
-  _globals['_DRAINWORKERRESPONSE']._serialized_start=5174
-  _globals['_DRAINWORKERRESPONSE']._serialized_end=5240
-  _globals['_WORKERSERVICE']._serialized_start=5384
-  _globals['_WORKERSERVICE']._serialized_end=5802
+  _globals['_HELDPHASE']._serialized_start=6137
+  _globals['_HELDPHASE']._serialized_end=6250
+  _globals['_WANTEDWORKER']._serialized_start=6252
+  _globals['_WANTEDWORKER']._serialized_end=6369
+  _globals['_STOPCAUSE']._serialized_start=6372
+  _globals['_STOPCAUSE']._serialized_end=6531
+  _globals['_WANTEDSTATE']._serialized_start=6534
+  _globals['_WANTEDSTATE']._serialized_end=6697
+  _globals['_FINISHDISPOSITION']._serialized_start=6700
+  _globals['_FINISHDISPOSITION']._serialized_end=6889
+  _globals['_CONNECTREQUEST']._serialized_start=267
+  _globals['_CONNECTREQUEST']._serialized_end=663
+  _globals['_WORKERHELLO']._serialized_start=666
+  _globals['_WORKERHELLO']._serialized_end=1017
+  _globals['_WORKERRENEWAL']._serialized_start=1020
+  _globals['_WORKERRENEWAL']._serialized_end=1254
+  _globals['_HELDLEASE']._serialized_start=1256
+  _globals['_HELDLEASE']._serialized_end=1377
+  _globals['_ATTEMPTSTART']._serialized_start=1379
+  _globals['_ATTEMPTSTART']._serialized_end=1483
+  _globals['_ATTEMPTRELEASE']._serialized_start=1486
+  _globals['_ATTEMPTRELEASE']._serialized_end=1619
+  _globals['_ATTEMPTREPORT']._serialized_start=1622
+  _globals['_ATTEMPTREPORT']._serialized_end=1972
+  _globals['_INPUTWITHDRAWN']._serialized_start=1974
+  _globals['_INPUTWITHDRAWN']._serialized_end=2021
+  _globals['_ATTEMPTFINISH']._serialized_start=2024
+  _globals['_ATTEMPTFINISH']._serialized_end=2514
+  _globals['_ATTEMPTCANCELLED']._serialized_start=2516
+  _globals['_ATTEMPTCANCELLED']._serialized_end=2534
+  _globals['_ATTEMPTRETURNED']._serialized_start=2536
+  _globals['_ATTEMPTRETURNED']._serialized_end=2553
+  _globals['_ATTEMPTSNOOZE']._serialized_start=2555
+  _globals['_ATTEMPTSNOOZE']._serialized_end=2643
+  _globals['_COMMANDACK']._serialized_start=2646
+  _globals['_COMMANDACK']._serialized_end=2785
+  _globals['_CONNECTRESPONSE']._serialized_start=2788
+  _globals['_CONNECTRESPONSE']._serialized_end=3285
+  _globals['_WORKERWELCOME']._serialized_start=3288
+  _globals['_WORKERWELCOME']._serialized_end=3593
+  _globals['_HELDATTEMPT']._serialized_start=3596
+  _globals['_HELDATTEMPT']._serialized_end=3821
+  _globals['_WANTEDATTEMPT']._serialized_start=3824
+  _globals['_WANTEDATTEMPT']._serialized_end=4039
+  _globals['_ATTEMPTCOMMAND']._serialized_start=4042
+  _globals['_ATTEMPTCOMMAND']._serialized_end=4350
+  _globals['_INTERRUPTCOMMAND']._serialized_start=4352
+  _globals['_INTERRUPTCOMMAND']._serialized_end=4370
+  _globals['_SETTINGSCOMMAND']._serialized_start=4372
+  _globals['_SETTINGSCOMMAND']._serialized_end=4481
+  _globals['_REPORTACK']._serialized_start=4483
+  _globals['_REPORTACK']._serialized_end=4592
+  _globals['_FINISHACK']._serialized_start=4595
+  _globals['_FINISHACK']._serialized_end=4778
+  _globals['_STREAMOUTPUTREQUEST']._serialized_start=4781
+  _globals['_STREAMOUTPUTREQUEST']._serialized_end=4957
+  _globals['_STREAMOUTPUTOPEN']._serialized_start=4959
+  _globals['_STREAMOUTPUTOPEN']._serialized_end=5077
+  _globals['_OUTPUTBATCH']._serialized_start=5079
+  _globals['_OUTPUTBATCH']._serialized_end=5181
+  _globals['_ATTEMPTDELTAS']._serialized_start=5184
+  _globals['_ATTEMPTDELTAS']._serialized_end=5341
+  _globals['_STREAMOUTPUTRESPONSE']._serialized_start=5343
+  _globals['_STREAMOUTPUTRESPONSE']._serialized_end=5466
+  _globals['_OUTPUTACK']._serialized_start=5469
+  _globals['_OUTPUTACK']._serialized_end=5608
+  _globals['_LISTWORKERSREQUEST']._serialized_start=5610
+  _globals['_LISTWORKERSREQUEST']._serialized_end=5690
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=5692
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=5800
+  _globals['_GETWORKERREQUEST']._serialized_start=5802
+  _globals['_GETWORKERREQUEST']._serialized_end=5849
+  _globals['_GETWORKERRESPONSE']._serialized_start=5851
+  _globals['_GETWORKERRESPONSE']._serialized_end=5915
+  _globals['_DRAINWORKERREQUEST']._serialized_start=5918
+  _globals['_DRAINWORKERREQUEST']._serialized_end=6067
+  _globals['_DRAINWORKERRESPONSE']._serialized_start=6069
+  _globals['_DRAINWORKERRESPONSE']._serialized_end=6135
+  _globals['_WORKERSERVICE']._serialized_start=6892
+  _globals['_WORKERSERVICE']._serialized_end=7310
 # @@protoc_insertion_point(module_scope)

@@ -1,11 +1,12 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
-from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from headrace.v1 import error_pb2 as _error_pb2
 from headrace.v1 import event_pb2 as _event_pb2
+from headrace.v1 import input_pb2 as _input_pb2
 from headrace.v1 import outcome_pb2 as _outcome_pb2
+from headrace.v1 import task_pb2 as _task_pb2
 from headrace.v1 import worker_pb2 as _worker_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -16,6 +17,29 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class HeldPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    HELD_PHASE_UNSPECIFIED: _ClassVar[HeldPhase]
+    HELD_PHASE_ACCEPTED: _ClassVar[HeldPhase]
+    HELD_PHASE_STARTED: _ClassVar[HeldPhase]
+    HELD_PHASE_FINISHED: _ClassVar[HeldPhase]
+
+class WantedWorker(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WANTED_WORKER_UNSPECIFIED: _ClassVar[WantedWorker]
+    WANTED_WORKER_RUN: _ClassVar[WantedWorker]
+    WANTED_WORKER_DRAIN: _ClassVar[WantedWorker]
+    WANTED_WORKER_EXIT: _ClassVar[WantedWorker]
+
+class StopCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STOP_CAUSE_UNSPECIFIED: _ClassVar[StopCause]
+    STOP_CAUSE_CANCEL: _ClassVar[StopCause]
+    STOP_CAUSE_TIMEOUT: _ClassVar[StopCause]
+    STOP_CAUSE_BUDGET: _ClassVar[StopCause]
+    STOP_CAUSE_STALE_LEASE: _ClassVar[StopCause]
+    STOP_CAUSE_DRAIN: _ClassVar[StopCause]
+
 class WantedState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     WANTED_STATE_UNSPECIFIED: _ClassVar[WantedState]
@@ -23,65 +47,104 @@ class WantedState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WANTED_STATE_CANCEL: _ClassVar[WantedState]
     WANTED_STATE_KILL: _ClassVar[WantedState]
     WANTED_STATE_REVOKE: _ClassVar[WantedState]
+    WANTED_STATE_RETURN: _ClassVar[WantedState]
+
+class FinishDisposition(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FINISH_DISPOSITION_UNSPECIFIED: _ClassVar[FinishDisposition]
+    FINISH_DISPOSITION_ACCEPTED: _ClassVar[FinishDisposition]
+    FINISH_DISPOSITION_STALE: _ClassVar[FinishDisposition]
+    FINISH_DISPOSITION_OUTPUT_MISSING: _ClassVar[FinishDisposition]
+    FINISH_DISPOSITION_INVALID: _ClassVar[FinishDisposition]
+HELD_PHASE_UNSPECIFIED: HeldPhase
+HELD_PHASE_ACCEPTED: HeldPhase
+HELD_PHASE_STARTED: HeldPhase
+HELD_PHASE_FINISHED: HeldPhase
+WANTED_WORKER_UNSPECIFIED: WantedWorker
+WANTED_WORKER_RUN: WantedWorker
+WANTED_WORKER_DRAIN: WantedWorker
+WANTED_WORKER_EXIT: WantedWorker
+STOP_CAUSE_UNSPECIFIED: StopCause
+STOP_CAUSE_CANCEL: StopCause
+STOP_CAUSE_TIMEOUT: StopCause
+STOP_CAUSE_BUDGET: StopCause
+STOP_CAUSE_STALE_LEASE: StopCause
+STOP_CAUSE_DRAIN: StopCause
 WANTED_STATE_UNSPECIFIED: WantedState
 WANTED_STATE_RUN: WantedState
 WANTED_STATE_CANCEL: WantedState
 WANTED_STATE_KILL: WantedState
 WANTED_STATE_REVOKE: WantedState
+WANTED_STATE_RETURN: WantedState
+FINISH_DISPOSITION_UNSPECIFIED: FinishDisposition
+FINISH_DISPOSITION_ACCEPTED: FinishDisposition
+FINISH_DISPOSITION_STALE: FinishDisposition
+FINISH_DISPOSITION_OUTPUT_MISSING: FinishDisposition
+FINISH_DISPOSITION_INVALID: FinishDisposition
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("hello", "renewal", "starts", "releases", "steps", "input_requests", "finishes", "command_acks")
+    __slots__ = ("hello", "starts", "releases", "reports", "finishes", "command_acks", "renewal")
     HELLO_FIELD_NUMBER: _ClassVar[int]
-    RENEWAL_FIELD_NUMBER: _ClassVar[int]
     STARTS_FIELD_NUMBER: _ClassVar[int]
     RELEASES_FIELD_NUMBER: _ClassVar[int]
-    STEPS_FIELD_NUMBER: _ClassVar[int]
-    INPUT_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
     FINISHES_FIELD_NUMBER: _ClassVar[int]
     COMMAND_ACKS_FIELD_NUMBER: _ClassVar[int]
+    RENEWAL_FIELD_NUMBER: _ClassVar[int]
     hello: WorkerHello
-    renewal: WorkerRenewal
     starts: _containers.RepeatedCompositeFieldContainer[AttemptStart]
     releases: _containers.RepeatedCompositeFieldContainer[AttemptRelease]
-    steps: _containers.RepeatedCompositeFieldContainer[AttemptStep]
-    input_requests: _containers.RepeatedCompositeFieldContainer[AttemptInputRequest]
+    reports: _containers.RepeatedCompositeFieldContainer[AttemptReport]
     finishes: _containers.RepeatedCompositeFieldContainer[AttemptFinish]
     command_acks: _containers.RepeatedCompositeFieldContainer[CommandAck]
-    def __init__(self, hello: _Optional[_Union[WorkerHello, _Mapping]] = ..., renewal: _Optional[_Union[WorkerRenewal, _Mapping]] = ..., starts: _Optional[_Iterable[_Union[AttemptStart, _Mapping]]] = ..., releases: _Optional[_Iterable[_Union[AttemptRelease, _Mapping]]] = ..., steps: _Optional[_Iterable[_Union[AttemptStep, _Mapping]]] = ..., input_requests: _Optional[_Iterable[_Union[AttemptInputRequest, _Mapping]]] = ..., finishes: _Optional[_Iterable[_Union[AttemptFinish, _Mapping]]] = ..., command_acks: _Optional[_Iterable[_Union[CommandAck, _Mapping]]] = ...) -> None: ...
+    renewal: WorkerRenewal
+    def __init__(self, hello: _Optional[_Union[WorkerHello, _Mapping]] = ..., starts: _Optional[_Iterable[_Union[AttemptStart, _Mapping]]] = ..., releases: _Optional[_Iterable[_Union[AttemptRelease, _Mapping]]] = ..., reports: _Optional[_Iterable[_Union[AttemptReport, _Mapping]]] = ..., finishes: _Optional[_Iterable[_Union[AttemptFinish, _Mapping]]] = ..., command_acks: _Optional[_Iterable[_Union[CommandAck, _Mapping]]] = ..., renewal: _Optional[_Union[WorkerRenewal, _Mapping]] = ...) -> None: ...
 
 class WorkerHello(_message.Message):
-    __slots__ = ("worker_id", "incarnation", "protocol_version", "slots", "capabilities", "host_resources", "held", "host", "version")
+    __slots__ = ("worker_id", "incarnation", "reattach", "protocol_version", "slots", "capabilities", "host_resources", "host", "version")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    REATTACH_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
     HOST_RESOURCES_FIELD_NUMBER: _ClassVar[int]
-    HELD_FIELD_NUMBER: _ClassVar[int]
     HOST_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     incarnation: str
+    reattach: bool
     protocol_version: int
     slots: int
     capabilities: _worker_pb2.WorkerCapabilities
     host_resources: _worker_pb2.HostResources
-    held: _containers.RepeatedCompositeFieldContainer[_worker_pb2.Lease]
     host: str
     version: str
-    def __init__(self, worker_id: _Optional[str] = ..., incarnation: _Optional[str] = ..., protocol_version: _Optional[int] = ..., slots: _Optional[int] = ..., capabilities: _Optional[_Union[_worker_pb2.WorkerCapabilities, _Mapping]] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., held: _Optional[_Iterable[_Union[_worker_pb2.Lease, _Mapping]]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+    def __init__(self, worker_id: _Optional[str] = ..., incarnation: _Optional[str] = ..., reattach: _Optional[bool] = ..., protocol_version: _Optional[int] = ..., slots: _Optional[int] = ..., capabilities: _Optional[_Union[_worker_pb2.WorkerCapabilities, _Mapping]] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class WorkerRenewal(_message.Message):
-    __slots__ = ("counter", "held", "host_resources", "draining")
+    __slots__ = ("counter", "held", "handled_message_number", "host_resources", "draining")
     COUNTER_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
+    HANDLED_MESSAGE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     HOST_RESOURCES_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     counter: int
-    held: _containers.RepeatedCompositeFieldContainer[_worker_pb2.Lease]
+    held: _containers.RepeatedCompositeFieldContainer[HeldLease]
+    handled_message_number: int
     host_resources: _worker_pb2.HostResources
     draining: bool
-    def __init__(self, counter: _Optional[int] = ..., held: _Optional[_Iterable[_Union[_worker_pb2.Lease, _Mapping]]] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., draining: _Optional[bool] = ...) -> None: ...
+    def __init__(self, counter: _Optional[int] = ..., held: _Optional[_Iterable[_Union[HeldLease, _Mapping]]] = ..., handled_message_number: _Optional[int] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., draining: _Optional[bool] = ...) -> None: ...
+
+class HeldLease(_message.Message):
+    __slots__ = ("lease", "phase", "dirty")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    DIRTY_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    phase: HeldPhase
+    dirty: bool
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., phase: _Optional[_Union[HeldPhase, str]] = ..., dirty: _Optional[bool] = ...) -> None: ...
 
 class AttemptStart(_message.Message):
     __slots__ = ("lease", "time")
@@ -101,45 +164,65 @@ class AttemptRelease(_message.Message):
     message: str
     def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., cause: _Optional[_Union[_event_pb2.ReleaseCause, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
-class AttemptStep(_message.Message):
-    __slots__ = ("lease", "step", "step_number")
+class AttemptReport(_message.Message):
+    __slots__ = ("lease", "report_number", "after_producer_sequence", "step", "input_requested", "input_withdrawn")
     LEASE_FIELD_NUMBER: _ClassVar[int]
+    REPORT_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    AFTER_PRODUCER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
-    STEP_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    INPUT_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    INPUT_WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
     lease: _worker_pb2.Lease
+    report_number: int
+    after_producer_sequence: int
     step: _event_pb2.CancelStepped
-    step_number: int
-    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., step: _Optional[_Union[_event_pb2.CancelStepped, _Mapping]] = ..., step_number: _Optional[int] = ...) -> None: ...
+    input_requested: _input_pb2.InputRequest
+    input_withdrawn: InputWithdrawn
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., report_number: _Optional[int] = ..., after_producer_sequence: _Optional[int] = ..., step: _Optional[_Union[_event_pb2.CancelStepped, _Mapping]] = ..., input_requested: _Optional[_Union[_input_pb2.InputRequest, _Mapping]] = ..., input_withdrawn: _Optional[_Union[InputWithdrawn, _Mapping]] = ...) -> None: ...
 
-class AttemptInputRequest(_message.Message):
-    __slots__ = ("lease", "requested", "resolved")
-    LEASE_FIELD_NUMBER: _ClassVar[int]
-    REQUESTED_FIELD_NUMBER: _ClassVar[int]
-    RESOLVED_FIELD_NUMBER: _ClassVar[int]
-    lease: _worker_pb2.Lease
-    requested: _event_pb2.InputRequested
-    resolved: _event_pb2.InputResolved
-    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., requested: _Optional[_Union[_event_pb2.InputRequested, _Mapping]] = ..., resolved: _Optional[_Union[_event_pb2.InputResolved, _Mapping]] = ...) -> None: ...
+class InputWithdrawn(_message.Message):
+    __slots__ = ("request_id",)
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    def __init__(self, request_id: _Optional[str] = ...) -> None: ...
 
 class AttemptFinish(_message.Message):
-    __slots__ = ("lease", "succeeded", "failed", "cancelled", "usage", "last_producer_sequence")
+    __slots__ = ("lease", "succeeded", "failed", "cancelled", "returned", "snoozed", "usage", "last_producer_sequence", "last_report_number")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
+    SNOOZED_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     LAST_PRODUCER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    LAST_REPORT_NUMBER_FIELD_NUMBER: _ClassVar[int]
     lease: _worker_pb2.Lease
     succeeded: _outcome_pb2.Result
     failed: _outcome_pb2.Failure
     cancelled: AttemptCancelled
+    returned: AttemptReturned
+    snoozed: AttemptSnooze
     usage: _outcome_pb2.Usage
     last_producer_sequence: int
-    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., succeeded: _Optional[_Union[_outcome_pb2.Result, _Mapping]] = ..., failed: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., cancelled: _Optional[_Union[AttemptCancelled, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., last_producer_sequence: _Optional[int] = ...) -> None: ...
+    last_report_number: int
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., succeeded: _Optional[_Union[_outcome_pb2.Result, _Mapping]] = ..., failed: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., cancelled: _Optional[_Union[AttemptCancelled, _Mapping]] = ..., returned: _Optional[_Union[AttemptReturned, _Mapping]] = ..., snoozed: _Optional[_Union[AttemptSnooze, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., last_producer_sequence: _Optional[int] = ..., last_report_number: _Optional[int] = ...) -> None: ...
 
 class AttemptCancelled(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class AttemptReturned(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AttemptSnooze(_message.Message):
+    __slots__ = ("delay", "reason")
+    DELAY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    delay: _duration_pb2.Duration
+    reason: str
+    def __init__(self, delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class CommandAck(_message.Message):
     __slots__ = ("lease", "command_number", "error")
@@ -152,58 +235,66 @@ class CommandAck(_message.Message):
     def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., command_number: _Optional[int] = ..., error: _Optional[_Union[_error_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("welcome", "renewed_counter", "assignments", "wanted", "commands", "finish_acks", "exit_when_empty")
+    __slots__ = ("message_number", "welcome", "renewed_counter", "assignments", "wanted", "commands", "report_acks", "finish_acks", "wanted_worker")
+    MESSAGE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     RENEWED_COUNTER_FIELD_NUMBER: _ClassVar[int]
     ASSIGNMENTS_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
     COMMANDS_FIELD_NUMBER: _ClassVar[int]
+    REPORT_ACKS_FIELD_NUMBER: _ClassVar[int]
     FINISH_ACKS_FIELD_NUMBER: _ClassVar[int]
-    EXIT_WHEN_EMPTY_FIELD_NUMBER: _ClassVar[int]
+    WANTED_WORKER_FIELD_NUMBER: _ClassVar[int]
+    message_number: int
     welcome: WorkerWelcome
     renewed_counter: int
     assignments: _containers.RepeatedCompositeFieldContainer[_worker_pb2.Assignment]
     wanted: _containers.RepeatedCompositeFieldContainer[WantedAttempt]
     commands: _containers.RepeatedCompositeFieldContainer[AttemptCommand]
+    report_acks: _containers.RepeatedCompositeFieldContainer[ReportAck]
     finish_acks: _containers.RepeatedCompositeFieldContainer[FinishAck]
-    exit_when_empty: bool
-    def __init__(self, welcome: _Optional[_Union[WorkerWelcome, _Mapping]] = ..., renewed_counter: _Optional[int] = ..., assignments: _Optional[_Iterable[_Union[_worker_pb2.Assignment, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[WantedAttempt, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[AttemptCommand, _Mapping]]] = ..., finish_acks: _Optional[_Iterable[_Union[FinishAck, _Mapping]]] = ..., exit_when_empty: _Optional[bool] = ...) -> None: ...
+    wanted_worker: WantedWorker
+    def __init__(self, message_number: _Optional[int] = ..., welcome: _Optional[_Union[WorkerWelcome, _Mapping]] = ..., renewed_counter: _Optional[int] = ..., assignments: _Optional[_Iterable[_Union[_worker_pb2.Assignment, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[WantedAttempt, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[AttemptCommand, _Mapping]]] = ..., report_acks: _Optional[_Iterable[_Union[ReportAck, _Mapping]]] = ..., finish_acks: _Optional[_Iterable[_Union[FinishAck, _Mapping]]] = ..., wanted_worker: _Optional[_Union[WantedWorker, str]] = ...) -> None: ...
 
 class WorkerWelcome(_message.Message):
-    __slots__ = ("lease_duration", "heartbeat_interval", "held", "output_credit_bytes", "server_version", "generation")
+    __slots__ = ("lease_duration", "renewal_interval", "held", "connection_id", "server_version", "generation")
     LEASE_DURATION_FIELD_NUMBER: _ClassVar[int]
-    HEARTBEAT_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    RENEWAL_INTERVAL_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
-    OUTPUT_CREDIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CONNECTION_ID_FIELD_NUMBER: _ClassVar[int]
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     lease_duration: _duration_pb2.Duration
-    heartbeat_interval: _duration_pb2.Duration
+    renewal_interval: _duration_pb2.Duration
     held: _containers.RepeatedCompositeFieldContainer[HeldAttempt]
-    output_credit_bytes: int
+    connection_id: str
     server_version: str
     generation: int
-    def __init__(self, lease_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., held: _Optional[_Iterable[_Union[HeldAttempt, _Mapping]]] = ..., output_credit_bytes: _Optional[int] = ..., server_version: _Optional[str] = ..., generation: _Optional[int] = ...) -> None: ...
+    def __init__(self, lease_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., renewal_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., held: _Optional[_Iterable[_Union[HeldAttempt, _Mapping]]] = ..., connection_id: _Optional[str] = ..., server_version: _Optional[str] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class HeldAttempt(_message.Message):
-    __slots__ = ("lease", "committed_producer_sequence", "wanted")
+    __slots__ = ("lease", "committed_producer_sequence", "wanted", "committed_report_number")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     COMMITTED_PRODUCER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_REPORT_NUMBER_FIELD_NUMBER: _ClassVar[int]
     lease: _worker_pb2.Lease
     committed_producer_sequence: int
     wanted: WantedState
-    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., committed_producer_sequence: _Optional[int] = ..., wanted: _Optional[_Union[WantedState, str]] = ...) -> None: ...
+    committed_report_number: int
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., committed_producer_sequence: _Optional[int] = ..., wanted: _Optional[_Union[WantedState, str]] = ..., committed_report_number: _Optional[int] = ...) -> None: ...
 
 class WantedAttempt(_message.Message):
-    __slots__ = ("lease", "wanted", "cancel_grace")
+    __slots__ = ("lease", "wanted", "cancel_grace", "cause")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
     CANCEL_GRACE_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
     lease: _worker_pb2.Lease
     wanted: WantedState
     cancel_grace: _duration_pb2.Duration
-    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., wanted: _Optional[_Union[WantedState, str]] = ..., cancel_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    cause: StopCause
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., wanted: _Optional[_Union[WantedState, str]] = ..., cancel_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cause: _Optional[_Union[StopCause, str]] = ...) -> None: ...
 
 class AttemptCommand(_message.Message):
     __slots__ = ("lease", "command_number", "message", "answer", "interrupt", "settings")
@@ -216,22 +307,10 @@ class AttemptCommand(_message.Message):
     lease: _worker_pb2.Lease
     command_number: int
     message: str
-    answer: InputAnswer
+    answer: _input_pb2.InputAnswer
     interrupt: InterruptCommand
     settings: SettingsCommand
-    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., command_number: _Optional[int] = ..., message: _Optional[str] = ..., answer: _Optional[_Union[InputAnswer, _Mapping]] = ..., interrupt: _Optional[_Union[InterruptCommand, _Mapping]] = ..., settings: _Optional[_Union[SettingsCommand, _Mapping]] = ...) -> None: ...
-
-class InputAnswer(_message.Message):
-    __slots__ = ("request_id", "allow", "message", "updated_input")
-    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
-    ALLOW_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
-    UPDATED_INPUT_FIELD_NUMBER: _ClassVar[int]
-    request_id: str
-    allow: bool
-    message: str
-    updated_input: _struct_pb2.Struct
-    def __init__(self, request_id: _Optional[str] = ..., allow: _Optional[bool] = ..., message: _Optional[str] = ..., updated_input: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., command_number: _Optional[int] = ..., message: _Optional[str] = ..., answer: _Optional[_Union[_input_pb2.InputAnswer, _Mapping]] = ..., interrupt: _Optional[_Union[InterruptCommand, _Mapping]] = ..., settings: _Optional[_Union[SettingsCommand, _Mapping]] = ...) -> None: ...
 
 class InterruptCommand(_message.Message):
     __slots__ = ()
@@ -242,16 +321,26 @@ class SettingsCommand(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_MODE_FIELD_NUMBER: _ClassVar[int]
     model: str
-    permission_mode: str
-    def __init__(self, model: _Optional[str] = ..., permission_mode: _Optional[str] = ...) -> None: ...
+    permission_mode: _task_pb2.PermissionMode
+    def __init__(self, model: _Optional[str] = ..., permission_mode: _Optional[_Union[_task_pb2.PermissionMode, str]] = ...) -> None: ...
+
+class ReportAck(_message.Message):
+    __slots__ = ("lease", "committed_report_number")
+    LEASE_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_REPORT_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    lease: _worker_pb2.Lease
+    committed_report_number: int
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., committed_report_number: _Optional[int] = ...) -> None: ...
 
 class FinishAck(_message.Message):
-    __slots__ = ("lease", "accepted")
+    __slots__ = ("lease", "disposition", "committed_producer_sequence")
     LEASE_FIELD_NUMBER: _ClassVar[int]
-    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    DISPOSITION_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_PRODUCER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     lease: _worker_pb2.Lease
-    accepted: bool
-    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., accepted: _Optional[bool] = ...) -> None: ...
+    disposition: FinishDisposition
+    committed_producer_sequence: int
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., disposition: _Optional[_Union[FinishDisposition, str]] = ..., committed_producer_sequence: _Optional[int] = ...) -> None: ...
 
 class StreamOutputRequest(_message.Message):
     __slots__ = ("open", "batches", "deltas")
@@ -264,12 +353,14 @@ class StreamOutputRequest(_message.Message):
     def __init__(self, open: _Optional[_Union[StreamOutputOpen, _Mapping]] = ..., batches: _Optional[_Iterable[_Union[OutputBatch, _Mapping]]] = ..., deltas: _Optional[_Iterable[_Union[AttemptDeltas, _Mapping]]] = ...) -> None: ...
 
 class StreamOutputOpen(_message.Message):
-    __slots__ = ("worker_id", "incarnation")
+    __slots__ = ("worker_id", "incarnation", "connection_id")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    CONNECTION_ID_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     incarnation: str
-    def __init__(self, worker_id: _Optional[str] = ..., incarnation: _Optional[str] = ...) -> None: ...
+    connection_id: str
+    def __init__(self, worker_id: _Optional[str] = ..., incarnation: _Optional[str] = ..., connection_id: _Optional[str] = ...) -> None: ...
 
 class OutputBatch(_message.Message):
     __slots__ = ("lease", "outputs")
@@ -336,12 +427,14 @@ class GetWorkerResponse(_message.Message):
     def __init__(self, worker: _Optional[_Union[_worker_pb2.Worker, _Mapping]] = ...) -> None: ...
 
 class DrainWorkerRequest(_message.Message):
-    __slots__ = ("worker_id", "exit")
+    __slots__ = ("worker_id", "wanted", "grace")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
-    EXIT_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    GRACE_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
-    exit: bool
-    def __init__(self, worker_id: _Optional[str] = ..., exit: _Optional[bool] = ...) -> None: ...
+    wanted: WantedWorker
+    grace: _duration_pb2.Duration
+    def __init__(self, worker_id: _Optional[str] = ..., wanted: _Optional[_Union[WantedWorker, str]] = ..., grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class DrainWorkerResponse(_message.Message):
     __slots__ = ("worker",)

@@ -26,10 +26,12 @@ if _version_not_supported:
 
 
 class WorkerServiceStub:
-    """Connects workers. Two lanes, because data must never block control.
+    """Connects workers. Two lanes, because data must never block control; both to the same node.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once.
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. No
+    message of a lane is larger than 3.5 MiB: what is more goes into several.
     """
 
     def __init__(self, channel):
@@ -66,29 +68,36 @@ class WorkerServiceStub:
 
 
 class WorkerServiceServicer:
-    """Connects workers. Two lanes, because data must never block control.
+    """Connects workers. Two lanes, because data must never block control; both to the same node.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once.
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. No
+    message of a lane is larger than 3.5 MiB: what is more goes into several.
     """
 
     def Connect(self, request_iterator, context):
-        """The control lane. The worker says `hello` first, then renews its lease at every `heartbeat_interval`; the server
-        answers with `welcome`, then assignments and the wanted state of attempts, repeated at every renewal.
+        """The control lane. The first message has `hello` and `renewal`; then the worker renews its lease at every
+        `renewal_interval`. The server answers with `welcome`, then assignments, the wanted state of attempts, and acks.
 
         A worker keeps its attempts running when the stream is cut, and connects again with backoff until its lease is about
-        to end. INVALID_ARGUMENT: the first message has no `hello`. FAILED_PRECONDITION: protocol version not spoken.
-        ABORTED (STALE_INCARNATION): a newer incarnation of the worker id has connected; end every attempt and exit.
+        to end. A new stream of the same incarnation replaces the older one, of which nothing more is read. After it, the worker
+        sends again every start, release, report and finish that was not acknowledged. INVALID_ARGUMENT: the first message is
+        not as it has to be. FAILED_PRECONDITION: protocol version not spoken. ABORTED (STALE_INCARNATION): a newer incarnation
+        of the worker id has connected; end every attempt and exit. ABORTED (CONNECTION_REPLACED): a newer stream of this
+        incarnation has connected.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamOutput(self, request_iterator, context):
-        """The data lane. The first message has `open`; then batches, each acknowledged after its commit with new credit.
+        """The data lane. The first message has `open`; the first answer grants credit; then batches, each acknowledged after its
+        commit.
 
-        An attempt has at most one batch in flight; what is produced meanwhile is the next one. FAILED_PRECONDITION: the worker
-        is not connected by Connect. ABORTED (STALE_INCARNATION): as with Connect.
+        An attempt has at most one batch in flight; what is produced meanwhile is the next one. INVALID_ARGUMENT: the first
+        message has no `open`. FAILED_PRECONDITION (NOT_CONNECTED): the worker has no control lane on this node with that
+        connection id. ABORTED (CONNECTION_REPLACED): a newer data lane took its place.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,7 +122,7 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DrainWorker(self, request, context):
-        """Gives a worker no more work; what it runs goes on. With `exit` it ends when it is empty.
+        """Gives a worker no more work; what it runs goes on, or is returned after a grace.
 
         NOT_FOUND: no such worker.
         """
@@ -158,10 +167,12 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkerService:
-    """Connects workers. Two lanes, because data must never block control.
+    """Connects workers. Two lanes, because data must never block control; both to the same node.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once.
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. No
+    message of a lane is larger than 3.5 MiB: what is more goes into several.
     """
 
     @staticmethod

@@ -27,10 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WorkerServiceStub:
-    """Connects workers. Two lanes, because data must never block control.
+    """Connects workers. Two lanes, because data must never block control; both to the same node.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once.
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. No
+    message of a lane is larger than 3.5 MiB: what is more goes into several.
     """
 
     @_typing.overload
@@ -38,18 +40,23 @@ class WorkerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkerServiceAsyncStub: ...
     Connect: _grpc.StreamStreamMultiCallable[_worker_service_pb2.ConnectRequest, _worker_service_pb2.ConnectResponse]
-    """The control lane. The worker says `hello` first, then renews its lease at every `heartbeat_interval`; the server
-    answers with `welcome`, then assignments and the wanted state of attempts, repeated at every renewal.
+    """The control lane. The first message has `hello` and `renewal`; then the worker renews its lease at every
+    `renewal_interval`. The server answers with `welcome`, then assignments, the wanted state of attempts, and acks.
 
     A worker keeps its attempts running when the stream is cut, and connects again with backoff until its lease is about
-    to end. INVALID_ARGUMENT: the first message has no `hello`. FAILED_PRECONDITION: protocol version not spoken.
-    ABORTED (STALE_INCARNATION): a newer incarnation of the worker id has connected; end every attempt and exit.
+    to end. A new stream of the same incarnation replaces the older one, of which nothing more is read. After it, the worker
+    sends again every start, release, report and finish that was not acknowledged. INVALID_ARGUMENT: the first message is
+    not as it has to be. FAILED_PRECONDITION: protocol version not spoken. ABORTED (STALE_INCARNATION): a newer incarnation
+    of the worker id has connected; end every attempt and exit. ABORTED (CONNECTION_REPLACED): a newer stream of this
+    incarnation has connected.
     """
     StreamOutput: _grpc.StreamStreamMultiCallable[_worker_service_pb2.StreamOutputRequest, _worker_service_pb2.StreamOutputResponse]
-    """The data lane. The first message has `open`; then batches, each acknowledged after its commit with new credit.
+    """The data lane. The first message has `open`; the first answer grants credit; then batches, each acknowledged after its
+    commit.
 
-    An attempt has at most one batch in flight; what is produced meanwhile is the next one. FAILED_PRECONDITION: the worker
-    is not connected by Connect. ABORTED (STALE_INCARNATION): as with Connect.
+    An attempt has at most one batch in flight; what is produced meanwhile is the next one. INVALID_ARGUMENT: the first
+    message has no `open`. FAILED_PRECONDITION (NOT_CONNECTED): the worker has no control lane on this node with that
+    connection id. ABORTED (CONNECTION_REPLACED): a newer data lane took its place.
     """
     ListWorkers: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ListWorkersRequest, _worker_service_pb2.ListWorkersResponse]
     """Lists workers by id.
@@ -62,33 +69,40 @@ class WorkerServiceStub:
     NOT_FOUND: no such worker.
     """
     DrainWorker: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.DrainWorkerRequest, _worker_service_pb2.DrainWorkerResponse]
-    """Gives a worker no more work; what it runs goes on. With `exit` it ends when it is empty.
+    """Gives a worker no more work; what it runs goes on, or is returned after a grace.
 
     NOT_FOUND: no such worker.
     """
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
-    """Connects workers. Two lanes, because data must never block control.
+    """Connects workers. Two lanes, because data must never block control; both to the same node.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once.
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. No
+    message of a lane is larger than 3.5 MiB: what is more goes into several.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Connect: _aio.StreamStreamMultiCallable[_worker_service_pb2.ConnectRequest, _worker_service_pb2.ConnectResponse]  # type: ignore[assignment]
-    """The control lane. The worker says `hello` first, then renews its lease at every `heartbeat_interval`; the server
-    answers with `welcome`, then assignments and the wanted state of attempts, repeated at every renewal.
+    """The control lane. The first message has `hello` and `renewal`; then the worker renews its lease at every
+    `renewal_interval`. The server answers with `welcome`, then assignments, the wanted state of attempts, and acks.
 
     A worker keeps its attempts running when the stream is cut, and connects again with backoff until its lease is about
-    to end. INVALID_ARGUMENT: the first message has no `hello`. FAILED_PRECONDITION: protocol version not spoken.
-    ABORTED (STALE_INCARNATION): a newer incarnation of the worker id has connected; end every attempt and exit.
+    to end. A new stream of the same incarnation replaces the older one, of which nothing more is read. After it, the worker
+    sends again every start, release, report and finish that was not acknowledged. INVALID_ARGUMENT: the first message is
+    not as it has to be. FAILED_PRECONDITION: protocol version not spoken. ABORTED (STALE_INCARNATION): a newer incarnation
+    of the worker id has connected; end every attempt and exit. ABORTED (CONNECTION_REPLACED): a newer stream of this
+    incarnation has connected.
     """
     StreamOutput: _aio.StreamStreamMultiCallable[_worker_service_pb2.StreamOutputRequest, _worker_service_pb2.StreamOutputResponse]  # type: ignore[assignment]
-    """The data lane. The first message has `open`; then batches, each acknowledged after its commit with new credit.
+    """The data lane. The first message has `open`; the first answer grants credit; then batches, each acknowledged after its
+    commit.
 
-    An attempt has at most one batch in flight; what is produced meanwhile is the next one. FAILED_PRECONDITION: the worker
-    is not connected by Connect. ABORTED (STALE_INCARNATION): as with Connect.
+    An attempt has at most one batch in flight; what is produced meanwhile is the next one. INVALID_ARGUMENT: the first
+    message has no `open`. FAILED_PRECONDITION (NOT_CONNECTED): the worker has no control lane on this node with that
+    connection id. ABORTED (CONNECTION_REPLACED): a newer data lane took its place.
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ListWorkersRequest, _worker_service_pb2.ListWorkersResponse]  # type: ignore[assignment]
     """Lists workers by id.
@@ -101,16 +115,18 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     NOT_FOUND: no such worker.
     """
     DrainWorker: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.DrainWorkerRequest, _worker_service_pb2.DrainWorkerResponse]  # type: ignore[assignment]
-    """Gives a worker no more work; what it runs goes on. With `exit` it ends when it is empty.
+    """Gives a worker no more work; what it runs goes on, or is returned after a grace.
 
     NOT_FOUND: no such worker.
     """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Connects workers. Two lanes, because data must never block control.
+    """Connects workers. Two lanes, because data must never block control; both to the same node.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`). INVALID_ARGUMENT lists every bad field at once.
+    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
+    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. No
+    message of a lane is larger than 3.5 MiB: what is more goes into several.
     """
 
     @_abc_1.abstractmethod
@@ -119,12 +135,15 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_worker_service_pb2.ConnectRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_service_pb2.ConnectResponse], _abc.AsyncIterator[_worker_service_pb2.ConnectResponse]]:
-        """The control lane. The worker says `hello` first, then renews its lease at every `heartbeat_interval`; the server
-        answers with `welcome`, then assignments and the wanted state of attempts, repeated at every renewal.
+        """The control lane. The first message has `hello` and `renewal`; then the worker renews its lease at every
+        `renewal_interval`. The server answers with `welcome`, then assignments, the wanted state of attempts, and acks.
 
         A worker keeps its attempts running when the stream is cut, and connects again with backoff until its lease is about
-        to end. INVALID_ARGUMENT: the first message has no `hello`. FAILED_PRECONDITION: protocol version not spoken.
-        ABORTED (STALE_INCARNATION): a newer incarnation of the worker id has connected; end every attempt and exit.
+        to end. A new stream of the same incarnation replaces the older one, of which nothing more is read. After it, the worker
+        sends again every start, release, report and finish that was not acknowledged. INVALID_ARGUMENT: the first message is
+        not as it has to be. FAILED_PRECONDITION: protocol version not spoken. ABORTED (STALE_INCARNATION): a newer incarnation
+        of the worker id has connected; end every attempt and exit. ABORTED (CONNECTION_REPLACED): a newer stream of this
+        incarnation has connected.
         """
 
     @_abc_1.abstractmethod
@@ -133,10 +152,12 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_worker_service_pb2.StreamOutputRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_service_pb2.StreamOutputResponse], _abc.AsyncIterator[_worker_service_pb2.StreamOutputResponse]]:
-        """The data lane. The first message has `open`; then batches, each acknowledged after its commit with new credit.
+        """The data lane. The first message has `open`; the first answer grants credit; then batches, each acknowledged after its
+        commit.
 
-        An attempt has at most one batch in flight; what is produced meanwhile is the next one. FAILED_PRECONDITION: the worker
-        is not connected by Connect. ABORTED (STALE_INCARNATION): as with Connect.
+        An attempt has at most one batch in flight; what is produced meanwhile is the next one. INVALID_ARGUMENT: the first
+        message has no `open`. FAILED_PRECONDITION (NOT_CONNECTED): the worker has no control lane on this node with that
+        connection id. ABORTED (CONNECTION_REPLACED): a newer data lane took its place.
         """
 
     @_abc_1.abstractmethod
@@ -167,7 +188,7 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.DrainWorkerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.DrainWorkerResponse, _abc.Awaitable[_worker_service_pb2.DrainWorkerResponse]]:
-        """Gives a worker no more work; what it runs goes on. With `exit` it ends when it is empty.
+        """Gives a worker no more work; what it runs goes on, or is returned after a grace.
 
         NOT_FOUND: no such worker.
         """
