@@ -1,0 +1,16 @@
+"""What a caller narrows a list of jobs down to: the meaning of a filter, not its text."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Every term has to hold; of a term's values one. An empty term is no term."""
+
+    states: frozenset[str] = frozenset()
+    """Names of `JobState`, e.g. `RUNNING`."""
+    queues: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    worker_ids: tuple[str, ...] = ()
+    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Key and values, each key once."""

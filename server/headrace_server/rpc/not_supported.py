@@ -1,0 +1,115 @@
+"""The fields that the contract has and this server does not honour yet, in one table.
+
+A field that is set and would be ignored is refused instead: a caller must never believe in a limit that nobody keeps.
+Whoever makes a field work removes its line here.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.v1 import queue_pb2, task_pb2
+from headrace_server.core.refusal import Reason, Refusal
+
+
+def _is_set(value: Any) -> bool:
+    return True
+
+
+def _more_than_one(value: int) -> bool:
+    return value > 1
+
+
+def _asks(value: int) -> bool:
+    return value == task_pb2.PERMISSION_PROMPTS_ASK
+
+
+def _is_fair(value: int) -> bool:
+    return value not in (queue_pb2.FAIRNESS_SCOPE_UNSPECIFIED, queue_pb2.FAIRNESS_SCOPE_NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class NotSupported:
+    """One field, by its path from the message that the table is about."""
+
+    path: str
+    why: str
+    applies: Callable[[Any], bool] = _is_set
+    """Whether a value that is set asks for what is not there."""
+
+
+_DEPENDENCIES = "jobs that depend on other jobs are not served"
+_TIMEOUTS = "this timeout is not kept"
+_RESOURCES = "placement looks at labels and free slots only"
+
+SPEC: Sequence[NotSupported] = (
+    NotSupported("dependencies", _DEPENDENCIES),
+    NotSupported("dependency_condition", _DEPENDENCIES),
+    NotSupported("dependency_failure_action", _DEPENDENCIES),
+    NotSupported("parent_cancel_action", _DEPENDENCIES),
+    NotSupported("unique_key", "unique keys are not served"),
+    NotSupported("concurrency_key", "limits by key are not kept"),
+    NotSupported("timeouts.queue_timeout", _TIMEOUTS),
+    NotSupported("timeouts.run_timeout", _TIMEOUTS),
+    NotSupported("timeouts.total_timeout", _TIMEOUTS),
+    NotSupported("timeouts.silence_timeout", _TIMEOUTS),
+    NotSupported("timeouts.input_timeout", _TIMEOUTS),
+    NotSupported("placement.resources.slots", "a job takes exactly one slot", _more_than_one),
+    NotSupported("placement.resources.memory_bytes", _RESOURCES),
+    NotSupported("placement.resources.cpu_millis", _RESOURCES),
+    NotSupported("claude.session_id", "sessions of several turns are not served"),
+    NotSupported("claude.permission_prompts", "nobody can be asked; a prompt is denied", _asks),
+    NotSupported("claude.environment_profile", "workers have one environment only"),
+    NotSupported("claude.workspace.git_worktree", "worktrees are not made"),
+    NotSupported("command.workspace.git_worktree", "worktrees are not made"),
+)
+ITEM: Sequence[NotSupported] = (NotSupported("ref", _DEPENDENCIES),)
+WATCH_JOB: Sequence[NotSupported] = (NotSupported("unique_key", "unique keys are not served"),)
+QUEUE: Sequence[NotSupported] = (
+    NotSupported("max_concurrency", "limits on concurrency are not kept"),
+    NotSupported("max_concurrency_per_key", "limits on concurrency are not kept"),
+    NotSupported("fairness.scope", "rank alone decides", _is_fair),
+    NotSupported("fairness.weights", "rank alone decides"),
+    NotSupported("rate_limit", "rate limits are not kept"),
+    NotSupported("timeouts", "queues have no default timeouts"),
+)
+
+
+class Table:
+    """A list of such fields, made ready for looking only at what is set."""
+
+    def __init__(self, entries: Iterable[NotSupported]) -> None:
+        self._leaves: dict[str, NotSupported] = {}
+        below: dict[str, list[NotSupported]] = {}
+        for entry in entries:
+            name, _, rest = entry.path.partition(".")
+            if rest:
+                below.setdefault(name, []).append(NotSupported(rest, entry.why, entry.applies))
+            else:
+                self._leaves[name] = entry
+        self._below = {name: Table(inner) for name, inner in below.items()}
+
+    def find(self, message: Any, prefix: str, only: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
+        """Path and why of each field that is set and not honoured; with `only`, below these fields of the message."""
+        for field, value in message.ListFields():
+            name = field.name
+            if only is not None and name not in only:
+                continue
+            leaf = self._leaves.get(name)
+            if leaf is not None and leaf.applies(value):
+                yield prefix + name, leaf.why
+            elif name in self._below:
+                yield from self._below[name].find(value, f"{prefix}{name}.")
+
+
+SPEC_TABLE = Table(SPEC)
+ITEM_TABLE = Table(ITEM)
+WATCH_JOB_TABLE = Table(WATCH_JOB)
+QUEUE_TABLE = Table(QUEUE)
+
+
+def refuse_first(found: Iterator[tuple[str, str]]) -> Refusal | None:
+    """The refusal for the first field that was found. One is enough: a client that needs it needs another server."""
+    for path, why in found:
+        return Refusal(Reason.NOT_SUPPORTED, f"{path} is not supported: {why}", metadata={"field": path})
+    return None

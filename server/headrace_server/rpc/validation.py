@@ -1,0 +1,162 @@
+"""Which request has which checks: the table that the pipeline asks before a method runs.
+
+Faults first, all of them at once; then fields that this server does not honour. What only the store knows (is there such
+a queue, is it full) is not judged here.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import chain
+from typing import Any
+
+from headrace.v1 import job_service_pb2, queue_service_pb2, worker_service_pb2
+from headrace_server.core import limits
+from headrace_server.core.refusal import Refusal
+from headrace_server.rpc import not_supported, validate_job, validate_queue
+from headrace_server.rpc.filters import check_filter
+from headrace_server.rpc.not_supported import ITEM_TABLE, QUEUE_TABLE, SPEC_TABLE, WATCH_JOB_TABLE
+from headrace_server.rpc.violations import (
+    Rules,
+    Violations,
+    anything,
+    at_least_zero,
+    bytes_within,
+    check_fields,
+    job_id,
+    message_of,
+    namespace,
+    queue_name,
+    request_id,
+    text,
+    worker_id,
+)
+
+CURSOR_BYTES_MAX = 1024
+
+Check = Callable[[Any], Refusal | None]
+
+_token = bytes_within(CURSOR_BYTES_MAX)
+_reason = text(limits.REASON_CHARACTERS_MAX)
+_JOB: Rules = {"namespace": namespace, "job_id": job_id}
+_SUBMIT_JOBS: Rules = dict.fromkeys(("items", "atomic", "validate_only"), anything) | {"namespace": namespace}
+_WATCHED_KEY: Rules = {"queue": queue_name, "key": text(limits.KEY_CHARACTERS_MAX), "wait": anything}
+
+
+def check_item(item: job_service_pb2.SubmitJobsItem) -> Refusal | None:
+    """Why one item of a SubmitJobs call can't be accepted; paths are from the item."""
+    violations = Violations()
+    validate_job.item(item, "", violations)
+    if violations.found:
+        return violations.refusal()
+    unsupported = chain(ITEM_TABLE.find(item, ""), SPEC_TABLE.find(item.spec, "spec."))
+    return not_supported.refuse_first(unsupported)
+
+
+def _submit_job(request: job_service_pb2.SubmitJobRequest) -> Refusal | None:
+    violations = Violations()
+    if not request.HasField("spec"):
+        violations.add("spec", "is required")
+    check_fields(request, _SUBMIT_JOB, "", violations)
+    return violations.refusal() or not_supported.refuse_first(SPEC_TABLE.find(request.spec, "spec."))
+
+
+def _submit_jobs(request: job_service_pb2.SubmitJobsRequest) -> Refusal | None:
+    """The call as a whole, and with `atomic` all of its items: without it each item has a result of its own."""
+    violations = Violations()
+    check_fields(request, _SUBMIT_JOBS, "", violations)
+    count = len(request.items)
+    if not 1 <= count <= limits.SUBMIT_ITEMS_COUNT_MAX:
+        violations.add("items", f"has {count} items; it has to have 1 to {limits.SUBMIT_ITEMS_COUNT_MAX}")
+        return violations.refusal()
+    if not request.atomic:
+        return violations.refusal()
+    for index, item in enumerate(request.items):
+        validate_job.item(item, f"items[{index}].", violations)
+    if violations.found:
+        return violations.refusal()
+    return not_supported.refuse_first(
+        found
+        for index, item in enumerate(request.items)
+        for found in chain(
+            ITEM_TABLE.find(item, f"items[{index}]."), SPEC_TABLE.find(item.spec, f"items[{index}].spec.")
+        )
+    )
+
+
+def _watch_job(request: job_service_pb2.WatchJobRequest) -> Refusal | None:
+    violations = Violations()
+    subject = request.WhichOneof("subject")
+    if subject is None:
+        violations.add("job_id", "is required, or unique_key")
+    elif subject == "unique_key" and not request.unique_key.key:
+        violations.add("unique_key.key", "is required")
+    check_fields(request, _WATCH_JOB, "", violations)
+    return violations.refusal() or not_supported.refuse_first(WATCH_JOB_TABLE.find(request, ""))
+
+
+def _create_queue(request: queue_service_pb2.CreateQueueRequest) -> Refusal | None:
+    violations = Violations()
+    if not request.HasField("queue"):
+        violations.add("queue", "is required")
+    check_fields(request, _CREATE_QUEUE, "", violations)
+    return violations.refusal() or not_supported.refuse_first(QUEUE_TABLE.find(request.queue, "queue."))
+
+
+def _update_queue(request: queue_service_pb2.UpdateQueueRequest) -> Refusal | None:
+    violations = Violations()
+    if request.namespace:
+        namespace(request.namespace, "namespace", violations)
+    validate_queue.update(request, violations)
+    changed = frozenset(request.update_mask.paths)
+    return violations.refusal() or not_supported.refuse_first(QUEUE_TABLE.find(request.queue, "queue.", changed))
+
+
+def _fields(rules: Rules, *required: str) -> Check:
+    """A request without rules that span fields."""
+
+    def check(request: Any) -> Refusal | None:
+        violations = Violations()
+        for name in required:
+            if not getattr(request, name):
+                violations.add(name, "is required")
+        check_fields(request, rules, "", violations)
+        return violations.refusal()
+
+    return check
+
+
+_SUBMIT_JOB: Rules = {
+    "namespace": namespace,
+    "request_id": request_id,
+    "spec": validate_job.spec,
+    "validate_only": anything,
+}
+_WATCH_JOB: Rules = _JOB | {
+    "unique_key": message_of(_WATCHED_KEY),
+    "cursor": _token,
+    "deltas": anything,
+    "no_follow": anything,
+}
+_CREATE_QUEUE: Rules = {"namespace": namespace, "queue": validate_queue.created_queue}
+_PAGE: Rules = {"page_size": at_least_zero, "page_token": _token}
+_WORKER: Rules = {"worker_id": worker_id}
+
+CHECKS: Mapping[str, Check] = {
+    message.DESCRIPTOR.full_name: check
+    for message, check in (
+        (job_service_pb2.SubmitJobRequest, _submit_job),
+        (job_service_pb2.SubmitJobsRequest, _submit_jobs),
+        (job_service_pb2.GetJobRequest, _fields(_JOB, "job_id")),
+        (job_service_pb2.ListJobsRequest, _fields(_PAGE | {"namespace": namespace, "filter": check_filter})),
+        (job_service_pb2.CancelJobRequest, _fields(_JOB | {"reason": _reason}, "job_id")),
+        (job_service_pb2.ExplainJobRequest, _fields(_JOB, "job_id")),
+        (job_service_pb2.WatchJobRequest, _watch_job),
+        (queue_service_pb2.CreateQueueRequest, _create_queue),
+        (queue_service_pb2.GetQueueRequest, _fields({"namespace": namespace, "name": queue_name})),
+        (queue_service_pb2.ListQueuesRequest, _fields(_PAGE | {"namespace": namespace})),
+        (queue_service_pb2.UpdateQueueRequest, _update_queue),
+        (worker_service_pb2.ListWorkersRequest, _fields(_PAGE)),
+        (worker_service_pb2.GetWorkerRequest, _fields(_WORKER, "worker_id")),
+        (worker_service_pb2.DrainWorkerRequest, _fields(_WORKER | {"exit": anything}, "worker_id")),
+    )
+}
+"""By full name of the request message. Requests of rpcs that are not served yet have none: they are refused anyway."""
