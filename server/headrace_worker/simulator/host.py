@@ -1,0 +1,191 @@
+"""The host's side of the conversation: stdin, read by a thread that answers control requests the moment they come.
+
+Owns what was received: waiting user messages, replies to our requests, whether an interrupt or the end of input is
+there. What a message leads to is not its business.
+"""
+
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from headrace_worker.simulator.output import Json, Output
+
+_STDIN = 0
+_READ_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """One user line."""
+
+    content: str | list[Any]
+    uuid: str | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, str):
+            return self.content
+        parts = [block.get("text", "") for block in self.content if isinstance(block, dict)]
+        return "\n".join(part for part in parts if part)
+
+
+@dataclass(slots=True)
+class Switches:
+    """What a host may change, and which kinds of deafness a script has asked for."""
+
+    permission_mode: str
+    model: str
+    controlled: bool = False
+    """True since `initialize`: the host wants session states."""
+    ignores_interrupt: bool = False
+    ignores_end: bool = False
+    frozen: bool = False
+    """A hung program answers nothing, not even a control request."""
+
+
+class Host:
+    """Everything that comes from stdin."""
+
+    def __init__(self, output: Output, switches: Switches, greet: Callable[[], Json]) -> None:
+        """`greet` makes the answer to `initialize`."""
+        self._output = output
+        self._switches = switches
+        self._greet = greet
+        self._changed = threading.Condition()
+        self._messages: deque[UserMessage] = deque()
+        self._replies: dict[str, Json] = {}
+        self._ended = False
+        self._busy = False
+        self._interrupted = False
+        self._stopped = False
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="stdin", daemon=True).start()
+
+    def next_message(self, seconds: float | None = None) -> UserMessage | None:
+        """Waits for a user line; None when the input ended, or after `seconds` without one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._messages or self._is_over(), seconds)
+            return self._messages.popleft() if self._messages and not self._stopped else None
+
+    def is_over(self) -> bool:
+        with self._changed:
+            return self._is_over() and not self._messages
+
+    def has_ended(self) -> bool:
+        with self._changed:
+            return self._is_over()
+
+    def queued(self) -> list[str]:
+        """The ids of the user lines that wait."""
+        return [message.uuid for message in self._messages if message.uuid is not None]
+
+    def begin_turn(self) -> None:
+        with self._changed:
+            self._busy, self._interrupted = True, False
+
+    def end_turn(self) -> None:
+        with self._changed:
+            self._busy = self._interrupted = False
+
+    def interrupt(self) -> None:
+        """Ends the running turn, if there is one."""
+        with self._changed:
+            self._interrupted = self._busy
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Ends the running turn and takes no further message. Called from a signal handler."""
+        with self._changed:
+            self._stopped = True
+            self._messages.clear()
+            self.interrupt()
+
+    @property
+    def is_stopped(self) -> bool:
+        return self._stopped
+
+    def wait_interrupt(self, seconds: float) -> bool:
+        """Waits at most `seconds`; True as soon as an interrupt is there."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._interrupted, seconds)
+
+    def wait_reply(self, request_id: str, seconds: float | None = None) -> Json | None:
+        """The answer to a request of ours; None when an interrupt, the end of input or the time comes first."""
+        with self._changed:
+            self._changed.wait_for(lambda: request_id in self._replies or self._interrupted or self._is_over(), seconds)
+            return self._replies.pop(request_id, None)
+
+    def _is_over(self) -> bool:
+        return self._stopped or (self._ended and not self._switches.ignores_end)
+
+    def _run(self) -> None:
+        rest = b""
+        while True:
+            chunk = os.read(_STDIN, _READ_BYTES)
+            if self._switches.frozen:
+                continue
+            if not chunk:
+                break
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._take(line)
+        self._take(rest)
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _take(self, line: bytes) -> None:
+        if not line.strip():
+            return
+        try:
+            frame = json.loads(line)
+        except ValueError:
+            os.write(2, b"Error parsing streaming input line: " + line[:200] + b"\n")
+            self._output.drain(1.0)
+            os._exit(1)
+        kind = frame.get("type") if isinstance(frame, dict) else None
+        if kind == "user":
+            self._take_message(frame)
+        elif kind == "control_request":
+            self._answer(frame.get("request_id"), frame.get("request") or {})
+        elif kind == "control_response":
+            self._take_reply(frame.get("response") or {})
+
+    def _take_message(self, frame: Json) -> None:
+        content = (frame.get("message") or {}).get("content", "")
+        with self._changed:
+            self._messages.append(UserMessage(content, frame.get("uuid")))
+            self._changed.notify_all()
+
+    def _take_reply(self, response: Json) -> None:
+        with self._changed:
+            self._replies[str(response.get("request_id"))] = response
+            self._changed.notify_all()
+
+    def _answer(self, request_id: str | None, request: Json) -> None:
+        match request.get("subtype"):
+            case "initialize":
+                self._switches.controlled = True
+                self._succeed(request_id, self._greet())
+            case "interrupt":
+                if not self._switches.ignores_interrupt:
+                    self._succeed(request_id, {"still_queued": self.queued()})
+                    self.interrupt()
+            case "set_permission_mode":
+                self._switches.permission_mode = str(request.get("mode", "default"))
+                self._succeed(request_id, {"mode": self._switches.permission_mode})
+            case "set_model":
+                self._switches.model = str(request.get("model") or self._switches.model)
+                self._succeed(request_id, {})
+            case unknown:
+                error = {"subtype": "error", "request_id": request_id, "error": f"Unsupported subtype: {unknown}"}
+                self._output.send({"type": "control_response", "response": error})
+
+    def _succeed(self, request_id: str | None, response: Json) -> None:
+        answer = {"subtype": "success", "request_id": request_id, "response": response}
+        self._output.send({"type": "control_response", "response": answer})

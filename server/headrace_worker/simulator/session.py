@@ -1,0 +1,116 @@
+"""What one run of the simulated program consists of, and the record of the turn that is going on.
+
+Holds the collaborators and hands frames out; it decides nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace_worker.simulator.flags import Options
+from headrace_worker.simulator.frames import Frames
+from headrace_worker.simulator.host import Host, Switches
+from headrace_worker.simulator.ledger import Ledger, Usage
+from headrace_worker.simulator.output import Json, Output
+from headrace_worker.simulator.script import Step
+from headrace_worker.simulator.timing import Ids, Timing
+from headrace_worker.simulator.tools import Tools
+from headrace_worker.simulator.transcript import Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTurn:
+    """A turn that the program starts by itself, once it is ready."""
+
+    is_ready: Callable[[], bool]
+    steps: tuple[Step, ...]
+    task_id: str
+    summary: str
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn, from its user line to its result."""
+
+    started: float
+    index: int
+    calls: int = 0
+    user_frames: int = 0
+    usage: Usage = field(default_factory=Usage)
+    text: str = ""
+    structured: Any = None
+    denials: list[Json] = field(default_factory=list)
+    message_ids: list[str] = field(default_factory=list)
+    first_token: float | None = None
+    hangs_after_result: bool = False
+
+
+@dataclass(slots=True)
+class Session:
+    """The collaborators of a run."""
+
+    options: Options
+    environment: Mapping[str, str]
+    switches: Switches
+    output: Output
+    host: Host
+    timing: Timing
+    ids: Ids
+    frames: Frames
+    ledger: Ledger
+    transcript: Transcript
+    tools: Tools
+    context_characters: int = 0
+    """What the model would have to read again with each call."""
+    withdraw_seconds: float | None = None
+    """The next question to the host is taken back after this long."""
+    later: list[SelfTurn] = field(default_factory=list)
+
+    def send(self, frame: Json) -> None:
+        if self.options.output_format == "stream-json":
+            self.output.send(frame)
+
+    def send_state(self, state: str) -> None:
+        if self.switches.controlled:
+            self.send(self.frames.state(state))
+
+    def send_user(self, turn: Turn, frame: Json) -> None:
+        """A user frame of the turn: counted, sent, kept."""
+        turn.user_frames += 1
+        self.send(frame)
+        self.keep("user", frame["message"])
+
+    def keep(self, kind: str, message: Json) -> None:
+        """Appends one message to the transcript."""
+        entry = {
+            "type": kind,
+            "message": message,
+            "sessionId": self.frames.session_id,
+            "timestamp": self.timing.timestamp(),
+            "uuid": self.ids.uuid(),
+        }
+        self.transcript.append(entry)
+
+    def freeze(self) -> None:
+        """From now on the program is deaf to everything but signals."""
+        self.switches.frozen = True
+        self.timing.deaf_forever()
+
+
+class TurnEnd(Exception):
+    """The turn is over before its script is."""
+
+    def __init__(self, subtype: str, terminal_reason: str, **fields: Any) -> None:
+        super().__init__(subtype)
+        self.fields: Json = {"subtype": subtype, "is_error": True, "terminal_reason": terminal_reason, **fields}
+
+
+class TurnVanished(Exception):
+    """The turn ends without a result."""
+
+
+def aborted(terminal_reason: str, stop_reason: str | None) -> TurnEnd:
+    """The end that an interrupt brings."""
+    said = stop_reason or "null"
+    diagnosis = f"[ede_diagnostic] result_type=user last_content_type=n/a stop_reason={said}"
+    return TurnEnd("error_during_execution", terminal_reason, stop_reason=stop_reason, errors=[diagnosis])
