@@ -65,13 +65,14 @@ OUTPUT_STREAM_STDERR: OutputStream
 OUTPUT_STREAM_FRAME: OutputStream
 
 class Event(_message.Message):
-    __slots__ = ("job_id", "sequence", "position", "time", "attempt", "epoch", "output", "submitted", "queued", "attempt_assigned", "attempt_started", "attempt_released", "attempt_failed", "attempt_lost", "input_requested", "input_resolved", "cancel_requested", "cancel_stepped", "updated", "scheduled", "output_truncated", "attempt_handed_back", "attempt_snoozed", "succeeded", "failed", "cancelled", "expired", "skipped")
+    __slots__ = ("job_id", "sequence", "position", "time", "attempt", "epoch", "report_number", "output", "submitted", "queued", "attempt_assigned", "attempt_started", "attempt_released", "attempt_failed", "attempt_lost", "input_requested", "input_resolved", "cancel_requested", "cancel_stepped", "updated", "scheduled", "output_truncated", "attempt_handed_back", "attempt_snoozed", "succeeded", "failed", "cancelled", "expired", "skipped")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REPORT_NUMBER_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_FIELD_NUMBER: _ClassVar[int]
     SUBMITTED_FIELD_NUMBER: _ClassVar[int]
     QUEUED_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +101,7 @@ class Event(_message.Message):
     time: _timestamp_pb2.Timestamp
     attempt: int
     epoch: int
+    report_number: int
     output: Output
     submitted: JobSubmitted
     queued: JobQueued
@@ -122,7 +124,7 @@ class Event(_message.Message):
     cancelled: JobCancelled
     expired: JobExpired
     skipped: JobSkipped
-    def __init__(self, job_id: _Optional[str] = ..., sequence: _Optional[int] = ..., position: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., submitted: _Optional[_Union[JobSubmitted, _Mapping]] = ..., queued: _Optional[_Union[JobQueued, _Mapping]] = ..., attempt_assigned: _Optional[_Union[AttemptAssigned, _Mapping]] = ..., attempt_started: _Optional[_Union[AttemptStarted, _Mapping]] = ..., attempt_released: _Optional[_Union[AttemptReleased, _Mapping]] = ..., attempt_failed: _Optional[_Union[AttemptFailed, _Mapping]] = ..., attempt_lost: _Optional[_Union[AttemptLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., input_resolved: _Optional[_Union[InputResolved, _Mapping]] = ..., cancel_requested: _Optional[_Union[CancelRequested, _Mapping]] = ..., cancel_stepped: _Optional[_Union[CancelStepped, _Mapping]] = ..., updated: _Optional[_Union[JobUpdated, _Mapping]] = ..., scheduled: _Optional[_Union[JobScheduled, _Mapping]] = ..., output_truncated: _Optional[_Union[OutputTruncated, _Mapping]] = ..., attempt_handed_back: _Optional[_Union[AttemptHandedBack, _Mapping]] = ..., attempt_snoozed: _Optional[_Union[AttemptSnoozed, _Mapping]] = ..., succeeded: _Optional[_Union[JobSucceeded, _Mapping]] = ..., failed: _Optional[_Union[JobFailed, _Mapping]] = ..., cancelled: _Optional[_Union[JobCancelled, _Mapping]] = ..., expired: _Optional[_Union[JobExpired, _Mapping]] = ..., skipped: _Optional[_Union[JobSkipped, _Mapping]] = ...) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., sequence: _Optional[int] = ..., position: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., report_number: _Optional[int] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., submitted: _Optional[_Union[JobSubmitted, _Mapping]] = ..., queued: _Optional[_Union[JobQueued, _Mapping]] = ..., attempt_assigned: _Optional[_Union[AttemptAssigned, _Mapping]] = ..., attempt_started: _Optional[_Union[AttemptStarted, _Mapping]] = ..., attempt_released: _Optional[_Union[AttemptReleased, _Mapping]] = ..., attempt_failed: _Optional[_Union[AttemptFailed, _Mapping]] = ..., attempt_lost: _Optional[_Union[AttemptLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., input_resolved: _Optional[_Union[InputResolved, _Mapping]] = ..., cancel_requested: _Optional[_Union[CancelRequested, _Mapping]] = ..., cancel_stepped: _Optional[_Union[CancelStepped, _Mapping]] = ..., updated: _Optional[_Union[JobUpdated, _Mapping]] = ..., scheduled: _Optional[_Union[JobScheduled, _Mapping]] = ..., output_truncated: _Optional[_Union[OutputTruncated, _Mapping]] = ..., attempt_handed_back: _Optional[_Union[AttemptHandedBack, _Mapping]] = ..., attempt_snoozed: _Optional[_Union[AttemptSnoozed, _Mapping]] = ..., succeeded: _Optional[_Union[JobSucceeded, _Mapping]] = ..., failed: _Optional[_Union[JobFailed, _Mapping]] = ..., cancelled: _Optional[_Union[JobCancelled, _Mapping]] = ..., expired: _Optional[_Union[JobExpired, _Mapping]] = ..., skipped: _Optional[_Union[JobSkipped, _Mapping]] = ...) -> None: ...
 
 class JobSubmitted(_message.Message):
     __slots__ = ("state", "actor", "due_time", "retry_of_job_id")
@@ -137,10 +139,12 @@ class JobSubmitted(_message.Message):
     def __init__(self, state: _Optional[_Union[_job_pb2.JobState, str]] = ..., actor: _Optional[str] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_of_job_id: _Optional[str] = ...) -> None: ...
 
 class JobQueued(_message.Message):
-    __slots__ = ("cause",)
+    __slots__ = ("cause", "hold_expire_time")
     CAUSE_FIELD_NUMBER: _ClassVar[int]
+    HOLD_EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     cause: QueuedCause
-    def __init__(self, cause: _Optional[_Union[QueuedCause, str]] = ...) -> None: ...
+    hold_expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, cause: _Optional[_Union[QueuedCause, str]] = ..., hold_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class JobScheduled(_message.Message):
     __slots__ = ("due_time",)
@@ -195,12 +199,16 @@ class AttemptLost(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., reason: _Optional[str] = ..., decision: _Optional[_Union[_job_pb2.RetryDecision, _Mapping]] = ..., hold_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class AttemptHandedBack(_message.Message):
-    __slots__ = ("worker_id", "usage")
+    __slots__ = ("worker_id", "usage", "decision", "hold_expire_time")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    HOLD_EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     usage: _outcome_pb2.Usage
-    def __init__(self, worker_id: _Optional[str] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ...) -> None: ...
+    decision: _job_pb2.RetryDecision
+    hold_expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, worker_id: _Optional[str] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., decision: _Optional[_Union[_job_pb2.RetryDecision, _Mapping]] = ..., hold_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class AttemptSnoozed(_message.Message):
     __slots__ = ("reason", "next_time", "usage")

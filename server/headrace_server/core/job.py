@@ -1,0 +1,127 @@
+"""The job's row: the fold of its log. Only `lifecycle.apply` changes it.
+
+A slotted class that is changed in place and not a frozen one, because the store folds tens of thousands of events a second
+and building a frozen copy for each was half of that cost. A transaction works on copies of its own, so a rollback drops them.
+"""
+
+from dataclasses import dataclass, field
+
+from headrace_server.core.failures import FailureClass
+from headrace_server.core.ids import JobId, Micros
+from headrace_server.core.states import JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What an attempt or a job used; totals that only grow. Cost in millionths of a US dollar, time in microseconds."""
+
+    turns: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_tokens: int = 0
+    cache_read_tokens: int = 0
+    cost_usd_micros: int = 0
+    api_micros: int = 0
+    tool_calls: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.turns + other.turns,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_creation_tokens + other.cache_creation_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+            self.cost_usd_micros + other.cost_usd_micros,
+            self.api_micros + other.api_micros,
+            self.tool_calls + other.tool_calls,
+        )
+
+
+NO_USAGE = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an attempt is; `total` zero means not known."""
+
+    done: int
+    total: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """Why and by whom a job is being or was cancelled."""
+
+    reason: str
+    actor: str
+    time: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt or a job failed. `body` is the whole of it as the contract has it, opaque in here."""
+
+    failure_class: FailureClass
+    body: bytes
+
+
+@dataclass(slots=True)
+class Job:
+    """One job as it is now."""
+
+    row: int
+    """Its key in the store; in the order of submits."""
+    id: JobId
+    namespace: str
+    queue: str
+    owner: str
+    key: int
+    """The ready key that it belongs to: jobs of one queue with the same needs."""
+    rank: int
+    """Order among the jobs of its queue, smallest first: arrival time less head start, microseconds (Q1)."""
+    priority: int
+    created: Micros
+    output_bytes_max: int
+    state: JobState = JobState.QUEUED
+    updated: Micros = Micros(0)
+    started: Micros = Micros(0)
+    ended: Micros = Micros(0)
+    due: Micros = Micros(0)
+    """When a SCHEDULED job becomes due; while a resumable job waits for its holder, when that ends."""
+    sequence: int = 0
+    """Of the last event of its log."""
+    attempt: int = 0
+    """Number of the latest attempt: attempts that were granted and not handed back."""
+    failures: int = 0
+    losses: int = 0
+    epoch: int = 0
+    worker: str = ""
+    """Id of the worker that holds the lease."""
+    incarnation: str = ""
+    """Of that worker."""
+    holder: str = ""
+    """Id of the worker that a job waits for, because only there its session can be resumed (R6)."""
+    settled_epoch: int = 0
+    """Epoch of the latest attempt whose finish was accepted: what a repeated finish is recognised by."""
+    begun: bool = False
+    """The current attempt has started."""
+    producer_sequence: int = 0
+    """Output of the current attempt up to this is in the log, or was dropped past the cap."""
+    report_number: int = 0
+    """Reports of the current attempt up to this are in the log."""
+    output_bytes: int = 0
+    truncated: bool = False
+    dirty: bool = False
+    """The current attempt may have changed the world."""
+    simulated: bool = False
+    session: str = ""
+    usage: Usage = NO_USAGE
+    """Of the attempts that ended."""
+    attempt_usage: Usage = NO_USAGE
+    """Of the current attempt so far."""
+    progress: Progress | None = None
+    cancellation: Cancellation | None = None
+    failure: Failure | None = None
+    open_inputs: frozenset[str] = field(default_factory=frozenset)
+    """Requests for a person that nobody has resolved."""

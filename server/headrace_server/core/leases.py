@@ -1,0 +1,49 @@
+"""When a worker's lease has ended: by watching its renewals stand still, never by comparing clocks (L4).
+
+A node counts only what it has itself seen, on its own monotonic clock. So neither a wall clock that jumps nor a restart can
+end a live lease: after a restart every worker that holds leases is watched for a whole lease anew.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class _Watched:
+    incarnation: str
+    counter: int
+    seen: float
+
+
+class LeaseWatch:
+    """The renewals that this node has seen. All times are seconds of its monotonic clock."""
+
+    def __init__(self, lease_seconds: float) -> None:
+        self._lease_seconds = lease_seconds
+        self._watched: dict[str, _Watched] = {}
+
+    def observe(self, worker: str, incarnation: str, counter: int, now: float) -> None:
+        """Takes note of a renewal. One that does not grow is no sign of life."""
+        watched = self._watched.get(worker)
+        if watched is None or watched.incarnation != incarnation:
+            self._watched[worker] = _Watched(incarnation, counter, now)
+        elif counter > watched.counter:
+            watched.counter = counter
+            watched.seen = now
+
+    def forget(self, worker: str) -> None:
+        """Stops watching a worker."""
+        self._watched.pop(worker, None)
+
+    def ended(self, now: float) -> list[tuple[str, str]]:
+        """Workers, with their incarnation, whose renewals stood still for a whole lease."""
+        return [
+            (worker, watched.incarnation)
+            for worker, watched in self._watched.items()
+            if now - watched.seen >= self._lease_seconds
+        ]
+
+    def next_end(self) -> float | None:
+        """When the next lease ends unless it is renewed."""
+        if not self._watched:
+            return None
+        return min(watched.seen for watched in self._watched.values()) + self._lease_seconds

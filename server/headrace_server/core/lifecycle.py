@@ -1,0 +1,245 @@
+"""The state machine of a job: one table, and the fold of a log into a row.
+
+Laws: a fact that the table does not allow raises `IllegalTransition` and changes nothing; a terminal state allows no fact;
+every state but the terminal ones has a way to a terminal one; the fold reads nothing but the row and the fact.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from headrace_server.core import facts
+from headrace_server.core.facts import Fact
+from headrace_server.core.ids import Micros
+from headrace_server.core.job import NO_USAGE, Job
+from headrace_server.core.retry import RetryAction
+from headrace_server.core.states import ENDED, LEASED, WAITING, JobState
+
+_STARTED = frozenset({JobState.RUNNING, JobState.WAITING_INPUT, JobState.CANCELLING})
+
+ALLOWED: dict[type[Any], frozenset[JobState]] = {
+    facts.Queued: frozenset({JobState.SCHEDULED, JobState.BLOCKED}),
+    facts.Assigned: frozenset({JobState.QUEUED}),
+    facts.Started: frozenset({JobState.ASSIGNED, JobState.CANCELLING}),
+    facts.Released: frozenset({JobState.ASSIGNED, JobState.CANCELLING}),
+    facts.AttemptFailed: _STARTED,
+    facts.AttemptLost: LEASED,
+    facts.HandedBack: _STARTED,
+    facts.InputRequested: _STARTED,
+    facts.InputResolved: _STARTED,
+    facts.CancelRequested: LEASED - {JobState.CANCELLING},
+    facts.CancelStepped: _STARTED,
+    facts.Produced: _STARTED,
+    facts.Truncated: _STARTED,
+    facts.Succeeded: frozenset({JobState.RUNNING, JobState.WAITING_INPUT}),
+    facts.Failed: WAITING | LEASED - {JobState.CANCELLING},
+    facts.Cancelled: WAITING | {JobState.CANCELLING},
+    facts.Expired: WAITING,
+}
+"""From which states a fact may come. `Submitted` comes first and only first."""
+
+
+class IllegalTransition(AssertionError):
+    """Our mistake: a fact that the job's state does not allow."""
+
+
+def apply(job: Job, fact: Fact, now: Micros) -> None:
+    """Folds the next fact of its log into a job. The fact's sequence is `job.sequence` afterwards."""
+    if type(fact) is facts.Submitted:
+        if job.sequence:
+            raise IllegalTransition("a second submit")
+    elif not job.sequence or job.state not in ALLOWED[type(fact)]:
+        raise IllegalTransition(f"{type(fact).__name__} in {job.state.name}")
+    _FOLDS[type(fact)](job, fact, now)
+    job.sequence += 1
+    job.updated = now
+
+
+def is_ended(job: Job) -> bool:
+    """Whether nothing can happen to the job any more."""
+    return job.state in ENDED
+
+
+def _submitted(job: Job, fact: facts.Submitted, now: Micros) -> None:
+    job.state = fact.state
+    job.due = fact.due
+
+
+def _queued(job: Job, fact: facts.Queued, now: Micros) -> None:
+    job.state = JobState.QUEUED
+    job.due = fact.hold_until
+
+
+def _assigned(job: Job, fact: facts.Assigned, now: Micros) -> None:
+    job.state = JobState.ASSIGNED
+    job.worker = fact.worker
+    job.incarnation = fact.incarnation
+    job.attempt += 1
+    job.epoch += 1
+    job.begun = False
+    job.producer_sequence = 0
+    job.report_number = 0
+    job.dirty = False
+    job.due = Micros(0)
+
+
+def _started(job: Job, fact: facts.Started, now: Micros) -> None:
+    if job.state is JobState.ASSIGNED:
+        job.state = JobState.RUNNING
+    if not job.started:
+        job.started = now
+    job.begun = True
+    job.holder = ""
+
+
+def _released(job: Job, fact: facts.Released, now: Micros) -> None:
+    if job.state is JobState.ASSIGNED:
+        job.state = JobState.QUEUED
+    job.attempt -= 1
+    _drop_lease(job)
+
+
+def _attempt_failed(job: Job, fact: facts.AttemptFailed, now: Micros) -> None:
+    _end_attempt(job, fact.usage)
+    job.settled_epoch = job.epoch
+    job.failure = fact.failure
+    if fact.decision.burns_attempt:
+        job.failures += 1
+    if fact.decision.action is RetryAction.FAIL or job.state is JobState.CANCELLING:
+        return
+    if fact.decision.action is RetryAction.RESUME:
+        job.holder = job.worker
+    job.state = JobState.SCHEDULED
+    job.due = fact.next_time
+    _drop_lease(job)
+
+
+def _attempt_lost(job: Job, fact: facts.AttemptLost, now: Micros) -> None:
+    _end_attempt(job, job.attempt_usage)
+    job.losses += 1
+    if fact.decision.action is RetryAction.FAIL or job.state is JobState.CANCELLING:
+        return
+    if fact.decision.action is RetryAction.RESUME:
+        job.holder = job.worker
+        job.due = fact.hold_until
+    job.state = JobState.QUEUED
+    _drop_lease(job)
+
+
+def _handed_back(job: Job, fact: facts.HandedBack, now: Micros) -> None:
+    _end_attempt(job, fact.usage)
+    job.settled_epoch = job.epoch
+    if fact.decision.action is RetryAction.FAIL or job.state is JobState.CANCELLING:
+        return
+    if fact.decision.action is RetryAction.RESUME:
+        job.holder = job.worker
+        job.due = fact.hold_until
+    job.state = JobState.QUEUED
+    _drop_lease(job)
+
+
+def _input_requested(job: Job, fact: facts.InputRequested, now: Micros) -> None:
+    _reported(job, fact.report_number)
+    job.open_inputs |= {fact.request_id}
+    if job.state is JobState.RUNNING:
+        job.state = JobState.WAITING_INPUT
+
+
+def _input_resolved(job: Job, fact: facts.InputResolved, now: Micros) -> None:
+    _reported(job, fact.report_number)
+    job.open_inputs -= {fact.request_id}
+    if not job.open_inputs and job.state is JobState.WAITING_INPUT:
+        job.state = JobState.RUNNING
+
+
+def _cancel_requested(job: Job, fact: facts.CancelRequested, now: Micros) -> None:
+    job.state = JobState.CANCELLING
+    job.cancellation = fact.cancellation
+
+
+def _cancel_stepped(job: Job, fact: facts.CancelStepped, now: Micros) -> None:
+    _reported(job, fact.report_number)
+
+
+def _produced(job: Job, fact: facts.Produced, now: Micros) -> None:
+    job.producer_sequence = fact.producer_sequence
+    job.output_bytes += fact.size_bytes
+    if fact.dirty:
+        job.dirty = True
+    if fact.simulated:
+        job.simulated = True
+    if fact.session:
+        job.session = fact.session
+    if fact.progress is not None:
+        job.progress = fact.progress
+    if fact.usage is not None:
+        job.attempt_usage = fact.usage
+
+
+def _truncated(job: Job, fact: facts.Truncated, now: Micros) -> None:
+    job.truncated = True
+
+
+def _succeeded(job: Job, fact: facts.Succeeded, now: Micros) -> None:
+    _end_attempt(job, fact.usage)
+    job.settled_epoch = job.epoch
+    job.failure = None
+    _end(job, JobState.SUCCEEDED, now)
+
+
+def _failed(job: Job, fact: facts.Failed | facts.Expired, now: Micros) -> None:
+    job.failure = fact.failure
+    _end(job, JobState.EXPIRED if type(fact) is facts.Expired else JobState.FAILED, now)
+
+
+def _cancelled(job: Job, fact: facts.Cancelled, now: Micros) -> None:
+    if job.state is JobState.CANCELLING:
+        job.settled_epoch = job.epoch
+    _end_attempt(job, fact.usage)
+    job.cancellation = fact.cancellation
+    _end(job, JobState.CANCELLED, now)
+
+
+def _end_attempt(job: Job, usage: facts.Usage) -> None:
+    job.usage += usage
+    job.attempt_usage = NO_USAGE
+    job.open_inputs = frozenset()
+
+
+def _reported(job: Job, report_number: int) -> None:
+    if report_number:
+        job.report_number = report_number
+
+
+def _drop_lease(job: Job) -> None:
+    job.worker = ""
+    job.incarnation = ""
+
+
+def _end(job: Job, state: JobState, now: Micros) -> None:
+    job.state = state
+    job.ended = now
+    job.due = Micros(0)
+    job.holder = ""
+    _drop_lease(job)
+
+
+_FOLDS: dict[type[Any], Callable[[Job, Any, Micros], None]] = {
+    facts.Submitted: _submitted,
+    facts.Queued: _queued,
+    facts.Assigned: _assigned,
+    facts.Started: _started,
+    facts.Released: _released,
+    facts.AttemptFailed: _attempt_failed,
+    facts.AttemptLost: _attempt_lost,
+    facts.HandedBack: _handed_back,
+    facts.InputRequested: _input_requested,
+    facts.InputResolved: _input_resolved,
+    facts.CancelRequested: _cancel_requested,
+    facts.CancelStepped: _cancel_stepped,
+    facts.Produced: _produced,
+    facts.Truncated: _truncated,
+    facts.Succeeded: _succeeded,
+    facts.Failed: _failed,
+    facts.Cancelled: _cancelled,
+    facts.Expired: _failed,
+}

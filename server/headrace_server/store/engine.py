@@ -1,0 +1,57 @@
+"""What an engine gives to the store: connections that run SQL, and transactions. An engine knows no job.
+
+SQL has `?` for parameters and stays within the dialect that SQLite and PostgreSQL share.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+Row = tuple[Any, ...]
+
+
+class Connection(Protocol):
+    """Runs SQL inside the transaction that its engine has opened."""
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a query."""
+        ...
+
+    def iterate(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """The rows of a query, read as they are asked for."""
+        ...
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """Runs a statement."""
+        ...
+
+    def run_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
+        """Runs a statement once for each row of parameters, in few round trips."""
+        ...
+
+    def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], suffix: str = "") -> None:
+        """Inserts rows in few statements; `suffix` may hold an ON CONFLICT clause."""
+        ...
+
+
+class Engine(Protocol):
+    """A database. Writes come from one thread at a time; reads from any."""
+
+    def migrate(self) -> None:
+        """Brings the schema up to date. Raises ForeignData when it can't be."""
+        ...
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """One write transaction: committed when the block ends, rolled back when it raises.
+
+        Raises StoreUnavailable or StoreFull when it can't be committed; then nothing of it has happened.
+        """
+        ...
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """One read transaction that sees one moment of the database."""
+        ...
+
+    def close(self) -> None:
+        """Closes every connection. May be called twice."""
+        ...

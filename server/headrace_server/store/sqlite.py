@@ -1,0 +1,228 @@
+"""The SQLite engine: WAL with `synchronous=FULL`, so a commit survives a power cut.
+
+One writing connection, which also makes every checkpoint, and a few reading ones. Two connections that write or checkpoint at
+the same time are what the WAL-reset bug of SQLite before 3.51.3 needs in order to corrupt a database.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import queue
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import sqlite_utils
+from sqlite_utils.utils import sqlite3
+
+from headrace_server.store.engine import Connection, Row
+from headrace_server.store.errors import DataInUse, ForeignData, StoreFull, StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+APPLICATION_ID = 0x48445243
+"""`HDRC` in the database's header: tells our file from another program's."""
+READERS_COUNT = 4
+BUSY_SECONDS = 5.0
+_VALUES_ROWS_MAX = 128
+_VARIABLES_MAX = 32_000
+"""SQLite takes 32,766 in a statement."""
+
+
+class SqliteConnection:
+    """A connection of the engine; see `Connection`."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        return self._raw.execute(sql, parameters).fetchall()  # type: ignore[no-any-return]
+
+    def iterate(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        cursor = self._raw.execute(sql, parameters)
+        try:
+            yield from cursor
+        finally:
+            cursor.close()
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        self._raw.execute(sql, parameters)
+
+    def run_many(self, sql: str, parameters: Sequence[Sequence[Any]]) -> None:
+        self._raw.executemany(sql, parameters)
+
+    def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], suffix: str = "") -> None:
+        """One statement for up to 128 rows, in power-of-two chunks so that few statements are ever prepared.
+
+        Every step of a statement gives up the GIL and waits to get it back, which costs more than the row.
+        """
+        start = 0
+        largest = min(_VALUES_ROWS_MAX, _VARIABLES_MAX // len(columns))
+        while start < len(rows):
+            count = min(largest, 1 << ((len(rows) - start).bit_length() - 1))
+            chunk = rows[start : start + count]
+            self._raw.execute(
+                _insert_sql(table, tuple(columns), count, suffix), [value for row in chunk for value in row]
+            )
+            start += count
+
+
+@lru_cache(maxsize=256)
+def _insert_sql(table: str, columns: tuple[str, ...], count: int, suffix: str) -> str:
+    one = "(" + ",".join("?" * len(columns)) + ")"
+    return f"INSERT INTO {table} ({','.join(columns)}) VALUES {','.join([one] * count)} {suffix}"
+
+
+class SqliteEngine:
+    """A database in a folder that this process alone has; see `Engine`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises DataInUse when another process has the folder, ForeignData when its file is not ours."""
+        self._path = folder / "headrace.db"
+        self._lock = _lock(folder / "lock")
+        self._readers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._closed = False
+        try:
+            self._writer = self._open_writer()
+            self.migrate()
+            for _ in range(READERS_COUNT):
+                self._readers.put(self._open_reader())
+        except sqlite3.DatabaseError as error:
+            os.close(self._lock)
+            raise _translated(error, self._path) from error
+        except BaseException:
+            os.close(self._lock)
+            raise
+
+    def _open_writer(self) -> Any:
+        raw = self._connect()
+        known = raw.execute("PRAGMA application_id").fetchone()[0]
+        tables = raw.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and known != APPLICATION_ID:
+            raise ForeignData(f"{self._path} is a database of another program")
+        raw.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        raw.execute("PRAGMA journal_mode = WAL")
+        raw.execute("PRAGMA synchronous = FULL")
+        raw.execute("PRAGMA foreign_keys = OFF")
+        return raw
+
+    def _open_reader(self) -> Any:
+        raw = self._connect()
+        raw.execute("PRAGMA query_only = ON")
+        # A reader never checkpoints: the writer alone does.
+        raw.execute("PRAGMA wal_autocheckpoint = 0")
+        return raw
+
+    def _connect(self) -> Any:
+        return sqlite3.connect(
+            str(self._path), isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS, cached_statements=512
+        )
+
+    def migrate(self) -> None:
+        migrations = _migrations()
+        database = sqlite_utils.Database(self._writer, recursive_triggers=False, execute_plugins=False)
+        unknown = {done.name for done in migrations.applied(database)} - set(_migration_names())
+        if unknown:
+            raise ForeignData(f"{self._path} was made by newer software (migration {max(unknown)}); upgrade this one")
+        migrations.apply(database)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        raw = self._writer
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+            yield SqliteConnection(raw)
+            raw.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise _translated(error, self._path) from error
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        try:
+            raw = self._readers.get(timeout=BUSY_SECONDS)
+        except queue.Empty:
+            raise StoreUnavailable("every reading connection is busy") from None
+        try:
+            raw.execute("BEGIN")
+            yield SqliteConnection(raw)
+        except sqlite3.Error as error:
+            raise _translated(error, self._path) from error
+        finally:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            self._readers.put(raw)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        for _ in range(READERS_COUNT):
+            try:
+                self._readers.get(timeout=BUSY_SECONDS).close()
+            except queue.Empty:
+                log.warning("a reading connection was still busy at the end")
+        self._writer.close()
+        os.close(self._lock)
+
+
+def _lock(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(descriptor, 32).decode(errors="replace").strip()
+        os.close(descriptor)
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN):
+            who = f" (process {holder})" if holder else ""
+            raise DataInUse(f"{path.parent} is in use by another control plane{who}") from None
+        raise
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode())
+    return descriptor
+
+
+def _migration_names() -> list[str]:
+    folder = resources.files("headrace_server.store") / "migrations"
+    return sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+
+
+def _migrations() -> Any:
+    migrations = sqlite_utils.Migrations("headrace")
+    folder = resources.files("headrace_server.store") / "migrations"
+    for name in _migration_names():
+        text = (folder / name).read_text()
+
+        def migrate(database: sqlite_utils.Database, text: str = text) -> None:
+            for statement in _statements(text):
+                database.conn.execute(statement)
+
+        migrations(name=name)(migrate)
+    return migrations
+
+
+def _statements(text: str) -> list[str]:
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("--")]
+    return [statement for statement in (part.strip() for part in "\n".join(lines).split(";")) if statement]
+
+
+def _translated(error: Any, path: Path) -> Exception:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    text = str(error)
+    if code == sqlite3.SQLITE_FULL if hasattr(sqlite3, "SQLITE_FULL") else "full" in text:
+        return StoreFull(f"no room for {path}: {text}")
+    if "not a database" in text or "malformed" in text:
+        return ForeignData(f"{path} is damaged or not a database: {text}")
+    return StoreUnavailable(f"{path}: {text}")

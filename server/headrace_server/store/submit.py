@@ -1,0 +1,197 @@
+"""Accepting jobs (S1–S5, S7, S8): keys, job and first event in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headrace_server.core import facts
+from headrace_server.core.ids import SECOND, JobId, Micros, job_id_text
+from headrace_server.core.job import Job
+from headrace_server.core.placement import Needs
+from headrace_server.core.ranking import rank
+from headrace_server.core.refusal import Reason, Refusal
+from headrace_server.core.states import JobState
+from headrace_server.store.ledger import Ledger, snapshot
+from headrace_server.store.queues import QueuePolicy, policy_of
+
+QUEUE_FULL_RETRY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job that somebody wants to submit, checked as far as that goes without the store."""
+
+    namespace: str
+    request_id: str
+    fingerprint: bytes
+    """Of the payload (S2)."""
+    spec: bytes
+    """The `JobSpec` with defaults filled in."""
+    queue: str
+    owner: str
+    needs: Needs
+    priority: int
+    schedule_time: Micros
+    output_bytes_max: int
+    labels: tuple[tuple[str, str], ...]
+    actor: str
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job that is in the store."""
+
+    job: Job
+    deduplicated: bool
+
+
+def submit_each(ledger: Ledger, submits: Sequence[NewJob]) -> list[Accepted | Refusal]:
+    """Accepts or refuses each job on its own."""
+    known = _known_requests(ledger, submits)
+    policies: dict[tuple[str, str], QueuePolicy | None] = {}
+    room: dict[tuple[str, str], int] = {}
+    requests: list[tuple[str, str, bytes, int]] = []
+    results: list[Accepted | Refusal] = []
+    for new in submits:
+        earlier = known.get((new.namespace, new.request_id)) if new.request_id else None
+        if earlier is not None:
+            results.append(_deduplicated(ledger, new, *earlier))
+            continue
+        refusal = _refusal(ledger, new, policies, room)
+        if refusal is not None:
+            results.append(refusal)
+            continue
+        policy = policies[new.namespace, new.queue]
+        assert policy is not None
+        job = _create(ledger, new, policy)
+        room[new.namespace, new.queue] -= 1
+        if new.request_id:
+            known[new.namespace, new.request_id] = (new.fingerprint, job.id)
+            requests.append((new.namespace, new.request_id, new.fingerprint, job.row))
+        results.append(Accepted(snapshot(job), deduplicated=False))
+    ledger.insert("requests", ("namespace", "request_id", "fingerprint", "job"), requests)
+    return results
+
+
+def check_each(ledger: Ledger, submits: Sequence[NewJob]) -> list[Refusal | None]:
+    """What `submit_each` would refuse; stores nothing (S8). A request id that is known to the store is not refused unless it is another payload."""
+    known = _known_requests(ledger, submits)
+    policies: dict[tuple[str, str], QueuePolicy | None] = {}
+    room: dict[tuple[str, str], int] = {}
+    checked: list[Refusal | None] = []
+    for new in submits:
+        earlier = known.get((new.namespace, new.request_id)) if new.request_id else None
+        if earlier is not None:
+            checked.append(None if earlier[0] == new.fingerprint else _reused(new, earlier[1]))
+            continue
+        refusal = _refusal(ledger, new, policies, room)
+        if refusal is None:
+            room[new.namespace, new.queue] -= 1
+        checked.append(refusal)
+    return checked
+
+
+def submit_all(ledger: Ledger, submits: Sequence[NewJob]) -> list[Accepted | Refusal]:
+    """Accepts every job, or none: then the refusals stand in the list and nothing is stored."""
+    checked = check_each(ledger, submits)
+    if any(refusal is not None for refusal in checked):
+        return [refusal for refusal in checked if refusal is not None]
+    return submit_each(ledger, submits)
+
+
+def _known_requests(ledger: Ledger, submits: Sequence[NewJob]) -> dict[tuple[str, str], tuple[bytes, JobId]]:
+    known: dict[tuple[str, str], tuple[bytes, JobId]] = {}
+    by_namespace: dict[str, list[str]] = {}
+    for new in submits:
+        if new.request_id:
+            by_namespace.setdefault(new.namespace, []).append(new.request_id)
+    for namespace, request_ids in by_namespace.items():
+        # The number of marks is rounded up to a power of two, so that few statements are ever prepared.
+        padded = request_ids + [""] * ((1 << (len(request_ids) - 1).bit_length()) - len(request_ids))
+        marks = ",".join("?" * len(padded))
+        found = ledger.query(
+            "SELECT request_id, fingerprint, jobs.id FROM requests JOIN jobs ON jobs.job = requests.job"
+            f" WHERE requests.namespace = ? AND request_id IN ({marks})",
+            (namespace, *padded),
+        )
+        for request_id, fingerprint, job_id in found:
+            known[namespace, request_id] = (bytes(fingerprint), JobId(bytes(job_id)))
+    return known
+
+
+def _refusal(
+    ledger: Ledger,
+    new: NewJob,
+    policies: dict[tuple[str, str], QueuePolicy | None],
+    room: dict[tuple[str, str], int],
+) -> Refusal | None:
+    name = (new.namespace, new.queue)
+    if name not in policies:
+        policies[name] = policy_of(ledger, *name)
+        policy = policies[name]
+        room[name] = policy.max_queued - ledger.waiting_count(*name) if policy is not None else 0
+    policy = policies[name]
+    if policy is None:
+        return Refusal(
+            Reason.NOT_FOUND,
+            f"there is no queue {new.queue!r} in namespace {new.namespace!r}",
+            "headrace.v1.Queue",
+            new.queue,
+        )
+    if policy.executors and new.needs.executor not in policy.executors:
+        return Refusal(
+            Reason.NOT_SUPPORTED,
+            f"queue {new.queue!r} takes {', '.join(sorted(policy.executors))} tasks, not {new.needs.executor}",
+            "headrace.v1.Queue",
+            new.queue,
+            metadata={"field": f"spec.{new.needs.executor}"},
+        )
+    if room[name] <= 0:
+        return Refusal(
+            Reason.QUEUE_FULL,
+            f"queue {new.queue!r} holds {policy.max_queued} jobs that wait, which is its max_queued",
+            "headrace.v1.Queue",
+            new.queue,
+            retry_after_seconds=QUEUE_FULL_RETRY_SECONDS,
+            metadata={"max_queued": str(policy.max_queued)},
+        )
+    return None
+
+
+def _deduplicated(ledger: Ledger, new: NewJob, fingerprint: bytes, job_id: JobId) -> Accepted | Refusal:
+    if fingerprint != new.fingerprint:
+        return _reused(new, job_id)
+    job = ledger.job(job_id)
+    assert job is not None, "a request without its job"
+    return Accepted(snapshot(job), deduplicated=True)
+
+
+def _reused(new: NewJob, job_id: JobId) -> Refusal:
+    return Refusal(
+        Reason.REQUEST_ID_REUSED,
+        f"request_id {new.request_id!r} belongs to job {job_id_text(job_id)}, which has another payload",
+        "headrace.v1.Job",
+        job_id_text(job_id),
+    )
+
+
+def _create(ledger: Ledger, new: NewJob, policy: QueuePolicy) -> Job:
+    row, job_id = ledger.next_job()
+    waits = new.schedule_time > ledger.now
+    arrival = new.schedule_time if waits else ledger.now
+    job = Job(
+        row=row,
+        id=job_id,
+        namespace=new.namespace,
+        queue=new.queue,
+        owner=new.owner,
+        key=ledger.key_of(new.namespace, new.queue, new.needs),
+        rank=rank(arrival, new.priority, int(policy.priority_head_start_seconds * SECOND)),
+        priority=new.priority,
+        created=ledger.now,
+        output_bytes_max=new.output_bytes_max,
+    )
+    state = JobState.SCHEDULED if waits else JobState.QUEUED
+    first = facts.Submitted(state, new.actor, new.schedule_time if waits else Micros(0))
+    ledger.create(job, first, spec=new.spec, traceparent=new.traceparent, labels=new.labels)
+    return job

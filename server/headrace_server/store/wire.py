@@ -1,0 +1,38 @@
+"""Protobuf's wire format, as far as joining messages that are already serialised needs it.
+
+Events are serialised once, when they are written; pages of them go to every follower as those bytes.
+"""
+
+from collections.abc import Iterable
+
+from headrace.v1 import event_pb2, job_service_pb2
+
+_EVENT_OUTPUT = event_pb2.Event.DESCRIPTOR.fields_by_name["output"].number << 3 | 2
+_BATCH_EVENTS = job_service_pb2.EventBatch.DESCRIPTOR.fields_by_name["events"].number << 3 | 2
+_WATCH_CURSOR = job_service_pb2.WatchJobResponse.DESCRIPTOR.fields_by_name["cursor"].number << 3 | 2
+_WATCH_BATCH = job_service_pb2.WatchJobResponse.DESCRIPTOR.fields_by_name["batch"].number << 3 | 2
+
+
+def varint(value: int) -> bytes:
+    """An unsigned number."""
+    if value < 0x80:
+        return bytes((value,))
+    parts = bytearray()
+    while value >= 0x80:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    parts.append(value)
+    return bytes(parts)
+
+
+def output_event(header: bytes, output: bytes) -> bytes:
+    """An `Event` of a serialised event without its kind and a serialised `Output`."""
+    return b"".join((header, varint(_EVENT_OUTPUT), varint(len(output)), output))
+
+
+def watch_batch(cursor: str, events: Iterable[bytes]) -> bytes:
+    """A `WatchJobResponse` that holds a batch of serialised events."""
+    tag = varint(_BATCH_EVENTS)
+    batch = b"".join(part for event in events for part in (tag, varint(len(event)), event))
+    text = cursor.encode()
+    return b"".join((varint(_WATCH_CURSOR), varint(len(text)), text, varint(_WATCH_BATCH), varint(len(batch)), batch))
