@@ -1,1 +1,73 @@
-"""Headrace, for Python programs."""
+"""Headrace, for Python programs: submit jobs, follow them, get their results.
+
+    async with headrace.connect("localhost:7410") as client:
+        job = await client.submit(headrace.claude("Say hello"))
+        outcome = await job.result()
+
+`headrace.blocking` has the same words for scripts. `headrace.Worker` needs the extra `worker`: it is imported on use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from headrace import blocking, errors
+from headrace.calls import Submitted, item, ref
+from headrace.client import AsyncClient, Events, Job, Watch, connect
+from headrace.errors import (
+    CallFailed,
+    ConnectionFailed,
+    DeadlineExceeded,
+    HeadraceError,
+    JobCancelled,
+    JobDeleted,
+    JobDidNotSucceed,
+    JobExpired,
+    JobFailed,
+    JobSkipped,
+    StreamBroken,
+)
+from headrace.follow import Reconnecting
+from headrace.outcomes import Outcome
+from headrace.tasks import claude, command, handler, spec
+
+if TYPE_CHECKING:
+    from headrace.worker import Worker
+
+__all__ = [
+    "AsyncClient",
+    "CallFailed",
+    "ConnectionFailed",
+    "DeadlineExceeded",
+    "Events",
+    "HeadraceError",
+    "Job",
+    "JobCancelled",
+    "JobDeleted",
+    "JobDidNotSucceed",
+    "JobExpired",
+    "JobFailed",
+    "JobSkipped",
+    "Outcome",
+    "Reconnecting",
+    "StreamBroken",
+    "Submitted",
+    "Watch",
+    "Worker",
+    "blocking",
+    "claude",
+    "command",
+    "connect",
+    "errors",
+    "handler",
+    "item",
+    "ref",
+    "spec",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Worker":
+        return importlib.import_module("headrace.worker").Worker
+    raise AttributeError(f"module 'headrace' has no attribute {name!r}")

@@ -1,0 +1,223 @@
+"""Tasks and job specs from plain Python values. Pure: nothing is sent, and only the server judges what is valid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypedDict, Unpack
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from headrace.v1 import job_pb2, task_pb2
+
+Task = task_pb2.ClaudeTask | task_pb2.CommandTask | task_pb2.HandlerTask
+Seconds = float | timedelta
+
+MICROS = 1_000_000
+
+
+class SpecOptions(TypedDict, total=False):
+    """What a job may say beside its task; see `JobSpec` in `job.proto`."""
+
+    queue: str
+    owner: str
+    display_name: str
+    labels: Mapping[str, str]
+    priority: int
+    schedule_time: datetime
+    retry_policy: job_pb2.RetryPolicy
+    timeouts: job_pb2.Timeouts
+    after: Sequence[str | job_pb2.Dependency]
+    """Jobs that have to end first: ids, or dependencies by ref."""
+    dependency_condition: job_pb2.DependencyCondition
+    dependency_failure_action: job_pb2.DependencyFailureAction
+    parent_cancel_action: job_pb2.ParentCancelAction
+    unique_key: str | job_pb2.UniqueKey
+    concurrency_key: str
+    placement: job_pb2.Placement
+    output_bytes_max: int
+
+
+class ClaudeOptions(TypedDict, total=False):
+    """What a Claude turn may say beside its prompt; see `ClaudeTask` in `task.proto`."""
+
+    folder: str
+    """An existing folder to work in; absent means a new empty one."""
+    repository: str
+    """A git repository to make a worktree of, at `ref`."""
+    ref: str
+    session_id: str
+    model: str
+    fallback_model: str
+    allowed_tools: Sequence[str]
+    disallowed_tools: Sequence[str]
+    permission_mode: str | task_pb2.PermissionMode
+    """In the CLI's word, e.g. `acceptEdits`, or the enum's value."""
+    ask: bool
+    """Waits for a person when the CLI asks, instead of denying at once."""
+    append_system_prompt: str
+    max_turns: int
+    max_cost_usd: float
+    output_schema: Mapping[str, Any]
+    deltas: bool
+    resume_policy: task_pb2.ResumePolicy
+    environment_profile: str
+
+
+def claude(prompt: str, **options: Unpack[ClaudeOptions]) -> task_pb2.ClaudeTask:
+    """A Claude Code turn."""
+    task = task_pb2.ClaudeTask(
+        prompt=prompt,
+        session_id=options.get("session_id", ""),
+        model=options.get("model", ""),
+        fallback_model=options.get("fallback_model", ""),
+        allowed_tools=options.get("allowed_tools", ()),
+        disallowed_tools=options.get("disallowed_tools", ()),
+        permission_mode=permission_mode(options.get("permission_mode", "")),
+        append_system_prompt=options.get("append_system_prompt", ""),
+        resume_policy=options.get("resume_policy", task_pb2.RESUME_POLICY_UNSPECIFIED),
+        environment_profile=options.get("environment_profile", ""),
+    )
+    if options.get("ask"):
+        task.permission_prompts = task_pb2.PERMISSION_PROMPTS_ASK
+    if options.get("max_turns"):
+        task.limits.max_turns = options["max_turns"]
+    if options.get("max_cost_usd"):
+        task.limits.max_cost_usd_micros = round(options["max_cost_usd"] * MICROS)
+    if "output_schema" in options:
+        task.output_schema.CopyFrom(struct(options["output_schema"]))
+    if "deltas" in options:
+        task.deltas = options["deltas"]
+    place = workspace(options.get("folder", ""), options.get("repository", ""), options.get("ref", ""))
+    if place is not None:
+        task.workspace.CopyFrom(place)
+    return task
+
+
+def command(
+    program: str,
+    *arguments: str,
+    folder: str = "",
+    repository: str = "",
+    ref: str = "",
+    environment: Mapping[str, str] | None = None,
+    stdin: bytes | str = b"",
+) -> task_pb2.CommandTask:
+    """One allowed program, run without a shell."""
+    return task_pb2.CommandTask(
+        program=program,
+        arguments=arguments,
+        environment=environment,
+        workspace=workspace(folder, repository, ref),
+        stdin=stdin.encode() if isinstance(stdin, str) else stdin,
+    )
+
+
+def handler(name: str, input: Mapping[str, Any] | None = None) -> task_pb2.HandlerTask:
+    """A function that a worker registered under `name`; `input` is a JSON object."""
+    return task_pb2.HandlerTask(name=name, input=None if input is None else struct(input))
+
+
+def spec(task: Task | job_pb2.JobSpec, **options: Unpack[SpecOptions]) -> job_pb2.JobSpec:
+    """A job spec from a task and options; a spec is taken as it is, with the options laid over it."""
+    made = job_pb2.JobSpec()
+    match task:
+        case job_pb2.JobSpec():
+            made.CopyFrom(task)
+        case task_pb2.ClaudeTask():
+            made.claude.CopyFrom(task)
+        case task_pb2.CommandTask():
+            made.command.CopyFrom(task)
+        case task_pb2.HandlerTask():
+            made.handler.CopyFrom(task)
+        case _:
+            raise TypeError(f"a job is made from a task or a JobSpec, not from {type(task).__name__}")
+    made.MergeFrom(_spec_of(options))
+    return made
+
+
+def duration(value: Seconds) -> Duration:
+    """A protobuf duration from seconds or a timedelta."""
+    made = Duration()
+    made.FromTimedelta(value if isinstance(value, timedelta) else timedelta(seconds=value))
+    return made
+
+
+def timestamp(value: datetime) -> Timestamp:
+    """A protobuf timestamp from a datetime, which has to know its zone."""
+    if value.tzinfo is None:
+        raise ValueError("a time needs a time zone, e.g. datetime.now(timezone.utc)")
+    made = Timestamp()
+    made.FromDatetime(value)
+    return made
+
+
+def struct(value: Mapping[str, Any]) -> Struct:
+    """A protobuf struct from a JSON object."""
+    made = Struct()
+    made.update(dict(value))
+    return made
+
+
+def workspace(folder: str, repository: str, ref: str) -> task_pb2.Workspace | None:
+    """Where a task works; None leaves it to the server: a new empty folder."""
+    if folder and repository:
+        raise ValueError("a task works either in a folder or in a worktree of a repository, not in both")
+    if ref and not repository:
+        raise ValueError("`ref` needs a `repository`")
+    if folder:
+        return task_pb2.Workspace(folder=folder)
+    if repository:
+        return task_pb2.Workspace(git_worktree=task_pb2.GitWorktree(repository=repository, ref=ref))
+    return None
+
+
+PERMISSION_MODES: Mapping[str, task_pb2.PermissionMode] = {
+    "": task_pb2.PERMISSION_MODE_UNSPECIFIED,
+    "default": task_pb2.PERMISSION_MODE_DEFAULT,
+    "acceptEdits": task_pb2.PERMISSION_MODE_ACCEPT_EDITS,
+    "plan": task_pb2.PERMISSION_MODE_PLAN,
+    "bypassPermissions": task_pb2.PERMISSION_MODE_BYPASS_PERMISSIONS,
+    "dontAsk": task_pb2.PERMISSION_MODE_DONT_ASK,
+}
+"""The CLI's words for its modes."""
+
+
+def permission_mode(mode: str | task_pb2.PermissionMode) -> task_pb2.PermissionMode:
+    """The mode for the CLI's word. Raises ValueError with the words that there are."""
+    if not isinstance(mode, str):
+        return mode
+    if mode not in PERMISSION_MODES:
+        raise ValueError(f"{mode!r} is not a permission mode: {', '.join(filter(None, PERMISSION_MODES))}")
+    return PERMISSION_MODES[mode]
+
+
+def _spec_of(options: SpecOptions) -> job_pb2.JobSpec:
+    key = options.get("unique_key")
+    when = options.get("schedule_time")
+    return job_pb2.JobSpec(
+        queue=options.get("queue", ""),
+        owner=options.get("owner", ""),
+        display_name=options.get("display_name", ""),
+        labels=options.get("labels"),
+        priority=options.get("priority", 0),
+        schedule_time=None if when is None else timestamp(when),
+        retry_policy=options.get("retry_policy"),
+        timeouts=options.get("timeouts"),
+        dependencies=[_dependency(one) for one in options.get("after", ())],
+        dependency_condition=options.get("dependency_condition", job_pb2.DEPENDENCY_CONDITION_UNSPECIFIED),
+        dependency_failure_action=options.get(
+            "dependency_failure_action", job_pb2.DEPENDENCY_FAILURE_ACTION_UNSPECIFIED
+        ),
+        parent_cancel_action=options.get("parent_cancel_action", job_pb2.PARENT_CANCEL_ACTION_UNSPECIFIED),
+        unique_key=job_pb2.UniqueKey(key=key) if isinstance(key, str) else key,
+        concurrency_key=options.get("concurrency_key", ""),
+        placement=options.get("placement"),
+        output_bytes_max=options.get("output_bytes_max", 0),
+    )
+
+
+def _dependency(one: str | job_pb2.Dependency) -> job_pb2.Dependency:
+    return job_pb2.Dependency(job_id=one) if isinstance(one, str) else one
