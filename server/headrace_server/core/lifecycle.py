@@ -10,7 +10,7 @@ from typing import Any
 from headrace_server.core import facts
 from headrace_server.core.facts import Fact
 from headrace_server.core.ids import Micros
-from headrace_server.core.job import NO_USAGE, Job
+from headrace_server.core.job import NO_USAGE, Job, Usage
 from headrace_server.core.retry import RetryAction
 from headrace_server.core.states import ENDED, LEASED, WAITING, JobState
 
@@ -199,7 +199,7 @@ def _cancelled(job: Job, fact: facts.Cancelled, now: Micros) -> None:
     _end(job, JobState.CANCELLED, now)
 
 
-def _end_attempt(job: Job, usage: facts.Usage) -> None:
+def _end_attempt(job: Job, usage: Usage) -> None:
     job.usage += usage
     job.attempt_usage = NO_USAGE
     job.open_inputs = frozenset()

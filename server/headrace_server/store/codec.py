@@ -4,6 +4,7 @@ Attributes are set one by one, because nested constructor calls cost three times
 """
 
 from collections.abc import Callable
+from enum import IntEnum
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
@@ -36,6 +37,11 @@ def encode(job: Job, fact: Fact, position: int, now: Micros) -> bytes:
         return output_event(event.SerializeToString(), fact.body)
     _ENCODERS[type(fact)](event, fact)
     return event.SerializeToString()
+
+
+def number(value: IntEnum) -> Any:
+    """An enum of the core as the contract's enum, whose numbers it shares."""
+    return int(value)
 
 
 def set_time(message: Timestamp, time: Micros) -> None:
@@ -102,7 +108,7 @@ def cancellation_message(cancellation: Cancellation) -> job_pb2.Cancellation:
 
 
 def _decision(message: job_pb2.RetryDecision, decision: Decision, next_time: Micros) -> None:
-    message.action = job_pb2.RetryAction.ValueType(decision.action)
+    message.action = number(decision.action)
     message.rule = decision.rule
     if next_time:
         set_time(message.next_time, next_time)
@@ -115,14 +121,14 @@ def _decision_of(message: job_pb2.RetryDecision, failure_class: FailureClass) ->
 
 
 def _submitted(event: event_pb2.Event, fact: facts.Submitted) -> None:
-    event.submitted.state = job_pb2.JobState.ValueType(fact.state)
+    event.submitted.state = number(fact.state)
     event.submitted.actor = fact.actor
     if fact.due:
         set_time(event.submitted.due_time, fact.due)
 
 
 def _queued(event: event_pb2.Event, fact: facts.Queued) -> None:
-    event.queued.cause = event_pb2.QueuedCause.ValueType(fact.cause)
+    event.queued.cause = number(fact.cause)
     if fact.hold_until:
         set_time(event.queued.hold_expire_time, fact.hold_until)
 
@@ -138,7 +144,7 @@ def _started(event: event_pb2.Event, fact: facts.Started) -> None:
 
 
 def _released(event: event_pb2.Event, fact: facts.Released) -> None:
-    event.attempt_released.cause = event_pb2.ReleaseCause.ValueType(fact.cause)
+    event.attempt_released.cause = number(fact.cause)
     event.attempt_released.message = fact.message
 
 

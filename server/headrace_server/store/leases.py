@@ -22,7 +22,7 @@ from headrace_server.core.retry import (
     decide_after_return,
 )
 from headrace_server.core.states import LEASED, JobState
-from headrace_server.store.codec import failure_of, micros_of
+from headrace_server.store.codec import failure_of, micros_of, number
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queues import policy_of, retry_policy_of
 
@@ -252,6 +252,6 @@ def _hold_until(ledger: Ledger, decision: Decision) -> Micros:
 def _failure(failure_class: FailureClass, message: str, sign: str) -> Failure:
     return failure_of(
         outcome_pb2.Failure(
-            failure_class=outcome_pb2.FailureClass.ValueType(failure_class), message=message, sign=sign
+            failure_class=number(failure_class), message=message, sign=sign
         )
     )

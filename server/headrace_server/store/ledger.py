@@ -64,7 +64,7 @@ class Ledger:
     @property
     def generation(self) -> int:
         """Of the store; a restore bumps it."""
-        return self._sequences["generation"]
+        return int(self._sequences["generation"])
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Rows as they are with everything that was recorded so far."""

@@ -16,8 +16,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pysqlite3 as sqlite3
 import sqlite_utils
-from sqlite_utils.utils import sqlite3
 
 from headrace_server.store.engine import Connection, Row
 from headrace_server.store.errors import DataInUse, ForeignData, StoreFull, StoreUnavailable
@@ -28,6 +28,7 @@ APPLICATION_ID = 0x48445243
 """`HDRC` in the database's header: tells our file from another program's."""
 READERS_COUNT = 4
 BUSY_SECONDS = 5.0
+_SQLITE_FULL = 13
 _VALUES_ROWS_MAX = 128
 _VARIABLES_MAX = 32_000
 """SQLite takes 32,766 in a statement."""
@@ -221,7 +222,7 @@ def _statements(text: str) -> list[str]:
 def _translated(error: Any, path: Path) -> Exception:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     text = str(error)
-    if code == sqlite3.SQLITE_FULL if hasattr(sqlite3, "SQLITE_FULL") else "full" in text:
+    if code == _SQLITE_FULL or "disk is full" in text:
         return StoreFull(f"no room for {path}: {text}")
     if "not a database" in text or "malformed" in text:
         return ForeignData(f"{path} is damaged or not a database: {text}")

@@ -5,10 +5,10 @@ Events are serialised once, when they are written; pages of them go to every fol
 
 from collections.abc import Iterable
 
-from headrace.v1 import event_pb2, job_service_pb2
+from headrace.v1 import event_pb2, job_service_pb2, watch_pb2
 
 _EVENT_OUTPUT = event_pb2.Event.DESCRIPTOR.fields_by_name["output"].number << 3 | 2
-_BATCH_EVENTS = job_service_pb2.EventBatch.DESCRIPTOR.fields_by_name["events"].number << 3 | 2
+_BATCH_EVENTS = watch_pb2.EventBatch.DESCRIPTOR.fields_by_name["events"].number << 3 | 2
 _WATCH_CURSOR = job_service_pb2.WatchJobResponse.DESCRIPTOR.fields_by_name["cursor"].number << 3 | 2
 _WATCH_BATCH = job_service_pb2.WatchJobResponse.DESCRIPTOR.fields_by_name["batch"].number << 3 | 2
 

@@ -1,0 +1,164 @@
+"""Reading jobs and their logs. Every function reads one moment of the store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.v1 import event_pb2, job_pb2
+
+from headrace_server.core.ids import JobId
+from headrace_server.core.job import Job
+from headrace_server.core.job_filter import JobFilter
+from headrace_server.core.limits import QUEUE_POSITION_MAX
+from headrace_server.core.placement import Needs
+from headrace_server.core.states import ENDED, JobState
+from headrace_server.store import rows
+from headrace_server.store.engine import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Serialised events of one job, in order, and the sequence of the last one."""
+
+    events: tuple[bytes, ...]
+    last_sequence: int
+
+
+def generation(connection: Connection) -> int:
+    """Of the store; a restore bumps it."""
+    return int(connection.rows("SELECT value FROM sequences WHERE name = 'generation'")[0][0])
+
+
+def get_job(connection: Connection, namespace: str, job_id: JobId) -> Job | None:
+    """A job, or None when the namespace has none such."""
+    found = connection.rows(f"{rows.SELECT} WHERE id = ? AND namespace = ?", (job_id, namespace))
+    return rows.job_of(found[0]) if found else None
+
+
+def get_specs(connection: Connection, jobs: Sequence[Job]) -> dict[int, bytes]:
+    """Serialised specs by row of the job."""
+    specs: dict[int, bytes] = {}
+    for start in range(0, len(jobs), 500):
+        chunk = [job.row for job in jobs[start : start + 500]]
+        marks = ",".join("?" * len(chunk))
+        found = connection.rows(f"SELECT job, spec FROM job_specs WHERE job IN ({marks})", chunk)
+        specs.update((row, bytes(spec)) for row, spec in found)
+    return specs
+
+
+def last_event(connection: Connection, job: Job) -> event_pb2.Event | None:
+    """The terminal event of a job that has ended: it holds the result."""
+    if job.state not in ENDED:
+        return None
+    found = connection.rows("SELECT body FROM events WHERE job = ? AND sequence = ?", (job.row, job.sequence))
+    return event_pb2.Event.FromString(found[0][0]) if found else None
+
+
+def lifecycle_events(connection: Connection, job: Job, count: int) -> list[event_pb2.Event]:
+    """The latest events of a job that are not output, oldest first."""
+    found = connection.rows(
+        "SELECT body FROM events WHERE job = ? ORDER BY sequence DESC LIMIT ?", (job.row, count)
+    )
+    return [event_pb2.Event.FromString(body) for (body,) in reversed(found)]
+
+
+def late_results(connection: Connection, job: Job) -> list[tuple[int, int, bytes]]:
+    """What fenced attempts of a job reported: epoch, time received, the finish as the worker sent it."""
+    return [
+        (epoch, received, bytes(body))
+        for epoch, received, body in connection.rows(
+            "SELECT epoch, received, body FROM late_results WHERE job = ? ORDER BY epoch", (job.row,)
+        )
+    ]
+
+
+def read_page(connection: Connection, row: int, after: int, bytes_max: int, count_max: int) -> Page:
+    """The events of a job after a sequence, up to a number of bytes; a larger event is a page of its own."""
+    events: list[bytes] = []
+    size = 0
+    last = after
+    found = connection.iterate(
+        "SELECT sequence, body FROM events WHERE job = ? AND sequence > ?"
+        " UNION ALL SELECT sequence, body FROM outputs WHERE job = ? AND sequence > ? ORDER BY 1 LIMIT ?",
+        (row, after, row, after, count_max),
+    )
+    for sequence, body in found:
+        if events and size + len(body) > bytes_max:
+            break
+        events.append(bytes(body))
+        size += len(body)
+        last = sequence
+    return Page(tuple(events), last)
+
+
+def queue_position(connection: Connection, job: Job) -> int:
+    """Place among the QUEUED jobs of its queue, from 1; zero when it is not queued or too far back to count."""
+    if job.state is not JobState.QUEUED:
+        return 0
+    before = 0
+    keys = connection.rows(
+        "SELECT key FROM ready_keys WHERE namespace = ? AND queue = ? AND ready > 0", (job.namespace, job.queue)
+    )
+    for (key,) in keys:
+        before += connection.rows(
+            "SELECT count(*) FROM (SELECT 1 FROM jobs WHERE key = ? AND state = 3 AND holder = ''"
+            " AND (rank, job) < (?, ?) LIMIT ?)",
+            (key, job.rank, job.row, QUEUE_POSITION_MAX + 1),
+        )[0][0]
+        if before >= QUEUE_POSITION_MAX:
+            return 0
+    return before + 1
+
+
+def job_needs(connection: Connection, job: Job) -> Needs:
+    """What a job needs of a worker."""
+    return Needs.decode(connection.rows("SELECT needs FROM ready_keys WHERE key = ?", (job.key,))[0][0])
+
+
+def list_jobs(
+    connection: Connection, namespace: str, wanted: JobFilter, before: int, count: int
+) -> list[Job]:
+    """Jobs that a filter matches, newest first, from right before a row (zero: from the newest)."""
+    conditions = ["jobs.namespace = ?"]
+    parameters: list[Any] = [namespace]
+    if before:
+        conditions.append("jobs.job < ?")
+        parameters.append(before)
+    states = sorted(int(JobState[name]) for name in wanted.states)
+    if states:
+        # Numbers, not marks: so that SQLite can use the partial index over the states of leased jobs.
+        conditions.append(f"jobs.state IN ({','.join(map(str, states))})")
+    for column, values in (
+        ("queue", wanted.queues),
+        ("owner", wanted.owners),
+        ("worker", wanted.worker_ids),
+    ):
+        if values:
+            conditions.append(f"jobs.{column} IN ({','.join('?' * len(values))})")
+            parameters += values
+    for label, values in wanted.labels:
+        conditions.append(
+            "EXISTS (SELECT 1 FROM job_labels WHERE job_labels.namespace = jobs.namespace AND label = ?"
+            f" AND value IN ({','.join('?' * len(values))}) AND job_labels.job = jobs.job)"
+        )
+        parameters += [label, *values]
+    found = connection.rows(
+        f"{rows.SELECT} WHERE {' AND '.join(conditions)} ORDER BY jobs.job DESC LIMIT ?", (*parameters, count)
+    )
+    return [rows.job_of(row) for row in found]
+
+
+def state_counts(connection: Connection, namespace: str, queues: Sequence[str]) -> list[tuple[int, int]]:
+    """Jobs by state, over some queues or, with none named, over all."""
+    condition = f" AND queue IN ({','.join('?' * len(queues))})" if queues else ""
+    found = connection.rows(
+        f"SELECT state, sum(jobs) FROM state_counts WHERE namespace = ?{condition} GROUP BY state HAVING sum(jobs) > 0"
+        " ORDER BY state",
+        (namespace, *queues),
+    )
+    return [(int(state), int(jobs)) for state, jobs in found]
+
+
+def spec_message(body: bytes) -> job_pb2.JobSpec:
+    """Reads a stored spec."""
+    return job_pb2.JobSpec.FromString(body)
