@@ -1,0 +1,43 @@
+"""Every limit of the executors, units last in the name. Limits that the control plane shares live in its own file."""
+
+CHUNK_BYTES_MAX = 256 * 1024
+"""One piece of output, and one read from a pipe."""
+STDERR_TAIL_BYTES_MAX = 8 * 1024
+"""Standard error kept for the detail of a failure."""
+FAILURE_DETAIL_BYTES_MAX = 16 * 1024
+FAILURE_MESSAGE_CHARACTERS_MAX = 500
+RESULT_BYTES_MAX = 1024 * 1024
+RESULT_TEXT_BYTES_MAX = 512 * 1024
+RESULT_HEADROOM_BYTES = 16 * 1024
+"""Kept free in a result for what stands beside its text and its structured output."""
+
+DRAIN_SECONDS = 2.0
+"""From a program's exit until what it left running is ended."""
+TERMINATE_SECONDS = 5.0
+"""From SIGTERM to SIGKILL."""
+ORPHAN_GRACE_SECONDS = 3.0
+"""From SIGTERM to SIGKILL when the worker is gone or its lease ended."""
+SPAWN_SECONDS = 30.0
+"""From starting a keeper to its word that the program runs."""
+STDIN_WRITE_SECONDS = 60.0
+"""A program that takes nothing from its standard input for this long is not given more."""
+
+FRAME_LINE_BYTES_MAX = 64 * 1024 * 1024
+"""One line of the CLI; what is longer is cut."""
+FRAME_INLINE_BYTES_MAX = 1024 * 1024
+"""A frame up to this travels inside its event; a larger one as chunks before it."""
+FRAME_TEXT_BYTES_MAX = 64 * 1024
+"""One text in the typed part of a frame."""
+FRAME_TYPED_BYTES_MAX = 512 * 1024
+"""All texts in the typed part of a frame together."""
+FRAME_LIST_COUNT_MAX = 512
+LANE_MEMORY_BYTES_MAX = 8 * 1024 * 1024
+"""Frames that wait in memory for the outbox; past it they wait on disk."""
+LANE_DISK_BYTES_MAX = 2 * 1024 * 1024 * 1024
+LANE_SHED_BYTES = 1024 * 1024
+"""With more than this waiting, partial-message frames are dropped: the whole message follows anyway."""
+
+ARGUMENT_INLINE_BYTES_MAX = 16 * 1024
+"""A longer argument of the CLI goes into a file that only the worker's user can read."""
+ARGUMENT_BYTES_MAX = 120 * 1024
+"""One argument at most; the system's own limit is 131,071 bytes."""

@@ -1,0 +1,181 @@
+"""What the worker's tests share: an attempt without an agent, process facts, and programs to run."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.v1 import event_pb2, job_pb2, worker_pb2
+from headrace_worker.executors.contract import StopRequest
+from headrace_worker.process import TreesLease
+from headrace_worker.workspace import Workspaces
+
+DEADLINE_SECONDS = 20.0
+
+
+class RecordedAttempt:
+    """An attempt that keeps everything it is given. `full` holds back `emit`, as a full outbox does."""
+
+    def __init__(self, assignment: worker_pb2.Assignment) -> None:
+        self.assignment = assignment
+        self.outputs: list[event_pb2.Output] = []
+        self.deltas: list[event_pb2.Delta] = []
+        self.steps: list[event_pb2.CancelStepped] = []
+        self.room = asyncio.Event()
+        self.room.set()
+        self._changed = asyncio.Condition()
+        self._stop: StopRequest | None = None
+        self._stopped = asyncio.Event()
+        self._killed = asyncio.Event()
+
+    async def emit(self, output: event_pb2.Output) -> int:
+        await self.room.wait()
+        kept = event_pb2.Output()
+        kept.CopyFrom(output)
+        kept.producer_sequence = len(self.outputs) + 1
+        self.outputs.append(kept)
+        async with self._changed:
+            self._changed.notify_all()
+        return kept.producer_sequence
+
+    def emit_delta(self, delta: event_pb2.Delta) -> None:
+        self.deltas.append(delta)
+
+    def report_step(self, step: event_pb2.CancelStepped) -> None:
+        self.steps.append(step)
+
+    def stop_requested(self) -> StopRequest | None:
+        return self._stop
+
+    async def wait_stop(self) -> StopRequest:
+        await self._stopped.wait()
+        assert self._stop is not None
+        return self._stop
+
+    async def wait_kill(self) -> StopRequest:
+        await self._killed.wait()
+        assert self._stop is not None
+        return self._stop
+
+    def stop(self, *, kill: bool = False, grace_seconds: float = 5.0) -> None:
+        """The agent's part: asks for the attempt's end."""
+        self._stop = StopRequest(kill=kill, grace_seconds=grace_seconds, reason="test")
+        self._stopped.set()
+        if kill:
+            self._killed.set()
+
+    async def wait_output(self, matches: Callable[["RecordedAttempt"], bool]) -> None:
+        """Waits until what was emitted satisfies the condition."""
+        async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
+            await self._changed.wait_for(lambda: matches(self))
+
+    def bytes_of(self, stream: event_pb2.OutputStream) -> bytes:
+        """All bytes of one stream, in order."""
+        return b"".join(output.chunk.data for output in self.outputs if output.chunk.stream == stream)
+
+    def frames(self) -> list[event_pb2.ClaudeFrame]:
+        """The CLI's frames, in order."""
+        return [output.claude for output in self.outputs if output.WhichOneof("kind") == "claude"]
+
+    def rungs(self) -> list[str]:
+        """The names of the rungs that were reported."""
+        return [event_pb2.CancelStep.Name(step.step).removeprefix("CANCEL_STEP_") for step in self.steps]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def wait_dead(pid: int, seconds: float = DEADLINE_SECONDS) -> None:
+    """Waits for the end of a process that is not ours to wait for."""
+    deadline = time.monotonic() + seconds
+    while is_alive(pid):
+        assert time.monotonic() < deadline, f"process {pid} is still alive"
+        time.sleep(0.01)
+
+
+def wait_file(path: Path, seconds: float = DEADLINE_SECONDS) -> str:
+    """Waits for a file that has a whole line, and returns it."""
+    deadline = time.monotonic() + seconds
+    while not (path.exists() and path.read_text().endswith("\n")):
+        assert time.monotonic() < deadline, f"{path} was not written"
+        time.sleep(0.01)
+    return path.read_text().strip()
+
+
+async def until_file(path: Path) -> str:
+    """`wait_file`, while the loop goes on."""
+    return await asyncio.to_thread(wait_file, path)
+
+
+def children_of(pid: int) -> list[int]:
+    """The living children of a process."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and is_alive(int(name)):
+            try:
+                stat = Path(f"/proc/{name}/stat").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(stat.rpartition(")")[2].split()[1]) == pid:
+                found.append(int(name))
+    return found
+
+
+@pytest.fixture
+def workspaces(tmp_path: Path) -> Workspaces:
+    """Workspaces with one allowed root, `allowed`."""
+    (tmp_path / "allowed").mkdir()
+    return Workspaces(tmp_path / "data", [tmp_path / "allowed"])
+
+
+@pytest.fixture
+def lease() -> TreesLease:
+    """A lease that does not end."""
+    return TreesLease()
+
+
+@pytest.fixture
+def base_environment() -> dict[str, str]:
+    """What a worker gives every program."""
+    return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "HOME": "/"}
+
+
+class Processes:
+    """Facts about the host's processes, waited for with a deadline."""
+
+    wait_dead = staticmethod(wait_dead)
+    until_file = staticmethod(until_file)
+    wait_file = staticmethod(wait_file)
+    is_alive = staticmethod(is_alive)
+    children_of = staticmethod(children_of)
+
+
+@pytest.fixture
+def processes() -> type[Processes]:
+    """Waits for and looks at processes."""
+    return Processes
+
+
+@pytest.fixture
+def attempt_of() -> Callable[..., RecordedAttempt]:
+    """Makes a recorded attempt at a task; call it inside the event loop."""
+
+    def make(resume: str = "", job_id: str = "job-1", **task: Any) -> RecordedAttempt:
+        assignment = worker_pb2.Assignment(
+            lease=worker_pb2.Lease(job_id=job_id, attempt=1, epoch=1),
+            spec=job_pb2.JobSpec(**task),
+            resume_claude_session_id=resume,
+        )
+        return RecordedAttempt(assignment)
+
+    return make
