@@ -14,12 +14,12 @@ from types import FrameType
 from headrace_worker.simulator import script, transcript
 from headrace_worker.simulator.conversation import Conversation
 from headrace_worker.simulator.flags import Options, UsageError, parse
-from headrace_worker.simulator.frames import VERSION, Frames, greeting
+from headrace_worker.simulator.frames import VERSION, Frames
 from headrace_worker.simulator.host import Host, Switches
 from headrace_worker.simulator.ledger import Ledger
 from headrace_worker.simulator.output import Output
 from headrace_worker.simulator.script import ScriptError, ScriptFile
-from headrace_worker.simulator.session import Session, TurnEnd
+from headrace_worker.simulator.session import Session, TurnEndError
 from headrace_worker.simulator.timing import Ids, Timing
 from headrace_worker.simulator.tools import Children, Tools, Workspace
 from headrace_worker.simulator.transcript import Transcript
@@ -28,7 +28,7 @@ _TERMINATED = 143
 _USAGE = "Usage: claude [options] [prompt]\n\nThe simulated Claude CLI of Headrace; its README describes its scripts.\n"
 
 
-class NoConversation(Exception):
+class ConversationMissingError(Exception):
     """`--resume` named a session that is not on this disk."""
 
 
@@ -50,20 +50,19 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _run(options: Options, script_file: ScriptFile, output: Output, environment: Mapping[str, str]) -> int:
     switches = Switches(options.permission_mode, options.model)
-    host = Host(output, switches, lambda: greeting(switches.permission_mode, os.getpid()))
     children = Children()
     try:
-        session = _session(options, environment, output, host, switches, children)
+        session = _session(options, environment, output, switches, children)
     except UsageError as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
-    except NoConversation as problem:
+    except ConversationMissingError as problem:
         return _refuse_resume(options, output, str(problem))
     conversation = Conversation(session, script_file)
     _handle_signals(session, children)
     try:
         conversation.play_start()
-        return _converse(conversation, options, host)
+        return _converse(conversation, options, session.host)
     except ScriptError as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
@@ -84,16 +83,16 @@ def _session(
     options: Options,
     environment: Mapping[str, str],
     output: Output,
-    host: Host,
     switches: Switches,
     children: Children,
 ) -> Session:
-    timing = Timing(float(environment.get("HEADRACE_SIMULATOR_PACE", "1")), host.wait_interrupt)
     folder = os.getcwd()
     session_id, kept = _open_transcript(options, environment, folder)
     memory = kept.recall()
     seed = environment.get("HEADRACE_SIMULATOR_SEED") or options.prompt or ""
     ids = Ids(f"{seed}|{session_id}|{memory.lines}")
+    host = Host(output, switches, Frames(session_id, folder, Ids(f"{seed}|{session_id}|{memory.lines}|host")))
+    timing = Timing(_pace(environment), host.wait_interrupt)
     workspace = Workspace(Path(folder), tuple(Path(other) for other in options.add_dirs))
     return Session(
         options=options,
@@ -103,7 +102,7 @@ def _session(
         host=host,
         timing=timing,
         ids=ids,
-        frames=Frames(session_id, folder, ids, timing),
+        frames=Frames(session_id, folder, ids),
         ledger=Ledger.carrying(dict(memory.totals or {})),
         transcript=kept,
         tools=Tools(workspace, children, timing),
@@ -122,7 +121,7 @@ def _open_transcript(options: Options, environment: Mapping[str, str], folder: s
         return new_id, new
     past = transcript.find(projects, folder, options.resume)
     if past is None:
-        raise NoConversation(f"No conversation found with session ID: {options.resume}")
+        raise ConversationMissingError(f"No conversation found with session ID: {options.resume}")
     if not options.fork_session:
         return options.resume, Transcript(past)
     Transcript(past).copy_to(new, new_id)
@@ -134,7 +133,7 @@ def _refuse_resume(options: Options, output: Output, message: str) -> int:
     if options.output_format == "text":
         sys.stderr.write(f"{message}\n")
         return 1
-    end = TurnEnd("error_during_execution", "", errors=[message])
+    end = TurnEndError("error_during_execution", "", errors=[message])
     del end.fields["terminal_reason"]
     result = {
         "type": "result",
@@ -165,6 +164,13 @@ def _handle_signals(session: Session, children: Children) -> None:
     signal.signal(signal.SIGTERM, terminate)
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+def _pace(environment: Mapping[str, str]) -> float:
+    try:
+        return max(0.0, float(environment.get("HEADRACE_SIMULATOR_PACE", "1")))
+    except ValueError:
+        raise UsageError("Error: HEADRACE_SIMULATOR_PACE is not a number.") from None
 
 
 def _script_file(environment: Mapping[str, str]) -> ScriptFile:

@@ -11,7 +11,7 @@ from headrace_worker.simulator.ledger import Usage, estimate
 from headrace_worker.simulator.output import Json, encode
 from headrace_worker.simulator.script import Answer, ToolCall
 from headrace_worker.simulator.session import Session, Turn, aborted
-from headrace_worker.simulator.timing import Interrupted
+from headrace_worker.simulator.timing import TurnInterruptedError
 
 _DELTA_CHARACTERS = 24
 _EMPTY_USAGE_OUTPUT_TOKENS = 5
@@ -51,7 +51,7 @@ class Delivery:
         session.context_characters += len(said)
 
     def run(self) -> list[Wanted]:
-        """Says everything and returns the tool calls in it. An interrupt ends the turn (TurnEnd)."""
+        """Says everything and returns the tool calls in it. An interrupt ends the turn (TurnEndError)."""
         wanted = [Wanted(self._session.ids.tool_use(), call) for call in self._answer.tools]
         self._turn.calls += 1
         self._wait_for_first_token()
@@ -79,7 +79,7 @@ class Delivery:
                 session.timing.natural(session.ids.between(0.2, 0.5))
             else:
                 session.timing.exactly(given)
-        except Interrupted:
+        except TurnInterruptedError:
             session.send_user(self._turn, session.frames.user_text("[Request interrupted by user]"))
             raise aborted("aborted_streaming", None) from None
         self._turn.first_token = self._turn.first_token or session.timing.monotonic()
@@ -121,7 +121,7 @@ class Delivery:
         for count, delta in enumerate(block.deltas):
             try:
                 self._pace()
-            except Interrupted:
+            except TurnInterruptedError:
                 self._abandon(index, block, block.deltas[:count])
             self._stream({"type": "content_block_delta", "index": index, "delta": delta})
             self._deltas_sent += 1
@@ -138,9 +138,12 @@ class Delivery:
             timing.natural(self._session.ids.between(0.02, 0.08))
 
     def _finish_block(self, whole: Json, **extra: bool) -> None:
-        session = self._session
+        session, message_uuid = self._session, self._turn.message_uuid
+        asked = (
+            {} if message_uuid is None else {"user_message_uuid": message_uuid, "user_message_uuids": [message_uuid]}
+        )
         frame = session.frames.assistant(
-            self._message_id, self._request_id, self._model, whole, self._usage_at_start, **extra
+            self._message_id, self._request_id, self._model, whole, self._usage_at_start, **extra, **asked
         )
         session.send(frame)
         session.keep("assistant", frame["message"])

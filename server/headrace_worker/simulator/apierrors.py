@@ -10,7 +10,7 @@ from typing import Any
 
 from headrace_worker.simulator.output import Json
 from headrace_worker.simulator.script import ScriptError
-from headrace_worker.simulator.session import Session, Turn, TurnEnd
+from headrace_worker.simulator.session import Session, Turn, TurnEndError
 
 _RETRIES_DEFAULT = 10
 _FIRST_DELAY_SECONDS = 0.5
@@ -83,7 +83,7 @@ def fail(session: Session, turn: Turn, arguments: Json) -> None:
     session.send(frame)
     session.keep("assistant", frame["message"])
     turn.text = text
-    raise TurnEnd(
+    raise TurnEndError(
         "success",
         "api_error",
         stop_reason="stop_sequence",

@@ -14,8 +14,8 @@ from headrace_worker.simulator.host import UserMessage
 from headrace_worker.simulator.ledger import Usage
 from headrace_worker.simulator.output import Json, encode
 from headrace_worker.simulator.script import Answer, Fault, Replay, ScriptError, ScriptFile, Step, ToolCall
-from headrace_worker.simulator.session import SelfTurn, Session, Turn, TurnEnd, TurnVanished, aborted
-from headrace_worker.simulator.timing import Interrupted
+from headrace_worker.simulator.session import SelfTurn, Session, Turn, TurnEndError, TurnVanishedError, aborted
+from headrace_worker.simulator.timing import TurnInterruptedError
 from headrace_worker.simulator.toolrun import ToolRun
 
 _IDLE_LOOK_SECONDS = 0.02
@@ -32,7 +32,7 @@ class Conversation:
 
     def play_start(self) -> None:
         """Plays what the script file wants to happen before anything else."""
-        turn = self._new_turn()
+        turn = Turn(self._session.timing.monotonic())
         for step in self._file.start:
             if not isinstance(step, Fault):
                 raise ScriptError("only faults can stand in `start`")
@@ -73,9 +73,13 @@ class Conversation:
         session = self._session
         session.context_characters += len(message.text)
         session.keep("user", {"role": "user", "content": message.content})
-        if session.options.replay_user_messages:
-            session.send(session.frames.replayed(message.content, message.uuid))
-        self._turn(self._plan(message.text))
+        self._lifecycle(message, "started")
+        self._turn(self._plan(message.text), message)
+        self._lifecycle(message, "completed")
+
+    def _lifecycle(self, message: UserMessage, state: str) -> None:
+        if message.uuid is not None:
+            self._session.send(self._session.frames.lifecycle(message.uuid, state))
 
     def _plan(self, prompt: str) -> tuple[Step, ...]:
         """The prompt's own script, else the file's, else the demonstration."""
@@ -86,11 +90,9 @@ class Conversation:
         steps = found if found is not None else self._file.turn(self._turns)
         return demo.plan(prompt, self._session.tools.workspace, self._session.ids) if steps is None else steps
 
-    def _new_turn(self) -> Turn:
-        return Turn(self._session.timing.monotonic(), self._turns)
-
-    def _turn(self, steps: tuple[Step, ...]) -> None:
-        session, turn = self._session, self._new_turn()
+    def _turn(self, steps: tuple[Step, ...], message: UserMessage | None = None) -> None:
+        session = self._session
+        turn = Turn(session.timing.monotonic(), message.uuid if message else None)
         self._turns += 1
         session.host.begin_turn()
         session.send_state("running")
@@ -99,9 +101,11 @@ class Conversation:
             faults.play(session, turn, first)
             steps = steps[1:]
         self._send_init()
+        if message is not None and session.options.replay_user_messages:
+            session.send(session.frames.replayed(message.content, message.uuid))
         try:
             fields = self._play(turn, steps)
-        except TurnVanished:
+        except TurnVanishedError:
             session.host.end_turn()
             return
         self._send_result(turn, fields)
@@ -126,15 +130,16 @@ class Conversation:
         try:
             for step in self._completed(steps):
                 self._step(turn, step)
-        except TurnEnd as end:
+        except TurnEndError as end:
             return end.fields
         except ScriptError as problem:
-            return TurnEnd("error_during_execution", "completed", errors=[f"[simulated] {problem}"]).fields
-        except Interrupted:
+            return TurnEndError("error_during_execution", "completed", errors=[f"[simulated] {problem}"]).fields
+        except TurnInterruptedError:
             session = self._session
             session.send_user(turn, session.frames.user_text("[Request interrupted by user]"))
             return aborted("aborted_streaming", None).fields
-        return {"subtype": "success", "is_error": False, "terminal_reason": "completed", "stop_reason": "end_turn"}
+        stop_reason = "end_turn" if turn.structured is None else "tool_use"
+        return {"subtype": "success", "is_error": False, "terminal_reason": "completed", "stop_reason": stop_reason}
 
     def _completed(self, steps: tuple[Step, ...]) -> Iterator[Step]:
         """The steps, with the structured answer that a schema demands, and an end that is not a tool call."""
@@ -163,15 +168,16 @@ class Conversation:
     def _model_call(self, turn: Turn, answer: Answer) -> None:
         session, options = self._session, self._session.options
         wanted = Delivery(session, turn, answer).run()
-        if options.max_budget_usd is not None and session.ledger.cost_usd >= options.max_budget_usd:
+        if options.max_budget_usd is not None and session.ledger.spent_usd >= options.max_budget_usd:
             turn.usage = Usage()
             text = f"Reached maximum budget (${options.max_budget_usd:g})"
-            raise TurnEnd("error_max_budget_usd", "budget_exhausted", stop_reason="tool_use", errors=[text])
+            stop_reason = "tool_use" if wanted else "end_turn"
+            raise TurnEndError("error_max_budget_usd", "budget_exhausted", stop_reason=stop_reason, errors=[text])
         ToolRun(session, turn).run(wanted)
         is_last = not wanted or turn.structured is not None
         if options.max_turns is not None and turn.calls >= options.max_turns and not is_last:
             text = f"Reached maximum number of turns ({options.max_turns})"
-            raise TurnEnd("error_max_turns", "max_turns", stop_reason="tool_use", errors=[text])
+            raise TurnEndError("error_max_turns", "max_turns", stop_reason="tool_use", errors=[text])
 
     def _replay(self, step: Replay) -> None:
         """Says a recording again, frame by frame; it brings its own results."""
@@ -183,7 +189,7 @@ class Conversation:
             said = _recorded(line)
             if said:
                 self._session.output.send_bytes(said + b"\n")
-        raise TurnVanished
+        raise TurnVanishedError
 
     def _send_result(self, turn: Turn, fields: Json) -> None:
         session = self._session
@@ -198,6 +204,11 @@ class Conversation:
             "queued_turn_count": len(session.host.queued()),
             **session.ledger.close_result(),
             **({"begun_message_ids": turn.message_ids} if turn.message_ids else {}),
+            **(
+                {"user_message_uuid": turn.message_uuid, "user_message_uuids": [turn.message_uuid]}
+                if turn.message_uuid
+                else {}
+            ),
             **({"ttft_ms": round((turn.first_token - turn.started) * 1000)} if turn.first_token else {}),
             **({"result": turn.text, "api_error_status": None} if fields["subtype"] == "success" else {}),
             **({"structured_output": turn.structured} if turn.structured is not None else {}),

@@ -13,7 +13,7 @@ from headrace_worker.simulator import apierrors
 from headrace_worker.simulator.answer import Delivery
 from headrace_worker.simulator.output import Json
 from headrace_worker.simulator.script import Answer, Fault, ScriptError, ToolCall, parse_steps
-from headrace_worker.simulator.session import SelfTurn, Session, Turn, TurnEnd, TurnVanished
+from headrace_worker.simulator.session import SelfTurn, Session, Turn, TurnEndError, TurnVanishedError
 
 _MEMORY_BYTES_MAX = 2 * 1024 * 1024 * 1024
 _BYTES_MAX = 256 * 1024 * 1024
@@ -121,11 +121,11 @@ def _result(session: Session, turn: Turn, arguments: Json) -> None:
     """Ends the turn with a result of the script's own."""
     fields = {key: value for key, value in arguments.items() if key not in ("subtype", "terminal_reason")}
     subtype = str(arguments.get("subtype", "error_during_execution"))
-    raise TurnEnd(subtype, str(arguments.get("terminal_reason", "completed")), **fields)
+    raise TurnEndError(subtype, str(arguments.get("terminal_reason", "completed")), **fields)
 
 
 def _no_result(session: Session, turn: Turn, arguments: Json) -> None:
-    raise TurnVanished
+    raise TurnVanishedError
 
 
 def _unsolicited_turn(session: Session, turn: Turn, arguments: Json) -> None:
@@ -134,6 +134,14 @@ def _unsolicited_turn(session: Session, turn: Turn, arguments: Json) -> None:
     summary = str(arguments.get("summary", "a background task has ended"))
     ready = SelfTurn(lambda: session.timing.monotonic() >= due, steps, session.ids.task(), summary)
     session.later.append(ready)
+
+
+def _no_structured_output(session: Session, turn: Turn, arguments: Json) -> None:
+    """The model never calls the tool that a schema demands, not even when told to."""
+    Delivery(session, turn, Answer(text="I would rather answer in prose.")).run()
+    told = "[structured-output-enforce] You MUST call the StructuredOutput tool to complete this request."
+    session.send_user(turn, session.frames.user_text(told, isSynthetic=True))
+    Delivery(session, turn, Answer(text="Still prose.")).run()
 
 
 def _withdraw_request(session: Session, turn: Turn, arguments: Json) -> None:
@@ -226,6 +234,7 @@ _FAULTS: Mapping[str, Play] = {
     "ignore": _ignore,
     "memory": _memory,
     "no_result": _no_result,
+    "no_structured_output": _no_structured_output,
     "rate_limit": _rate_limit,
     "raw": _raw,
     "result": _result,

@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace_worker.simulator.ledger import Usage
 from headrace_worker.simulator.output import Json
-from headrace_worker.simulator.timing import Ids, Timing
+from headrace_worker.simulator.timing import Ids, timestamp
 
 VERSION = "simulated-1"
 TOOLS = ("Task", "Bash", "Edit", "Glob", "Grep", "Read", "WebFetch", "Write")
@@ -32,11 +32,10 @@ def tool_block(identifier: str, name: str, tool_input: Json) -> Json:
 class Frames:
     """Builds frames of one session."""
 
-    def __init__(self, session_id: str, cwd: str, ids: Ids, timing: Timing) -> None:
+    def __init__(self, session_id: str, cwd: str, ids: Ids) -> None:
         self.session_id = session_id
         self._cwd = cwd
         self._ids = ids
-        self._timing = timing
 
     def init(self, model: str, permission_mode: str, tools: Sequence[str], key_source: str) -> Json:
         return self._system(
@@ -62,8 +61,12 @@ class Frames:
     def state(self, state: str) -> Json:
         return self._system("session_state_changed", state=state, sdk_host_only=True)
 
-    def status(self, status: str | None) -> Json:
-        return self._system("status", status=status)
+    def status(self, status: str | None, **extra: Any) -> Json:
+        return self._system("status", status=status, **extra)
+
+    def lifecycle(self, message_uuid: str, state: str) -> Json:
+        """What becomes of a user line that came with an id: queued, started, completed."""
+        return self._stamped({"type": "command_lifecycle", "command_uuid": message_uuid, "state": state})
 
     def api_retry(self, attempt: int, maximum: int, delay_ms: int, status: int | None, error: str) -> Json:
         return self._system(
@@ -75,8 +78,8 @@ class Frames:
             error=error,
         )
 
-    def permission_denied(self, name: str, identifier: str, message: str) -> Json:
-        return self._system("permission_denied", tool_name=name, tool_use_id=identifier, message=message)
+    def permission_denied(self, name: str, identifier: str, message: str, **extra: Any) -> Json:
+        return self._system("permission_denied", tool_name=name, tool_use_id=identifier, message=message, **extra)
 
     def task_notification(self, task_id: str, summary: str) -> Json:
         return self._system("task_notification", task_id=task_id, status="completed", summary=summary)
@@ -98,7 +101,7 @@ class Frames:
         message = {**self._message(message_id, model, [block], usage), "context_management": None}
         return self._stamped(
             {"type": "assistant", "message": message, "parent_tool_use_id": None},
-            timestamp=self._timing.timestamp(),
+            timestamp=timestamp(),
             request_id=request_id,
             **extra,
         )
@@ -113,7 +116,7 @@ class Frames:
         }
         return self._stamped(
             {"type": "assistant", "message": message, "parent_tool_use_id": None},
-            timestamp=self._timing.timestamp(),
+            timestamp=timestamp(),
             error=error,
             is_api_error_message=True,
             **extra,
@@ -139,16 +142,17 @@ class Frames:
             elapsed_time_seconds=elapsed_seconds,
         )
 
-    def can_use_tool(self, request_id: str, name: str, identifier: str, tool_input: Json, description: str) -> Json:
-        request = {
-            "subtype": "can_use_tool",
-            "tool_name": name,
-            "display_name": name,
-            "input": tool_input,
-            "description": description,
-            "permission_suggestions": [{"type": "setMode", "mode": "acceptEdits", "destination": "session"}],
-            "tool_use_id": identifier,
-        }
+    def can_use_tool(
+        self, request_id: str, name: str, identifier: str, tool_input: Json, description: str | None
+    ) -> Json:
+        """A question to the host; one without a description needs a person's own words."""
+        request: Json = {"subtype": "can_use_tool", "tool_name": name, "display_name": name, "input": tool_input}
+        if description is None:
+            request["requires_user_interaction"] = True
+        else:
+            request["description"] = description
+            request["permission_suggestions"] = [{"type": "setMode", "mode": "acceptEdits", "destination": "session"}]
+        request["tool_use_id"] = identifier
         return {"type": "control_request", "request_id": request_id, "request": request}
 
     def cancel_request(self, request_id: str) -> Json:
@@ -176,7 +180,7 @@ class Frames:
     def _user(self, content: str | list[Any], **extra: Any) -> Json:
         return self._stamped(
             {"type": "user", "message": {"role": "user", "content": content}, "parent_tool_use_id": None},
-            timestamp=self._timing.timestamp(),
+            timestamp=timestamp(),
             **extra,
         )
 

@@ -8,10 +8,10 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from headrace_worker.simulator.frames import Frames, greeting
 from headrace_worker.simulator.output import Json, Output
 
 _STDIN = 0
@@ -39,8 +39,6 @@ class Switches:
 
     permission_mode: str
     model: str
-    controlled: bool = False
-    """True since `initialize`: the host wants session states."""
     ignores_interrupt: bool = False
     ignores_end: bool = False
     frozen: bool = False
@@ -50,11 +48,12 @@ class Switches:
 class Host:
     """Everything that comes from stdin."""
 
-    def __init__(self, output: Output, switches: Switches, greet: Callable[[], Json]) -> None:
-        """`greet` makes the answer to `initialize`."""
+    def __init__(self, output: Output, switches: Switches, frames: Frames) -> None:
+        """`frames` is this thread's own, so that its ids do not depend on when a line comes."""
         self._output = output
         self._switches = switches
-        self._greet = greet
+        self._frames = frames
+        self._asked: str | None = None
         self._changed = threading.Condition()
         self._messages: deque[UserMessage] = deque()
         self._replies: dict[str, Json] = {}
@@ -106,6 +105,10 @@ class Host:
             self.interrupt()
 
     @property
+    def is_interrupted(self) -> bool:
+        return self._interrupted
+
+    @property
     def is_stopped(self) -> bool:
         return self._stopped
 
@@ -117,7 +120,9 @@ class Host:
     def wait_reply(self, request_id: str, seconds: float | None = None) -> Json | None:
         """The answer to a request of ours; None when an interrupt, the end of input or the time comes first."""
         with self._changed:
+            self._asked = request_id
             self._changed.wait_for(lambda: request_id in self._replies or self._interrupted or self._is_over(), seconds)
+            self._asked = None
             return self._replies.pop(request_id, None)
 
     def _is_over(self) -> bool:
@@ -145,7 +150,7 @@ class Host:
         try:
             frame = json.loads(line)
         except ValueError:
-            os.write(2, b"Error parsing streaming input line: " + line[:200] + b"\n")
+            os.write(2, b"Error parsing streaming input line (type=unknown, %d chars): SyntaxError\n" % len(line))
             self._output.drain(1.0)
             os._exit(1)
         kind = frame.get("type") if isinstance(frame, dict) else None
@@ -157,9 +162,11 @@ class Host:
             self._take_reply(frame.get("response") or {})
 
     def _take_message(self, frame: Json) -> None:
-        content = (frame.get("message") or {}).get("content", "")
+        message = UserMessage((frame.get("message") or {}).get("content", ""), frame.get("uuid"))
+        if message.uuid is not None:
+            self._output.send(self._frames.lifecycle(message.uuid, "queued"))
         with self._changed:
-            self._messages.append(UserMessage(content, frame.get("uuid")))
+            self._messages.append(message)
             self._changed.notify_all()
 
     def _take_reply(self, response: Json) -> None:
@@ -170,21 +177,30 @@ class Host:
     def _answer(self, request_id: str | None, request: Json) -> None:
         match request.get("subtype"):
             case "initialize":
-                self._switches.controlled = True
-                self._succeed(request_id, self._greet())
+                self._succeed(request_id, greeting(self._switches.permission_mode, os.getpid()))
             case "interrupt":
                 if not self._switches.ignores_interrupt:
+                    self._take_back_question()
                     self._succeed(request_id, {"still_queued": self.queued()})
                     self.interrupt()
             case "set_permission_mode":
                 self._switches.permission_mode = str(request.get("mode", "default"))
                 self._succeed(request_id, {"mode": self._switches.permission_mode})
+                self._output.send(self._frames.status(None, permissionMode=self._switches.permission_mode))
             case "set_model":
                 self._switches.model = str(request.get("model") or self._switches.model)
-                self._succeed(request_id, {})
+                self._succeed(request_id, {"model": self._switches.model})
             case unknown:
-                error = {"subtype": "error", "request_id": request_id, "error": f"Unsupported subtype: {unknown}"}
-                self._output.send({"type": "control_response", "response": error})
+                said = f"Unsupported control request subtype: {unknown}"
+                error = {"subtype": "error", "request_id": request_id, "error": said}
+                self._output.send(
+                    {"type": "control_response", "response": {**error, "error_code": "unsupported_request"}}
+                )
+
+    def _take_back_question(self) -> None:
+        with self._changed:
+            if self._asked is not None and self._asked not in self._replies:
+                self._output.send(self._frames.cancel_request(self._asked))
 
     def _succeed(self, request_id: str | None, response: Json) -> None:
         answer = {"subtype": "success", "request_id": request_id, "response": response}

@@ -76,6 +76,8 @@ class Ledger:
 
     totals: dict[str, Usage]
     since_result: dict[str, Usage]
+    spent_usd: float = 0.0
+    """By this process alone: what a budget is held against."""
     results: int = 0
 
     @classmethod
@@ -89,6 +91,7 @@ class Ledger:
     def add(self, model: str, usage: Usage) -> None:
         self.totals[model] = self.totals.get(model, Usage()) + usage
         self.since_result[model] = self.since_result.get(model, Usage()) + usage
+        self.spent_usd += usage.cost_usd
 
     def reset(self) -> None:
         self.totals.clear()

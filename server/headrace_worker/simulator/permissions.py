@@ -13,7 +13,7 @@ _READS = frozenset({"Read", "Glob", "Grep"})
 _EDITS = frozenset({"Write", "Edit"})
 _ALWAYS_ASKED = frozenset({"AskUserQuestion", "ExitPlanMode"})
 _NEVER_ASKED = frozenset({"StructuredOutput", "Task"})
-_READING_COMMANDS = frozenset({"echo", "pwd", "ls"})
+_READING_COMMANDS = frozenset({"echo", "pwd", "ls", "sleep"})
 
 
 class Verdict(Enum):
@@ -40,8 +40,10 @@ def decide(name: str, tool_input: Json, *, mode: str, allowed: Sequence[str], de
     return Verdict.DENY if mode == "dontAsk" else Verdict.ASK
 
 
-def refusal(name: str, tool_input: Json) -> str:
+def refusal(name: str, tool_input: Json, mode: str) -> str:
     """What the model is told when nobody can be asked."""
+    if mode == "dontAsk":
+        return f"Permission to use {name} has been denied because Claude Code is running in don't ask mode."
     if name in _EDITS:
         path = tool_input.get("file_path", "")
         return f"Claude requested permissions to write to {path}, but you haven't granted it yet."
@@ -64,5 +66,7 @@ def _matches(rule: str, name: str, tool_input: Json) -> bool:
 
 def _only_reads(name: str, tool_input: Json) -> bool:
     command = str(tool_input.get("command", ""))
-    words = command.split()
-    return name == "Bash" and bool(words) and words[0] in _READING_COMMANDS and not set(command) & set(";&|<>$`\n")
+    if name != "Bash" or set(command) & set("|<>$`\n"):
+        return False
+    parts = [part.split() for part in command.replace("&&", ";").split(";")]
+    return all(part and part[0] in _READING_COMMANDS for part in parts)

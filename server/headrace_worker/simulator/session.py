@@ -13,9 +13,11 @@ from headrace_worker.simulator.host import Host, Switches
 from headrace_worker.simulator.ledger import Ledger, Usage
 from headrace_worker.simulator.output import Json, Output
 from headrace_worker.simulator.script import Step
-from headrace_worker.simulator.timing import Ids, Timing
+from headrace_worker.simulator.timing import Ids, Timing, timestamp
 from headrace_worker.simulator.tools import Tools
 from headrace_worker.simulator.transcript import Transcript
+
+_STATES_WANTED = ("CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS", "CLAUDE_CODE_SDK_READS_SESSION_STATE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class Turn:
     """One turn, from its user line to its result."""
 
     started: float
-    index: int
+    message_uuid: str | None = None
+    """The id of the user line that it answers, where the host gave one."""
     calls: int = 0
     user_frames: int = 0
     usage: Usage = field(default_factory=Usage)
@@ -71,7 +74,8 @@ class Session:
             self.output.send(frame)
 
     def send_state(self, state: str) -> None:
-        if self.switches.controlled:
+        """Session states are for hosts that ask for them in the environment."""
+        if any(self.environment.get(name) in ("1", "true") for name in _STATES_WANTED):
             self.send(self.frames.state(state))
 
     def send_user(self, turn: Turn, frame: Json) -> None:
@@ -86,7 +90,7 @@ class Session:
             "type": kind,
             "message": message,
             "sessionId": self.frames.session_id,
-            "timestamp": self.timing.timestamp(),
+            "timestamp": timestamp(),
             "uuid": self.ids.uuid(),
         }
         self.transcript.append(entry)
@@ -97,7 +101,7 @@ class Session:
         self.timing.deaf_forever()
 
 
-class TurnEnd(Exception):
+class TurnEndError(Exception):
     """The turn is over before its script is."""
 
     def __init__(self, subtype: str, terminal_reason: str, **fields: Any) -> None:
@@ -105,12 +109,12 @@ class TurnEnd(Exception):
         self.fields: Json = {"subtype": subtype, "is_error": True, "terminal_reason": terminal_reason, **fields}
 
 
-class TurnVanished(Exception):
+class TurnVanishedError(Exception):
     """The turn ends without a result."""
 
 
-def aborted(terminal_reason: str, stop_reason: str | None) -> TurnEnd:
+def aborted(terminal_reason: str, stop_reason: str | None) -> TurnEndError:
     """The end that an interrupt brings."""
     said = stop_reason or "null"
     diagnosis = f"[ede_diagnostic] result_type=user last_content_type=n/a stop_reason={said}"
-    return TurnEnd("error_during_execution", terminal_reason, stop_reason=stop_reason, errors=[diagnosis])
+    return TurnEndError("error_during_execution", terminal_reason, stop_reason=stop_reason, errors=[diagnosis])

@@ -39,15 +39,15 @@ def example(schema: Mapping[str, Any], words: str = "simulated") -> Any:
     return words.ljust(int(schema.get("minLength", 0)), ".")[: int(schema.get("maxLength", 10_000))]
 
 
-def problem(value: Any, schema: Mapping[str, Any], place: str = "root") -> str | None:
+def problem(value: Any, schema: Mapping[str, Any], place: str = "") -> str | None:
     """What is wrong with a value, or None."""
     if "enum" in schema and value not in schema["enum"]:
-        return f"{place}: must be equal to one of the allowed values"
+        return f"{place or 'root'}: must be equal to one of the allowed values"
     if "const" in schema and value != schema["const"]:
-        return f"{place}: must be equal to constant"
+        return f"{place or 'root'}: must be equal to constant"
     kind = schema.get("type")
     if isinstance(kind, str) and not _is_of(value, kind):
-        return f"{place}: must be {kind}"
+        return f"{place or 'root'}: must be {kind}"
     if isinstance(value, dict):
         return _object_problem(value, schema, place)
     if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
@@ -60,14 +60,14 @@ def _object_problem(value: dict[str, Any], schema: Mapping[str, Any], place: str
     properties = schema.get("properties", {})
     for name in schema.get("required", []):
         if name not in value:
-            return f"{place}: must have required property '{name}'"
+            return f"{place or 'root'}: must have required property '{name}'"
     for name, item in value.items():
         if name in properties:
             text = problem(item, properties[name], f"{place}/{name}")
             if text:
                 return text
         elif schema.get("additionalProperties") is False:
-            return f"{place}: must NOT have additional properties"
+            return f"{place or 'root'}: must NOT have additional properties"
     return None
 
 

@@ -13,30 +13,23 @@ from datetime import UTC, datetime
 _SLICE_SECONDS = 0.05
 
 
-class Interrupted(Exception):
+class TurnInterruptedError(Exception):
     """The host asked to end the turn."""
 
 
 class Timing:
-    """A clock whose waits end early, by Interrupted, when the host interrupts."""
+    """A clock whose waits end early, by TurnInterruptedError, when the host interrupts."""
 
     def __init__(self, pace: float, wait: Callable[[float], bool]) -> None:
         """`wait` blocks for the given seconds and returns True as soon as an interrupt is there."""
         self._pace = pace
         self._wait = wait
 
-    @property
-    def is_instant(self) -> bool:
-        return self._pace == 0
-
     def monotonic(self) -> float:
         return time.monotonic()
 
     def epoch_seconds(self) -> int:
         return int(time.time())
-
-    def timestamp(self) -> str:
-        return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def natural(self, seconds: float) -> None:
         """A delay as a model or a tool would cause it."""
@@ -45,7 +38,7 @@ class Timing:
     def exactly(self, seconds: float) -> None:
         """A delay that was asked for; zero still notices an interrupt."""
         if self._wait(max(0.0, seconds)):
-            raise Interrupted
+            raise TurnInterruptedError
 
     def forever(self) -> None:
         while True:
@@ -59,6 +52,11 @@ class Timing:
     def rest(self) -> None:
         """A short sleep between two looks at something that cannot be waited for."""
         time.sleep(_SLICE_SECONDS)
+
+
+def timestamp() -> str:
+    """The wall clock, as frames and transcripts write it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Ids:

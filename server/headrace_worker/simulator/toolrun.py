@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from headrace_worker.simulator import permissions, structured
 from headrace_worker.simulator.answer import Wanted
-from headrace_worker.simulator.output import Json
+from headrace_worker.simulator.output import Json, encode
 from headrace_worker.simulator.permissions import Verdict
-from headrace_worker.simulator.script import Answer
+from headrace_worker.simulator.script import Answer, ToolCall
 from headrace_worker.simulator.session import SelfTurn, Session, Turn, aborted
-from headrace_worker.simulator.timing import Interrupted
+from headrace_worker.simulator.timing import TurnInterruptedError
 from headrace_worker.simulator.tools import Done, ToolError, background_seconds
 
 _STOPPED = (
@@ -20,7 +20,7 @@ _STOPPED = (
     "new_string was NOT written to the file). STOP what you are doing and wait for the user to tell you how to proceed."
 )
 _STOPPED_WHILE_RUNNING = " Correction to the text above: this call was stopped while running."
-_STREAM_CLOSED = "Tool permission request failed: Error: Tool permission stream closed before response received"
+_STREAM_CLOSED = "Tool permission request failed: AbortError: Tool permission stream closed before response received"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class ToolRun:
         for place, tool in enumerate(wanted):
             try:
                 self._one(tool)
-            except Interrupted:
+            except TurnInterruptedError:
                 self._stop(wanted[place:])
 
     def _one(self, tool: Wanted) -> None:
         name = tool.call.name
         if name in self._session.options.disallowed_tools:
-            message = f"<tool_use_error>Error: No such tool available: {name}</tool_use_error>"
-            self._result(tool, Done(message, f"Error: No such tool available: {name}", is_error=True), None)
+            message = f"Error: No such tool available: {name}. {name} is disabled for this session."
+            self._result(tool, Done(f"<tool_use_error>{message}</tool_use_error>", message, is_error=True), None)
             return
         grant = self._permission(tool)
         if grant is None:
@@ -77,18 +77,19 @@ class ToolRun:
                 return _Grant(call.input, {"decision": "accept", "source": "config", "reason_type": "mode"})
             case Verdict.ASK if options.asks_host:
                 return self._ask(tool)
-        message = permissions.refusal(call.name, call.input)
-        self._session.send(self._session.frames.permission_denied(call.name, tool.identifier, message))
+        mode = self._session.switches.permission_mode
+        message = permissions.refusal(call.name, call.input, mode)
+        why = {"decision_reason_type": "mode"} if mode == "dontAsk" else {}
+        self._session.send(self._session.frames.permission_denied(call.name, tool.identifier, message, **why))
         self._refuse(tool, message, {"decision": "reject", "source": "config"}, "user-rejected")
         return None
 
     def _ask(self, tool: Wanted) -> _Grant | None:
         session, call = self._session, tool.call
         request_id = session.ids.uuid()
-        subject = str(call.input.get("file_path") or call.input.get("command") or call.name)
         session.send_state("requires_action")
         session.send(
-            session.frames.can_use_tool(request_id, call.name, tool.identifier, call.input, subject.split("/")[-1])
+            session.frames.can_use_tool(request_id, call.name, tool.identifier, call.input, _description(call))
         )
         withdrawn, session.withdraw_seconds = session.withdraw_seconds, None
         reply = session.host.wait_reply(request_id, withdrawn)
@@ -100,12 +101,14 @@ class ToolRun:
 
     def _unanswered(self, tool: Wanted, request_id: str, *, is_withdrawn: bool) -> None:
         session = self._session
+        if session.host.is_interrupted:
+            self._deny(tool)
+            raise TurnInterruptedError
         if session.host.has_ended():
-            self._refuse(tool, _STREAM_CLOSED, {"decision": "reject", "source": "user_reject"}, "permission-rule")
+            self._refuse(tool, _STREAM_CLOSED, {"decision": "reject", "source": "config"}, "permission-rule")
             return
         session.send(session.frames.cancel_request(request_id))
         session.send_state("running")
-        session.timing.exactly(0)
         assert is_withdrawn, "only an interrupt, the end of input or a withdrawal leaves a question open"
         self._refuse(tool, "The question was withdrawn.", {"decision": "reject", "source": "hook"}, "permission-rule")
 
@@ -117,7 +120,7 @@ class ToolRun:
             return _Grant(chosen, {"decision": "accept", "source": "user_temporary"})
         if answer.get("interrupt"):
             self._deny(tool)
-            raise Interrupted
+            raise TurnInterruptedError
         message = str(answer.get("message") or reply.get("error") or "denied")
         self._refuse(tool, message, {"decision": "reject", "source": "user_reject"}, "permission-rule")
         return None
@@ -127,7 +130,7 @@ class ToolRun:
             case "AskUserQuestion":
                 answers = tool_input.get("answers") or {}
                 said = ", ".join(f'"{question}"="{answer}"' for question, answer in answers.items())
-                return Done(f"User has answered your questions: {said}.", {"answers": answers})
+                return Done(f"Your questions have been answered: {said}.", {**tool_input, "answers": answers})
             case "StructuredOutput":
                 return self._structured(tool_input)
             case "Bash" if tool_input.get("run_in_background"):
@@ -138,9 +141,11 @@ class ToolRun:
         wrong = structured.problem(value, self._session.options.json_schema or {})
         if wrong:
             message = f"Output does not match required schema: {wrong}"
-            return Done(f"<tool_use_error>{message}</tool_use_error>", f"Error: {message}", is_error=True)
+            return Done(message, f"Error: {message}", is_error=True)
         self._turn.structured = value
-        return Done("Structured output provided successfully", None)
+        self._turn.text = encode(value).decode()
+        said = "Structured output provided successfully"
+        return Done(said, said)
 
     def _background(self, tool: Wanted, tool_input: Json) -> Done:
         """Starts the command and leaves a turn behind that runs when it ends."""
@@ -183,3 +188,11 @@ class ToolRun:
         text = "[Request interrupted by user for tool use]"
         self._session.send_user(self._turn, self._session.frames.user_text(text))
         raise aborted("aborted_tools", "tool_use")
+
+
+def _description(call: ToolCall) -> str | None:
+    """What the host may show; None when only a person's own words will do."""
+    if call.name == "AskUserQuestion":
+        return None
+    given = call.input.get("description") or call.input.get("file_path") or call.input.get("command") or call.name
+    return str(given).split("/")[-1]

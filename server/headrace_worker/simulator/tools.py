@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headrace_worker.simulator.output import Json
-from headrace_worker.simulator.timing import Interrupted, Timing
+from headrace_worker.simulator.timing import TurnInterruptedError, Timing
 
 _FILES_COUNT_MAX = 1000
 _FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -103,11 +103,10 @@ class Tools:
             "Write": self._write,
             "Edit": self._edit,
             "Bash": self._bash,
-            "StructuredOutput": lambda _: Done("Structured output provided successfully", None),
         }
 
     def run(self, name: str, tool_input: Json) -> Done:
-        """Runs one call to its end. Raises Interrupted, and then nothing of it is left running."""
+        """Runs one call to its end. Raises TurnInterruptedError, and then nothing of it is left running."""
         tool = self._table.get(name)
         if tool is None:
             return Done(f"[simulated] {name} did nothing", {"simulated": True})
@@ -160,7 +159,7 @@ class Tools:
     def _bash(self, tool_input: Json) -> Done:
         stdout = "".join(self._command(part) for part in _commands(str(tool_input.get("command", "")))).rstrip("\n")
         outcome = {"stdout": stdout, "stderr": "", "interrupted": False, "isImage": False, "noOutputExpected": False}
-        return Done(stdout, outcome)
+        return Done(stdout or "(Bash completed with no output)", outcome)
 
     def _command(self, words: list[str]) -> str:
         match words:
@@ -171,10 +170,14 @@ class Tools:
             case ["ls", *rest]:
                 folder = self.workspace.resolve(next((word for word in rest if not word.startswith("-")), "."))
                 return "".join(f"{name}\n" for name in sorted(entry.name for entry in folder.iterdir()))
+            case ["touch", *names] if names:
+                for name in names:
+                    self.workspace.resolve(name).touch()
+                return ""
             case ["sleep", seconds]:
                 self._wait_for(self.start_sleep(seconds))
                 return ""
-        raise ToolError(f"the simulated Bash knows echo, pwd, ls and sleep, not: {shlex.join(words)}")
+        raise ToolError(f"the simulated Bash knows echo, pwd, ls, touch and sleep, not: {shlex.join(words)}")
 
     def start_sleep(self, seconds: str) -> subprocess.Popen[bytes]:
         try:
@@ -187,7 +190,7 @@ class Tools:
         try:
             while process.poll() is None:
                 self._timing.exactly(0.02)
-        except Interrupted:
+        except TurnInterruptedError:
             process.terminate()
             process.wait()
             raise
