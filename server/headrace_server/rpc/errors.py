@@ -12,7 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode
 
 from headrace.v1 import error_pb2
-from headrace_server.core.refusal import Reason, Refusal, Violation
+from headrace_server.core.refusal import Refusal, Violation
 
 DOMAIN = "headrace"
 INTERNAL_REASON = "INTERNAL"
@@ -26,28 +26,36 @@ VIOLATION_BYTES_MAX = 256
 RETRY_AFTER_SECONDS_DEFAULT = 1.0
 """For refusals that promise RetryInfo and know no better time."""
 
-CODES: dict[Reason, StatusCode] = {
-    Reason.INVALID_FIELD: StatusCode.INVALID_ARGUMENT,
-    Reason.INVALID_TOKEN: StatusCode.INVALID_ARGUMENT,
-    Reason.NOT_SUPPORTED: StatusCode.UNIMPLEMENTED,
-    Reason.NOT_FOUND: StatusCode.NOT_FOUND,
-    Reason.REQUEST_ID_REUSED: StatusCode.ALREADY_EXISTS,
-    Reason.UNIQUE_KEY_TAKEN: StatusCode.ALREADY_EXISTS,
-    Reason.NAME_TAKEN: StatusCode.ALREADY_EXISTS,
-    Reason.JOB_ENDED: StatusCode.FAILED_PRECONDITION,
-    Reason.JOB_NOT_ENDED: StatusCode.FAILED_PRECONDITION,
-    Reason.STALE_LEASE: StatusCode.ABORTED,
-    Reason.STALE_ETAG: StatusCode.ABORTED,
-    Reason.QUEUE_FULL: StatusCode.RESOURCE_EXHAUSTED,
-    Reason.TOO_MANY_CALLS: StatusCode.RESOURCE_EXHAUSTED,
-    Reason.STORE_BUSY: StatusCode.RESOURCE_EXHAUSTED,
-    Reason.DISK_FULL: StatusCode.RESOURCE_EXHAUSTED,
-    Reason.DRAINING: StatusCode.UNAVAILABLE,
-    Reason.STORE_UNAVAILABLE: StatusCode.UNAVAILABLE,
-    Reason.UNSUPPORTED_PROTOCOL: StatusCode.FAILED_PRECONDITION,
-    Reason.STALE_INCARNATION: StatusCode.ABORTED,
-    Reason.EXPIRED: StatusCode.OUT_OF_RANGE,
+CODES: dict[str, StatusCode] = {
+    "INVALID_FIELD": StatusCode.INVALID_ARGUMENT,
+    "INVALID_TOKEN": StatusCode.INVALID_ARGUMENT,
+    "NOT_SUPPORTED": StatusCode.UNIMPLEMENTED,
+    "NOT_FOUND": StatusCode.NOT_FOUND,
+    "REQUEST_ID_REUSED": StatusCode.ALREADY_EXISTS,
+    "UNIQUE_KEY_TAKEN": StatusCode.ALREADY_EXISTS,
+    "NAME_TAKEN": StatusCode.ALREADY_EXISTS,
+    "JOB_ENDED": StatusCode.FAILED_PRECONDITION,
+    "JOB_NOT_ENDED": StatusCode.FAILED_PRECONDITION,
+    "STALE_LEASE": StatusCode.ABORTED,
+    "STALE_ETAG": StatusCode.ABORTED,
+    "QUEUE_FULL": StatusCode.RESOURCE_EXHAUSTED,
+    "TOO_MANY_CALLS": StatusCode.RESOURCE_EXHAUSTED,
+    "STORE_BUSY": StatusCode.RESOURCE_EXHAUSTED,
+    "DISK_FULL": StatusCode.RESOURCE_EXHAUSTED,
+    "DRAINING": StatusCode.UNAVAILABLE,
+    "STORE_UNAVAILABLE": StatusCode.UNAVAILABLE,
+    "UNSUPPORTED_PROTOCOL": StatusCode.FAILED_PRECONDITION,
+    "STALE_INCARNATION": StatusCode.ABORTED,
+    "EXPIRED": StatusCode.OUT_OF_RANGE,
+    "INTERNAL": StatusCode.INTERNAL,
+    "UNAUTHENTICATED": StatusCode.UNAUTHENTICATED,
+    "PERMISSION_DENIED": StatusCode.PERMISSION_DENIED,
+    "CONNECTION_REPLACED": StatusCode.ABORTED,
+    "NOT_CONNECTED": StatusCode.FAILED_PRECONDITION,
+    "JOB_STARTED": StatusCode.FAILED_PRECONDITION,
+    "RETRY_LIVE": StatusCode.ALREADY_EXISTS,
 }
+"""By the name of the reason, complete over `ErrorReason` of error.proto."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,7 @@ class RpcStatus:
 
 def refused_status(refusal: Refusal) -> RpcStatus:
     """The status of a call that was refused."""
-    code = CODES[refusal.reason]
+    code = CODES[refusal.reason.value]
     message = _cut(refusal.message, MESSAGE_BYTES_MAX)
     info = _error_info(refusal.reason.value, refusal.metadata)
     others = list(_other_details(refusal, code, message))
@@ -81,15 +89,18 @@ def internal_status(error_id: str) -> RpcStatus:
 
 def to_item_error(refusal: Refusal) -> error_pb2.ItemError:
     """The same refusal as the error of one item of a bulk call."""
+    retry_after = refusal.retry_after_seconds
     return error_pb2.ItemError(
-        code=code_number(CODES[refusal.reason]),
-        reason=error_pb2.ErrorReason.Value(f"ERROR_REASON_{refusal.reason.value}"),
+        code=code_number(CODES[refusal.reason.value]),
+        reason=f"ERROR_REASON_{refusal.reason.value}",
         message=_cut(refusal.message, MESSAGE_BYTES_MAX),
         violations=[
             error_pb2.FieldViolation(field=violation.field, description=violation.description)
             for violation in refusal.violations
         ],
         metadata=refusal.metadata,
+        retry_after=None if retry_after is None else _duration(retry_after),
+        resource_name=refusal.resource_name,
     )
 
 
@@ -115,7 +126,8 @@ def _other_details(refusal: Refusal, code: StatusCode, message: str) -> Iterator
         yield error_details_pb2.QuotaFailure(violations=[violation])
     if code in (StatusCode.RESOURCE_EXHAUSTED, StatusCode.UNAVAILABLE) or refusal.retry_after_seconds is not None:
         seconds = refusal.retry_after_seconds
-        yield _retry_info(RETRY_AFTER_SECONDS_DEFAULT if seconds is None else seconds)
+        delay = _duration(RETRY_AFTER_SECONDS_DEFAULT if seconds is None else seconds)
+        yield error_details_pb2.RetryInfo(retry_delay=delay)
     if code is StatusCode.FAILED_PRECONDITION:
         precondition = error_details_pb2.PreconditionFailure.Violation(
             type=refusal.reason.value, subject=subject, description=message
@@ -128,10 +140,10 @@ def _other_details(refusal: Refusal, code: StatusCode, message: str) -> Iterator
         )
 
 
-def _retry_info(seconds: float) -> error_details_pb2.RetryInfo:
-    delay = Duration()
-    delay.FromMilliseconds(max(0, round(seconds * 1000)))
-    return error_details_pb2.RetryInfo(retry_delay=delay)
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromMilliseconds(max(0, round(seconds * 1000)))
+    return duration
 
 
 def _with_violations(

@@ -16,6 +16,11 @@ def _is_set(value: Any) -> bool:
     return True
 
 
+def _is_some_time(value: Any) -> bool:
+    """Zero means no timeout, and that is kept."""
+    return bool(value.seconds or value.nanos)
+
+
 def _more_than_one(value: int) -> bool:
     return value > 1
 
@@ -38,22 +43,19 @@ class NotSupported:
     """Whether a value that is set asks for what is not there."""
 
 
+TIMEOUT_NAMES = ("queue_timeout", "run_timeout", "total_timeout", "silence_timeout", "input_timeout")
+
 _DEPENDENCIES = "jobs that depend on other jobs are not served"
-_TIMEOUTS = "this timeout is not kept"
 _RESOURCES = "placement looks at labels and free slots only"
 
 SPEC: Sequence[NotSupported] = (
     NotSupported("dependencies", _DEPENDENCIES),
     NotSupported("dependency_condition", _DEPENDENCIES),
     NotSupported("dependency_failure_action", _DEPENDENCIES),
-    NotSupported("parent_cancel_action", _DEPENDENCIES),
+    NotSupported("dependency_cancel_action", _DEPENDENCIES),
     NotSupported("unique_key", "unique keys are not served"),
     NotSupported("concurrency_key", "limits by key are not kept"),
-    NotSupported("timeouts.queue_timeout", _TIMEOUTS),
-    NotSupported("timeouts.run_timeout", _TIMEOUTS),
-    NotSupported("timeouts.total_timeout", _TIMEOUTS),
-    NotSupported("timeouts.silence_timeout", _TIMEOUTS),
-    NotSupported("timeouts.input_timeout", _TIMEOUTS),
+    *(NotSupported(f"timeouts.{name}", "this timeout is not kept", _is_some_time) for name in TIMEOUT_NAMES),
     NotSupported("placement.resources.slots", "a job takes exactly one slot", _more_than_one),
     NotSupported("placement.resources.memory_bytes", _RESOURCES),
     NotSupported("placement.resources.cpu_millis", _RESOURCES),
@@ -71,7 +73,9 @@ QUEUE: Sequence[NotSupported] = (
     NotSupported("fairness.scope", "rank alone decides", _is_fair),
     NotSupported("fairness.weights", "rank alone decides"),
     NotSupported("rate_limit", "rate limits are not kept"),
-    NotSupported("timeouts", "queues have no default timeouts"),
+    NotSupported("rate_limit_per_key", "rate limits are not kept"),
+    *(NotSupported(f"timeouts.{name}", "queues have no default timeouts", _is_some_time) for name in TIMEOUT_NAMES),
+    NotSupported("timeouts.cancel_grace", "queues have no default timeouts"),
 )
 
 

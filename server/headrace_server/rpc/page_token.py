@@ -15,13 +15,12 @@ from headrace_server.core.refusal import Reason, Refusal, Refused
 Position = Sequence[int | str]
 """The last row of the page, by the columns that the list is sorted by."""
 
-_VERSION = 1
 _DIGEST_BYTES = 8
 
 
 def encode_page_token(position: Position, *scope: str) -> str:
     """A token for the page after `position` of the list that `scope` names: its rpc, namespace, filter."""
-    content = json.dumps([_VERSION, *position], separators=(",", ":")).encode()
+    content = json.dumps(list(position), separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(_digest(content, scope) + content).decode().rstrip("=")
 
 
@@ -36,9 +35,7 @@ def decode_page_token(token: str, *scope: str) -> list[int | str] | None:
     digest, content = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
     if digest != _digest(content, scope):
         raise Refused(_refusal("was not made by this server, or for another list or filter"))
-    version, *position = json.loads(content)
-    if version != _VERSION:
-        raise Refused(_refusal("was made by another version of this server"))
+    position: list[int | str] = json.loads(content)
     return position
 
 
@@ -49,7 +46,7 @@ def page_rows(page_size: int) -> int:
 
 def _digest(content: bytes, scope: Sequence[str]) -> bytes:
     bound = json.dumps([content.decode("latin-1"), *scope]).encode()
-    return hashlib.blake2b(bound, digest_size=_DIGEST_BYTES, person=b"headrace-page").digest()
+    return hashlib.blake2b(bound, digest_size=_DIGEST_BYTES, person=b"headrace-page-1").digest()
 
 
 def _refusal(why: str) -> Refusal:

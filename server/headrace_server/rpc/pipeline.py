@@ -57,7 +57,9 @@ class Pipeline:
         self._new_id = new_id
         self._telemetry = telemetry
 
-    def handler(self, descriptor: MethodDescriptor, method: Method, call_class: CallClass) -> grpc.RpcMethodHandler:
+    def handler(
+        self, descriptor: MethodDescriptor, method: Method, call_class: CallClass
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
         """The composed handler of one rpc, whose kind its descriptor says."""
         request_class = GetMessageClass(descriptor.input_type)
         service = descriptor.containing_service.full_name
@@ -70,11 +72,11 @@ class Pipeline:
         if descriptor.client_streaming:
             handle = self._observed(rpc, self._for_request_stream(rpc, method))
             if descriptor.server_streaming:
-                return grpc.stream_stream_rpc_method_handler(handle, rpc.parse, _serialise)  # type: ignore[arg-type]  # stubs: sync only
-            return grpc.stream_unary_rpc_method_handler(handle, rpc.parse, _serialise)  # type: ignore[arg-type]  # stubs: sync only
+                return grpc.stream_stream_rpc_method_handler(handle, rpc.parse, _serialise)
+            return grpc.stream_unary_rpc_method_handler(handle, rpc.parse, _serialise)
         handle = self._observed(rpc, self._for_one_request(rpc, method))
         if descriptor.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(handle, None, _serialise)  # type: ignore[arg-type]  # stubs: sync only
+            return grpc.unary_stream_rpc_method_handler(handle, None, _serialise)
         return grpc.unary_unary_rpc_method_handler(handle, None, _serialise)
 
     def _observed(self, rpc: Rpc, handler: Handler) -> Handler:
@@ -118,19 +120,24 @@ class Pipeline:
 
     async def _abort(self, error: BaseException, call: Call) -> None:
         """Ends the call with the status for `error`. Returns only when the error is to go on to grpc as it is."""
-        if isinstance(error, (grpc.aio.AbortError, KeyboardInterrupt, SystemExit)):
-            return
-        if _client_is_gone(error):
+        if isinstance(error, (grpc.aio.AbortError, KeyboardInterrupt, SystemExit)) or _client_is_gone(error):
             return
         cause = _root(error)
         if isinstance(cause, Refused):
             status = refused_status(cause.refusal)
         else:
-            error_id = self._new_id()
-            logger.error("%s failed: error_id=%s request_id=%s", call.method, error_id, call.request_id, exc_info=error)
-            status = internal_status(error_id)
+            status = internal_status(self._logged(error, cause, call))
         trailers = ((REQUEST_ID_KEY, call.request_id), (STATUS_DETAILS_KEY, status.details))
         await call.context.abort(status.code, status.message, trailers)
+
+    def _logged(self, error: BaseException, cause: BaseException, call: Call) -> str:
+        """Puts what happened into the log, with an id that the caller is given instead of it."""
+        error_id = self._new_id()
+        # The transport fails a write when its client has left, sometimes just before the cancel gets here.
+        level = logging.DEBUG if isinstance(cause, grpc.aio.InternalError) else logging.ERROR
+        text = "%s failed: error_id=%s request_id=%s"
+        logger.log(level, text, call.method, error_id, call.request_id, exc_info=error)
+        return error_id
 
 
 def register(
@@ -144,8 +151,8 @@ def register(
 ) -> None:
     """Serves every rpc of a service: `SubmitJob` by `servicer.submit_job(request, call)`.
 
-    An rpc in which the client sends a stream gets the iterator of requests as `request`, also found in `call.requests`. An rpc
-    without a method is answered with UNIMPLEMENTED (NOT_SUPPORTED) and its name.
+    An rpc in which the client sends a stream gets the iterator of requests as `request`, also found in
+    `call.requests`. An rpc without a method is answered with UNIMPLEMENTED (NOT_SUPPORTED) and its name.
     """
     handlers = {}
     for method in descriptor.methods:

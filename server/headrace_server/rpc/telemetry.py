@@ -35,7 +35,6 @@ SERVER_FAULTS = frozenset(
 )
 """Codes that make a server's span an error; the others are the client's doing."""
 
-_CODES = {code.value[0]: code for code in StatusCode}
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -62,14 +61,14 @@ class Telemetry:
             parent = _PROPAGATOR.extract(_text_metadata(context.invocation_metadata() or ()))
             begun = time.perf_counter()
             span = self._tracer.start_span(method, parent, SpanKind.SERVER, fixed)
-            cancelled = True
+            raised = True
             try:
                 with trace.use_span(span, record_exception=False, set_status_on_exception=False):
                     result = await handler(request, context)
-                cancelled = False
+                raised = False
                 return result
             finally:
-                code = _final_code(context, cancelled)
+                code = _final_code(context, raised)
                 attributes = fixed | {RPC_STATUS: code.name}
                 span.set_attribute(RPC_STATUS, code.name)
                 if code in SERVER_FAULTS:
@@ -100,5 +99,7 @@ def _text_metadata(metadata: Any) -> dict[str, str]:
 
 def _final_code(context: Any, raised: bool) -> StatusCode:
     """What the call ended with. A handler that raised without setting a code was cancelled by its client."""
-    code = _CODES.get(context.code(), StatusCode.UNKNOWN)
-    return StatusCode.CANCELLED if raised and code is StatusCode.OK else code
+    code: StatusCode | None = context.code()
+    if code is None:
+        return StatusCode.CANCELLED if raised else StatusCode.OK
+    return code

@@ -10,7 +10,6 @@ from headrace_server.rpc.violations import (
     between,
     check_fields,
     duration,
-    duration_or_zero,
     each,
     enum,
     job_id,
@@ -25,16 +24,18 @@ from headrace_server.rpc.violations import (
 DEPENDENCIES_COUNT_MAX = 100
 REF_CHARACTERS_MAX = 128
 BACKOFF_MULTIPLIER_MAX = 10.0
+SNOOZES_COUNT_MAX = 10_000
 
 RETRY_POLICY: Rules = {
     "max_attempts": between(0, limits.MAX_ATTEMPTS_MAX),
-    "initial_backoff": duration_or_zero,
-    "max_backoff": duration_or_zero,
+    "initial_backoff": duration,
+    "max_backoff": duration,
     "backoff_multiplier": between(1.0, BACKOFF_MULTIPLIER_MAX),
+    "max_snoozes": between(0, SNOOZES_COUNT_MAX),
 }
 TIMEOUTS: Rules = dict.fromkeys(
-    ("queue_timeout", "run_timeout", "total_timeout", "silence_timeout", "input_timeout"), duration
-) | {"cancel_grace": duration_or_zero}
+    ("queue_timeout", "run_timeout", "total_timeout", "silence_timeout", "input_timeout", "cancel_grace"), duration
+)
 RESOURCES: Rules = dict.fromkeys(("slots", "memory_bytes", "cpu_millis"), at_least_zero)
 PLACEMENT: Rules = {
     "required_labels": labels,
@@ -83,7 +84,7 @@ SPEC: Rules = {
     "dependencies": each(dependency, DEPENDENCIES_COUNT_MAX),
     "dependency_condition": enum(job_pb2.DependencyCondition),
     "dependency_failure_action": enum(job_pb2.DependencyFailureAction),
-    "parent_cancel_action": enum(job_pb2.ParentCancelAction),
+    "dependency_cancel_action": enum(job_pb2.DependencyCancelAction),
     "unique_key": unique_key,
     "concurrency_key": text(limits.KEY_CHARACTERS_MAX),
     "placement": message_of(PLACEMENT),

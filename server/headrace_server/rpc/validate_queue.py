@@ -11,7 +11,7 @@ from headrace_server.rpc.violations import (
     between,
     check_fields,
     duration,
-    duration_or_zero,
+    duration_above_zero,
     each,
     each_entry,
     enum,
@@ -27,7 +27,7 @@ WEIGHT_MAX = 1000.0
 
 UPDATABLE = frozenset(
     {"max_queued", "max_concurrency", "max_concurrency_per_key", "retry_policy", "timeouts", "fairness"}
-    | {"rate_limit", "executors"}
+    | {"rate_limit", "rate_limit_per_key", "executors"}
 )
 FIXED = frozenset({"name", "priority_head_start"})
 OUTPUT_ONLY = frozenset({"namespace", "etag", "create_time", "update_time", "pause", "state_counts"})
@@ -46,7 +46,7 @@ def rate_limit(value: queue_pb2.RateLimit, path: str, violations: Violations) ->
         violations.add(path + ".period", "is required when count is set")
 
 
-RATE_LIMIT: Rules = {"count": at_least_zero, "period": duration, "burst": at_least_zero, "per_key": anything}
+RATE_LIMIT: Rules = {"count": at_least_zero, "period": duration_above_zero, "burst": at_least_zero}
 FAIRNESS: Rules = {
     "scope": enum(queue_pb2.FairnessScope),
     "weights": each_entry(text(limits.OWNER_CHARACTERS_MAX), between(WEIGHT_MIN, WEIGHT_MAX), WEIGHTS_COUNT_MAX),
@@ -54,15 +54,17 @@ FAIRNESS: Rules = {
 QUEUE: Rules = {
     "name": queue_name,
     "max_queued": between(0, limits.QUEUE_MAX_QUEUED_MAX),
-    "priority_head_start": duration_or_zero,
+    "priority_head_start": duration,
     "max_concurrency": at_least_zero,
     "max_concurrency_per_key": at_least_zero,
     "retry_policy": retry_policy,
     "timeouts": message_of(TIMEOUTS),
     "fairness": message_of(FAIRNESS),
     "rate_limit": rate_limit,
+    "rate_limit_per_key": rate_limit,
     "executors": each(executor, len(EXECUTORS)),
-} | dict.fromkeys(OUTPUT_ONLY, anything)
+    **dict.fromkeys(OUTPUT_ONLY, anything),
+}
 
 
 def created_queue(value: queue_pb2.Queue, path: str, violations: Violations) -> None:

@@ -29,7 +29,7 @@ from headrace_server.rpc.violations import (
 
 PATH_CHARACTERS_MAX = 4096
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_HANDLER_NAME = re.compile(r"[A-Za-z0-9_.-]{1,%d}" % limits.HANDLER_NAME_CHARACTERS_MAX)
+_HANDLER_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{limits.HANDLER_NAME_CHARACTERS_MAX}}}")
 
 
 def option_value(characters_max: int) -> FieldCheck:

@@ -1,4 +1,4 @@
-"""The rules of a worker's hello: who it is, what it can run, what it still holds."""
+"""The rules of a lane's first message: who the worker is, what it can run, what it still holds."""
 
 import re
 
@@ -11,8 +11,10 @@ from headrace_server.rpc.violations import (
     Violations,
     anything,
     at_least_zero,
+    between,
     check_fields,
     each,
+    enum,
     job_id,
     labels,
     message_of,
@@ -24,6 +26,8 @@ from headrace_server.rpc.violations import (
 PROTOCOL_VERSION = 1
 NAMES_COUNT_MAX = 1000
 HELD_COUNT_MAX = 10_000
+SLOTS_COUNT_MAX = 10_000
+INCARNATION_CHARACTERS_MAX = 64
 
 _name = text(limits.KEY_CHARACTERS_MAX)
 _executor = pattern(
@@ -46,28 +50,67 @@ LEASE: Rules = {
     "epoch": at_least_zero,
     "generation": at_least_zero,
 }
+HELD_LEASE: Rules = {"lease": message_of(LEASE), "phase": enum(worker_service_pb2.HeldPhase), "dirty": anything}
+RENEWAL: Rules = {
+    "counter": at_least_zero,
+    "held": each(message_of(HELD_LEASE), HELD_COUNT_MAX),
+    "handled_message_number": at_least_zero,
+    "host_resources": message_of(HOST_RESOURCES),
+    "draining": anything,
+}
 HELLO: Rules = {
     "worker_id": worker_id,
-    "incarnation": text(limits.WORKER_ID_CHARACTERS_MAX),
+    "incarnation": text(INCARNATION_CHARACTERS_MAX),
+    "reattach": anything,
     "protocol_version": anything,
-    "slots": at_least_zero,
+    "slots": between(1, SLOTS_COUNT_MAX),
     "capabilities": message_of(CAPABILITIES),
     "host_resources": message_of(HOST_RESOURCES),
-    "held": each(message_of(LEASE), HELD_COUNT_MAX),
     "host": _name,
     "version": _name,
 }
+OPEN: Rules = {
+    "worker_id": worker_id,
+    "incarnation": text(INCARNATION_CHARACTERS_MAX),
+    "connection_id": _name,
+}
 
 
-def check_hello(hello: worker_service_pb2.WorkerHello) -> Refusal | None:
-    """Why a worker may not connect. A protocol that is not spoken comes first: nothing else of it can be judged."""
-    if hello.protocol_version != PROTOCOL_VERSION:
-        message = f"protocol version {hello.protocol_version} is not spoken here; {PROTOCOL_VERSION} is"
-        metadata = {"protocol_version": str(PROTOCOL_VERSION)}
-        return Refusal(Reason.UNSUPPORTED_PROTOCOL, message, metadata=metadata)
+def check_connect(request: worker_service_pb2.ConnectRequest) -> Refusal | None:
+    """Why a control lane can't begin with this message.
+
+    A protocol that is not spoken comes first: nothing else of the message can be judged.
+    """
     violations = Violations()
-    for field in ("worker_id", "incarnation"):
+    if not request.HasField("hello"):
+        violations.add("hello", "is required in the first message")
+        return violations.refusal()
+    hello = request.hello
+    if hello.protocol_version != PROTOCOL_VERSION:
+        return _unspoken(hello.protocol_version)
+    for field in ("worker_id", "incarnation", "slots"):
         if not getattr(hello, field):
             violations.add(f"hello.{field}", "is required")
     check_fields(hello, HELLO, "hello.", violations)
+    if not request.HasField("renewal"):
+        violations.add("renewal", "is required in the first message")
+    check_fields(request.renewal, RENEWAL, "renewal.", violations)
     return violations.refusal()
+
+
+def check_open(request: worker_service_pb2.StreamOutputRequest) -> Refusal | None:
+    """Why a data lane can't begin with this message."""
+    violations = Violations()
+    if not request.HasField("open"):
+        violations.add("open", "is required in the first message")
+        return violations.refusal()
+    for field in ("worker_id", "incarnation", "connection_id"):
+        if not getattr(request.open, field):
+            violations.add(f"open.{field}", "is required")
+    check_fields(request.open, OPEN, "open.", violations)
+    return violations.refusal()
+
+
+def _unspoken(version: int) -> Refusal:
+    message = f"protocol version {version} is not spoken here; {PROTOCOL_VERSION} is"
+    return Refusal(Reason.UNSUPPORTED_PROTOCOL, message, metadata={"protocol_version": str(PROTOCOL_VERSION)})

@@ -1,14 +1,15 @@
 """Which request has which checks: the table that the pipeline asks before a method runs.
 
-Faults first, all of them at once; then fields that this server does not honour. What only the store knows (is there such
-a queue, is it full) is not judged here.
+Faults first, all of them at once; then fields that this server does not honour. What only the store knows (is there
+such a queue, is it full) is not judged here.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from headrace.v1 import job_service_pb2, queue_service_pb2, worker_service_pb2
+from headrace.v1 import job_pb2, job_service_pb2, queue_service_pb2, worker_service_pb2
 from headrace_server.core import limits
 from headrace_server.core.refusal import Refusal
 from headrace_server.rpc import not_supported, validate_job, validate_queue
@@ -21,6 +22,8 @@ from headrace_server.rpc.violations import (
     at_least_zero,
     bytes_within,
     check_fields,
+    duration,
+    enum,
     job_id,
     message_of,
     namespace,
@@ -34,6 +37,7 @@ CURSOR_BYTES_MAX = 1024
 
 Check = Callable[[Any], Refusal | None]
 
+_view = enum(job_pb2.JobView)
 _token = bytes_within(CURSOR_BYTES_MAX)
 _reason = text(limits.REASON_CHARACTERS_MAX)
 _JOB: Rules = {"namespace": namespace, "job_id": job_id}
@@ -45,10 +49,7 @@ def check_item(item: job_service_pb2.SubmitJobsItem) -> Refusal | None:
     """Why one item of a SubmitJobs call can't be accepted; paths are from the item."""
     violations = Violations()
     validate_job.item(item, "", violations)
-    if violations.found:
-        return violations.refusal()
-    unsupported = chain(ITEM_TABLE.find(item, ""), SPEC_TABLE.find(item.spec, "spec."))
-    return not_supported.refuse_first(unsupported)
+    return violations.refusal() or _item_not_supported(item, "")
 
 
 def _submit_job(request: job_service_pb2.SubmitJobRequest) -> Refusal | None:
@@ -67,19 +68,30 @@ def _submit_jobs(request: job_service_pb2.SubmitJobsRequest) -> Refusal | None:
     if not 1 <= count <= limits.SUBMIT_ITEMS_COUNT_MAX:
         violations.add("items", f"has {count} items; it has to have 1 to {limits.SUBMIT_ITEMS_COUNT_MAX}")
         return violations.refusal()
-    if not request.atomic:
+    if violations.found or not request.atomic:
         return violations.refusal()
+    return _all_items(request, violations)
+
+
+def _all_items(request: job_service_pb2.SubmitJobsRequest, violations: Violations) -> Refusal | None:
+    """Every fault of every item, and the number of the first bad item, from 0 as in the paths."""
+    first_bad = 0
     for index, item in enumerate(request.items):
         validate_job.item(item, f"items[{index}].", violations)
-    if violations.found:
-        return violations.refusal()
-    return not_supported.refuse_first(
-        found
-        for index, item in enumerate(request.items)
-        for found in chain(
-            ITEM_TABLE.find(item, f"items[{index}]."), SPEC_TABLE.find(item.spec, f"items[{index}].spec.")
-        )
-    )
+        first_bad = first_bad if violations.found else index + 1
+    refusal = violations.refusal()
+    if refusal is not None:
+        return replace(refusal, metadata=refusal.metadata | {"item": str(first_bad)})
+    for index, item in enumerate(request.items):
+        refusal = _item_not_supported(item, f"items[{index}].")
+        if refusal is not None:
+            return replace(refusal, metadata=refusal.metadata | {"item": str(index)})
+    return None
+
+
+def _item_not_supported(item: job_service_pb2.SubmitJobsItem, prefix: str) -> Refusal | None:
+    found = chain(ITEM_TABLE.find(item, prefix), SPEC_TABLE.find(item.spec, f"{prefix}spec."))
+    return not_supported.refuse_first(found)
 
 
 def _watch_job(request: job_service_pb2.WatchJobRequest) -> Refusal | None:
@@ -138,6 +150,12 @@ _WATCH_JOB: Rules = _JOB | {
 }
 _CREATE_QUEUE: Rules = {"namespace": namespace, "queue": validate_queue.created_queue}
 _PAGE: Rules = {"page_size": at_least_zero, "page_token": _token}
+_LIST_JOBS: Rules = _PAGE | {"namespace": namespace, "filter": check_filter, "view": _view}
+_DRAIN_WORKER: Rules = {
+    "worker_id": worker_id,
+    "wanted": enum(worker_service_pb2.WantedWorker),
+    "grace": duration,
+}
 _WORKER: Rules = {"worker_id": worker_id}
 
 CHECKS: Mapping[str, Check] = {
@@ -145,8 +163,8 @@ CHECKS: Mapping[str, Check] = {
     for message, check in (
         (job_service_pb2.SubmitJobRequest, _submit_job),
         (job_service_pb2.SubmitJobsRequest, _submit_jobs),
-        (job_service_pb2.GetJobRequest, _fields(_JOB, "job_id")),
-        (job_service_pb2.ListJobsRequest, _fields(_PAGE | {"namespace": namespace, "filter": check_filter})),
+        (job_service_pb2.GetJobRequest, _fields(_JOB | {"view": _view}, "job_id")),
+        (job_service_pb2.ListJobsRequest, _fields(_LIST_JOBS)),
         (job_service_pb2.CancelJobRequest, _fields(_JOB | {"reason": _reason}, "job_id")),
         (job_service_pb2.ExplainJobRequest, _fields(_JOB, "job_id")),
         (job_service_pb2.WatchJobRequest, _watch_job),
@@ -156,7 +174,7 @@ CHECKS: Mapping[str, Check] = {
         (queue_service_pb2.UpdateQueueRequest, _update_queue),
         (worker_service_pb2.ListWorkersRequest, _fields(_PAGE)),
         (worker_service_pb2.GetWorkerRequest, _fields(_WORKER, "worker_id")),
-        (worker_service_pb2.DrainWorkerRequest, _fields(_WORKER | {"exit": anything}, "worker_id")),
+        (worker_service_pb2.DrainWorkerRequest, _fields(_DRAIN_WORKER, "worker_id")),
     )
 }
 """By full name of the request message. Requests of rpcs that are not served yet have none: they are refused anyway."""

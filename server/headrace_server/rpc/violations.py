@@ -19,7 +19,7 @@ TIMESTAMP_SECONDS_MIN = 0
 TIMESTAMP_SECONDS_MAX = 253_402_300_799
 """The last second of the year 9999."""
 DURATION_SECONDS_MAX = 10 * 366 * 86_400
-"""Ten years: whatever is longer means to have no limit, which is said by leaving the field out."""
+"""Ten years: whatever is longer means to have no limit, which is said by zero or by leaving the field out."""
 NANOS_MAX = 999_999_999
 
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -161,17 +161,16 @@ def timestamp(value: Any, path: str, violations: Violations) -> None:
 
 
 def duration(value: Any, path: str, violations: Violations) -> None:
-    """A time span of more than nothing."""
+    """A time span, never a negative one."""
     if not (0 <= value.seconds <= DURATION_SECONDS_MAX and 0 <= value.nanos <= NANOS_MAX):
         violations.add(path, f"has to be from 0 to {DURATION_SECONDS_MAX} seconds")
-    elif not value.seconds and not value.nanos:
-        violations.add(path, "is zero; leave it out to have the default")
 
 
-def duration_or_zero(value: Any, path: str, violations: Violations) -> None:
-    """A time span that may be nothing."""
-    if value.seconds or value.nanos:
-        duration(value, path, violations)
+def duration_above_zero(value: Any, path: str, violations: Violations) -> None:
+    """A time span of more than nothing."""
+    duration(value, path, violations)
+    if not value.seconds and not value.nanos:
+        violations.add(path, "has to be more than zero")
 
 
 def each(item_check: FieldCheck, count_max: int) -> FieldCheck:
