@@ -118,16 +118,17 @@ def unpack(details: bytes) -> dict[str, Message]:
     return found
 
 
+async def _read_all(call: Any) -> None:
+    async for _ in call:
+        pass
+
+
 async def _failure_of(call: Any) -> Failure:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        if hasattr(call, "read"):
-            async for _ in call:
-                pass
-        else:
-            await call
+        await (_read_all(call) if hasattr(call, "read") else call)
     error = caught.value
-    trailers = dict(error.trailing_metadata() or ())
-    details = trailers.get("grpc-status-details-bin", b"")
+    trailers: dict[str, Any] = dict(error.trailing_metadata() or ())  # type: ignore[arg-type]  # pairs, say the stubs not
+    details: bytes = trailers.get("grpc-status-details-bin", b"")
     return Failure(
         code=error.code(),
         message=error.details() or "",

@@ -24,7 +24,7 @@ def documented_codes() -> dict[str, str]:
 
 def test_every_reason_has_the_status_that_the_contract_states() -> None:
     documented = documented_codes()
-    reasons = {name.removeprefix("ERROR_REASON_") for name in error_pb2.ErrorReason.keys()}
+    reasons = {name.removeprefix("ERROR_REASON_") for name in dict(error_pb2.ErrorReason.items())}
     assert set(documented) == reasons - {"UNSPECIFIED"}
     assert {reason: code.name for reason, code in errors.CODES.items()} == documented
 

@@ -59,8 +59,8 @@ class Toy:
                 raise
 
     async def connect(self, requests: Any, call: Call) -> None:
-        assert requests is call.requests
-        async for request in requests:
+        assert call.requests is not None
+        async for request in call.requests:
             if request.hello.worker_id == "refused":
                 raise Refused(Refusal(Reason.STALE_INCARNATION, "a newer one is here"))
             await call.write(worker_service_pb2.ConnectResponse(message_number=request.renewal.counter))

@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-from google.protobuf.descriptor import Descriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,7 +22,7 @@ def check(request: Any) -> Refusal | None:
 
 
 def submit(**fields: Any) -> job_service_pb2.SubmitJobRequest:
-    task = {} if {"claude", "command", "handler"} & set(fields) else {"handler": HANDLER}
+    task: dict[str, Any] = {} if {"claude", "command", "handler"} & set(fields) else {"handler": HANDLER}
     return job_service_pb2.SubmitJobRequest(spec=job_pb2.JobSpec(**task, **fields))
 
 
@@ -299,16 +299,14 @@ REQUESTS = {
 }
 
 
-def filled(descriptor: Descriptor, depth: int = 0) -> Any:
+def filled(descriptor: Any, depth: int = 0) -> Any:
     """A message with every field set (of a oneof, the last), down to a depth."""
-    from google.protobuf.message_factory import GetMessageClass
-
     message = GetMessageClass(descriptor)()
     for field in descriptor.fields:
         if field.message_type is None:
-            value = {"bytes": b"x", str: "x"}.get(field.name, "x" if field.cpp_type == field.CPPTYPE_STRING else 1)
-            if field.type == field.TYPE_BYTES:
-                value = b"x"
+            value: Any = (
+                b"x" if field.type == field.TYPE_BYTES else "x" if field.cpp_type == field.CPPTYPE_STRING else 1
+            )
             getattr(message, field.name).append(value) if field.is_repeated else setattr(message, field.name, value)
         elif field.message_type.GetOptions().map_entry:
             if field.message_type.fields_by_name["value"].message_type is None:
@@ -343,8 +341,6 @@ def set_path(message: Any, path: str) -> None:
 
 @given(full_name=st.sampled_from(sorted(CHECKS)), raw=st.binary(max_size=400))
 def test_no_bytes_make_a_check_raise(full_name: str, raw: bytes) -> None:
-    from google.protobuf.message import DecodeError
-
     try:
         request = REQUESTS[full_name].FromString(raw)
     except DecodeError:
@@ -386,7 +382,7 @@ def test_no_job_makes_a_check_raise(
         queue=queue,
         labels=labels,
         priority=priority,
-        schedule_time=time,  # type: ignore[arg-type]  # a dictionary of its fields
+        schedule_time=time,
         timeouts={"cancel_grace": grace},
         retry_policy={"backoff_multiplier": multiplier},
         dependency_condition=condition,  # type: ignore[arg-type]  # unknown on purpose

@@ -1,0 +1,86 @@
+"""What GetJob, WatchJob and ExplainJob read of a job, in one moment of the store, and the message made of it."""
+
+from dataclasses import dataclass
+
+from headrace.v1 import event_pb2, job_pb2
+from headrace_server.core.ids import JobId
+from headrace_server.core.job import Job
+from headrace_server.core.placement import Needs
+from headrace_server.core.refusal import Refused
+from headrace_server.core.states import LEASED
+from headrace_server.rpc.job_message import attempts_of, job_message
+from headrace_server.runtime.explain import wait_reasons
+from headrace_server.runtime.registry import Registry
+from headrace_server.store import reads
+from headrace_server.store.cancel import not_found
+from headrace_server.store.engine import Connection
+from headrace_server.store.store import Store
+
+_LIFECYCLE_EVENTS_COUNT = 400
+
+
+@dataclass(frozen=True, slots=True)
+class JobSnapshot:
+    """A job with everything that a view of it needs."""
+
+    job: Job
+    spec: bytes
+    needs: Needs
+    position: int
+    last_event: event_pb2.Event | None
+    lifecycle: tuple[event_pb2.Event, ...] = ()
+    late: tuple[tuple[int, int, bytes], ...] = ()
+
+
+def read_snapshot(connection: Connection, namespace: str, job_id: JobId, with_attempts: bool) -> JobSnapshot | None:
+    """Reads a job for a view, or None."""
+    job = reads.get_job(connection, namespace, job_id)
+    if job is None:
+        return None
+    return JobSnapshot(
+        job=job,
+        spec=reads.get_specs(connection, [job])[job.row],
+        needs=reads.job_needs(connection, job),
+        position=reads.queue_position(connection, job),
+        last_event=reads.last_event(connection, job),
+        lifecycle=tuple(reads.lifecycle_events(connection, job, _LIFECYCLE_EVENTS_COUNT)) if with_attempts else (),
+        late=tuple(reads.late_results(connection, job)) if with_attempts else (),
+    )
+
+
+async def get_snapshot(store: Store, namespace: str, job_id: JobId, *, with_attempts: bool) -> JobSnapshot:
+    """Reads a job for a view. Raises Refused (NOT_FOUND)."""
+    snapshot = await store.read(read_snapshot, namespace, job_id, with_attempts)
+    if snapshot is None:
+        raise Refused(not_found(job_id))
+    return snapshot
+
+
+def full_message(snapshot: JobSnapshot, registry: Registry) -> job_pb2.Job:
+    """JOB_VIEW_FULL of a job."""
+    message = job_message(snapshot.job, snapshot.spec, full=True)
+    message.queue_position = snapshot.position
+    message.wait_reasons.extend(reasons(snapshot, registry))
+    message.attempts.extend(attempts_of(snapshot.lifecycle, snapshot.late))
+    _set_result(message, snapshot.last_event)
+    return message
+
+
+def watched_message(snapshot: JobSnapshot, registry: Registry) -> job_pb2.Job:
+    """What a follower is shown when its stream opens and ends."""
+    message = job_message(snapshot.job, snapshot.spec, full=True)
+    if snapshot.job.state not in LEASED:
+        message.queue_position = snapshot.position
+        message.wait_reasons.extend(reasons(snapshot, registry))
+    _set_result(message, snapshot.last_event)
+    return message
+
+
+def reasons(snapshot: JobSnapshot, registry: Registry) -> list[job_pb2.WaitReason]:
+    """What the job waits for."""
+    return wait_reasons(snapshot.job, snapshot.needs, snapshot.position, registry)
+
+
+def _set_result(message: job_pb2.Job, last_event: event_pb2.Event | None) -> None:
+    if last_event is not None and last_event.HasField("succeeded"):
+        message.result.CopyFrom(last_event.succeeded.result)
