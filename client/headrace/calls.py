@@ -175,8 +175,12 @@ def cancel_job(namespace: str, job_id: str, reason: str) -> Call[job_pb2.Job]:
     return Call(lambda s: s.jobs.CancelJob, request, lambda response: response.job)
 
 
-def cancel_jobs(namespace: str, filter: str, reason: str, dry_run: bool) -> Call[job_service_pb2.CancelJobsResponse]:
-    request = job_service_pb2.CancelJobsRequest(namespace=namespace, filter=filter, reason=reason, dry_run=dry_run)
+def cancel_jobs(
+    namespace: str, filter: str, reason: str, validate_only: bool, page_token: str
+) -> Call[job_service_pb2.CancelJobsResponse]:
+    request = job_service_pb2.CancelJobsRequest(
+        namespace=namespace, filter=filter, reason=reason, validate_only=validate_only, page_token=page_token
+    )
     return Call(lambda s: s.jobs.CancelJobs, request, lambda response: response)
 
 
@@ -231,6 +235,10 @@ def list_workers(page_size: int, page_token: str) -> Call[Page[worker_pb2.Worker
     )
 
 
-def drain_worker(worker_id: str, exit: bool) -> Call[worker_pb2.Worker]:
-    request = worker_service_pb2.DrainWorkerRequest(worker_id=worker_id, exit=exit)
+def drain_worker(worker_id: str, exit: bool, grace: tasks.Seconds | None) -> Call[worker_pb2.Worker]:
+    request = worker_service_pb2.DrainWorkerRequest(
+        worker_id=worker_id,
+        wanted=worker_service_pb2.WANTED_WORKER_EXIT if exit else worker_service_pb2.WANTED_WORKER_DRAIN,
+        grace=None if grace is None else tasks.duration(grace),
+    )
     return Call(lambda s: s.workers.DrainWorker, request, lambda response: response.worker)

@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 
 from headrace import calls, channel, errors, follow, outcomes, statuses, tasks
-from headrace.v1 import event_pb2, job_pb2, job_service_pb2, queue_pb2, worker_pb2
+from headrace.v1 import event_pb2, job_pb2, job_service_pb2, queue_pb2, watch_pb2, worker_pb2
 
 Value = TypeVar("Value")
 
@@ -112,10 +112,10 @@ class AsyncClient:
         return await self.run(calls.list_jobs(self.namespace, filter, page_size, page_token))
 
     async def cancel_jobs(
-        self, filter: str, *, reason: str = "", dry_run: bool = False
+        self, filter: str, *, reason: str = "", validate_only: bool = False, page_token: str = ""
     ) -> job_service_pb2.CancelJobsResponse:
-        """Cancels what a filter matches, at most 1,000 jobs a call."""
-        return await self.run(calls.cancel_jobs(self.namespace, filter, reason, dry_run))
+        """Cancels what a filter matches, at most 1,000 jobs a call; `next_page_token` continues."""
+        return await self.run(calls.cancel_jobs(self.namespace, filter, reason, validate_only, page_token))
 
     @property
     def queues(self) -> Queues:
@@ -195,7 +195,7 @@ class Job:
             return outcomes.outcome_of(job)
         async with self.watch(cursor=cursor) as stream:
             async for item in stream:
-                if isinstance(item, job_service_pb2.WatchEnd):
+                if isinstance(item, watch_pb2.WatchEnd):
                     return outcomes.outcome_of_end(item)
         raise errors.StreamBroken(f"the stream of job {self.id} ended without its end")
 
@@ -329,7 +329,7 @@ class Events:
     async def __anext__(self) -> follow.LogItem:
         while True:
             item = await self._watch.__anext__()
-            if isinstance(item, event_pb2.Event | event_pb2.Delta | job_service_pb2.WatchGap):
+            if isinstance(item, event_pb2.Event | event_pb2.Delta | watch_pb2.WatchGap):
                 return item
 
     async def __aenter__(self) -> Self:
@@ -381,6 +381,8 @@ class Workers:
         """All workers by id."""
         return self._client._pages(lambda token: calls.list_workers(page_size, token))
 
-    async def drain(self, worker_id: str, *, exit: bool = False) -> worker_pb2.Worker:
-        """Gives the worker no more work; with `exit` it ends when it is empty."""
-        return await self._client.run(calls.drain_worker(worker_id, exit))
+    async def drain(
+        self, worker_id: str, *, exit: bool = False, grace: tasks.Seconds | None = None
+    ) -> worker_pb2.Worker:
+        """Gives the worker no more work; with `exit` it ends when it is empty. After `grace` what runs goes back."""
+        return await self._client.run(calls.drain_worker(worker_id, exit, grace))

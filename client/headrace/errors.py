@@ -1,5 +1,9 @@
 """Every exception of the package, and which one stands for which reason. How a failed rpc is read is `statuses`."""
 
+# ruff: noqa: N818 - names say what happened, as in `JobFailed`; an `Error` behind each would say nothing more
+
+# names say what happened, as in `JobFailed`; an `Error` behind each would say nothing more
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -127,6 +131,10 @@ class UniqueKeyTaken(AlreadyExists):
     """UNIQUE_KEY_TAKEN: a job with the unique key has not ended."""
 
 
+class RetryLive(AlreadyExists):
+    """RETRY_LIVE: a retry of the job has not ended."""
+
+
 class NameTaken(AlreadyExists):
     """NAME_TAKEN: a queue of that name exists."""
 
@@ -141,6 +149,14 @@ class JobEnded(FailedPrecondition):
 
 class JobNotEnded(FailedPrecondition):
     """JOB_NOT_ENDED: the job has not ended."""
+
+
+class JobStarted(FailedPrecondition):
+    """JOB_STARTED: the job has started."""
+
+
+class NotConnected(FailedPrecondition):
+    """NOT_CONNECTED: the worker has no control lane on this node."""
 
 
 class UnsupportedProtocol(FailedPrecondition):
@@ -161,6 +177,10 @@ class StaleEtag(Aborted):
 
 class StaleIncarnation(Aborted):
     """STALE_INCARNATION: a newer incarnation of the worker has connected."""
+
+
+class ConnectionReplaced(Aborted):
+    """CONNECTION_REPLACED: a newer stream of the same worker has taken this one's place."""
 
 
 class ResourceExhausted(CallFailed):
@@ -275,6 +295,10 @@ BY_REASON: Mapping[str, type[CallFailed]] = {
     "EXPIRED": Expired,
     "UNAUTHENTICATED": Unauthenticated,
     "PERMISSION_DENIED": PermissionDenied,
+    "CONNECTION_REPLACED": ConnectionReplaced,
+    "NOT_CONNECTED": NotConnected,
+    "JOB_STARTED": JobStarted,
+    "RETRY_LIVE": RetryLive,
 }
 
 BY_STATUS: Mapping[grpc.StatusCode, type[CallFailed]] = {

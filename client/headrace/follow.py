@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import grpc
 
 from headrace import errors
-from headrace.v1 import event_pb2, job_service_pb2
+from headrace.v1 import event_pb2, job_service_pb2, watch_pb2
 
 SILENCE_SECONDS = 45.0
 """A stream that says nothing for this long is dead: the server sends a heartbeat every 15 s."""
@@ -33,16 +33,16 @@ class Reconnecting:
 
 
 Item = (
-    job_service_pb2.WatchOpened
+    watch_pb2.WatchOpened
     | event_pb2.Event
     | event_pb2.Delta
-    | job_service_pb2.WatchGap
-    | job_service_pb2.WatchHeartbeat
-    | job_service_pb2.WatchEnd
+    | watch_pb2.WatchGap
+    | watch_pb2.WatchHeartbeat
+    | watch_pb2.WatchEnd
     | Reconnecting
 )
 
-LogItem = event_pb2.Event | event_pb2.Delta | job_service_pb2.WatchGap
+LogItem = event_pb2.Event | event_pb2.Delta | watch_pb2.WatchGap
 """What `events()` hands on; deltas only when they were asked for."""
 
 
@@ -134,8 +134,8 @@ class Follower:
         self._last_sequence = event.sequence
         return True
 
-    def _after_gap(self, gap: job_service_pb2.WatchGap) -> list[Item]:
-        if gap.reason == job_service_pb2.GAP_REASON_RESTORED:
+    def _after_gap(self, gap: watch_pb2.WatchGap) -> list[Item]:
+        if gap.reason == watch_pb2.GAP_REASON_RESTORED:
             self._last_sequence = None
         elif self._last_sequence is None or gap.to_sequence > self._last_sequence:
             self._last_sequence = gap.to_sequence
@@ -143,8 +143,8 @@ class Follower:
             return []
         return [gap]
 
-    def _at_end(self, end: job_service_pb2.WatchEnd) -> list[Item]:
-        if end.reason == job_service_pb2.END_REASON_DRAINING:
+    def _at_end(self, end: watch_pb2.WatchEnd) -> list[Item]:
+        if end.reason == watch_pb2.END_REASON_DRAINING:
             self.draining = True
             return []
         self.ended = True

@@ -9,7 +9,7 @@ import grpc
 from google.protobuf import json_format
 
 from headrace import errors
-from headrace.v1 import job_pb2, job_service_pb2, outcome_pb2
+from headrace.v1 import job_pb2, outcome_pb2, watch_pb2
 
 TERMINAL_STATES = frozenset(
     {
@@ -44,9 +44,9 @@ class Outcome:
         return json_format.MessageToDict(claude.structured_output) if claude.HasField("structured_output") else None
 
     @property
-    def session_id(self) -> str:
-        """The CLI's session id, which another turn can continue."""
-        return self.result.claude.session_id or self.job.session_id
+    def claude_session_id(self) -> str:
+        """The CLI's own id of the conversation."""
+        return self.result.claude.claude_session_id or self.job.claude_session_id
 
     @property
     def exit_code(self) -> int | None:
@@ -96,12 +96,12 @@ def outcome_of(job: job_pb2.Job) -> Outcome:
     raise AssertionError(f"job {job.id} has not ended: {job_pb2.JobState.Name(job.state)}")
 
 
-def outcome_of_end(end: job_service_pb2.WatchEnd) -> Outcome:
+def outcome_of_end(end: watch_pb2.WatchEnd) -> Outcome:
     """The outcome that the end of a follow stream tells."""
     match end.reason:
-        case job_service_pb2.END_REASON_JOB_DELETED:
-            raise errors.JobDeleted(end.job, f"job {end.job.id} was deleted")
-        case job_service_pb2.END_REASON_PERMISSION_REVOKED:
+        case watch_pb2.END_REASON_JOB_DELETED:
+            raise errors.JobDeleted(end.job, "the job was deleted")
+        case watch_pb2.END_REASON_PERMISSION_REVOKED:
             raise errors.PermissionDenied(
                 errors.Refused(grpc.StatusCode.PERMISSION_DENIED, "the right to see the job was revoked")
             )

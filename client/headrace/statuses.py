@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # it ships without types
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
 
 from headrace.errors import (
     BY_REASON,
@@ -65,7 +66,8 @@ def from_item(item: error_pb2.ItemError) -> CallFailed:
             reason=name.removeprefix("ERROR_REASON_").replace("UNSPECIFIED", ""),
             metadata=metadata,
             violations=tuple(FieldViolation(v.field, v.description) for v in item.violations),
-            resource=metadata.get("job_id", ""),
+            retry_after=_seconds(item.retry_after) if item.HasField("retry_after") else None,
+            resource=item.resource_name,
         )
     )
 
@@ -82,7 +84,7 @@ def _refused(error: FailedRpc) -> Refused:
         elif isinstance(detail, error_details_pb2.BadRequest):
             violations = tuple(FieldViolation(v.field, v.description) for v in detail.field_violations)
         elif isinstance(detail, error_details_pb2.RetryInfo):
-            retry_after = detail.retry_delay.seconds + detail.retry_delay.nanos / 1e9
+            retry_after = _seconds(detail.retry_delay)
         elif isinstance(detail, error_details_pb2.ResourceInfo):
             resource = detail.resource_name
         elif isinstance(detail, error_details_pb2.PreconditionFailure):
@@ -119,6 +121,10 @@ def _details(error: FailedRpc) -> list[Detail]:
                 if packed.Unpack(detail):
                     found.append(detail)
     return found
+
+
+def _seconds(length: Duration) -> float:
+    return length.seconds + length.nanos / 1e9
 
 
 def _short_cause(details: str) -> str:

@@ -33,7 +33,7 @@ class SpecOptions(TypedDict, total=False):
     """Jobs that have to end first: ids, or dependencies by ref."""
     dependency_condition: job_pb2.DependencyCondition
     dependency_failure_action: job_pb2.DependencyFailureAction
-    parent_cancel_action: job_pb2.ParentCancelAction
+    dependency_cancel_action: job_pb2.DependencyCancelAction
     unique_key: str | job_pb2.UniqueKey
     concurrency_key: str
     placement: job_pb2.Placement
@@ -49,6 +49,7 @@ class ClaudeOptions(TypedDict, total=False):
     """A git repository to make a worktree of, at `ref`."""
     ref: str
     session_id: str
+    """The Headrace session that this turn continues; absent means a conversation of one turn."""
     model: str
     fallback_model: str
     allowed_tools: Sequence[str]
@@ -211,7 +212,7 @@ def _spec_of(options: SpecOptions) -> job_pb2.JobSpec:
         dependency_failure_action=options.get(
             "dependency_failure_action", job_pb2.DEPENDENCY_FAILURE_ACTION_UNSPECIFIED
         ),
-        parent_cancel_action=options.get("parent_cancel_action", job_pb2.PARENT_CANCEL_ACTION_UNSPECIFIED),
+        dependency_cancel_action=options.get("dependency_cancel_action", job_pb2.DEPENDENCY_CANCEL_ACTION_UNSPECIFIED),
         unique_key=job_pb2.UniqueKey(key=key) if isinstance(key, str) else key,
         concurrency_key=options.get("concurrency_key", ""),
         placement=options.get("placement"),

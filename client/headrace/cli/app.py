@@ -1,0 +1,44 @@
+"""Puts the commands together. Commands that replace this process are `launch`, and never reach typer's parser."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Annotated
+
+import typer
+
+from headrace.cli import jobs, launch, queues, submitting, workers
+
+app = typer.Typer(
+    help="Headrace: a control plane for fleets of Claude Code sessions and other long jobs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("run")(submitting.run)
+app.add_typer(jobs.jobs, name="job")
+app.add_typer(queues.queues, name="queue")
+app.add_typer(workers.workers, name="worker")
+
+UNTOUCHED = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"headrace {importlib.metadata.version('headrace')}")
+        raise typer.Exit
+
+
+@app.command("serve", context_settings=UNTOUCHED, add_help_option=False)
+def serve(context: typer.Context) -> None:
+    """Start the control plane, with a local worker. See `headrace serve --help`."""
+    launch.launch("serve", context.args)
+
+
+@app.command("work", context_settings=UNTOUCHED, add_help_option=False)
+def work(context: typer.Context) -> None:
+    """Start a worker. See `headrace work --help`."""
+    launch.launch("work", context.args)

@@ -1,0 +1,175 @@
+"""The commands that look at jobs and end them: `job list`, `show`, `logs`, `cancel`, `explain`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from headrace import client
+from headrace.cli import describe, following, narration, options, submitting
+from headrace.cli.exits import Exit
+from headrace.cli.filters import job_filter
+from headrace.cli.transcript import Wanted
+from headrace.v1 import job_service_pb2
+
+jobs = typer.Typer(help="Submit, list, follow and cancel jobs.", no_args_is_help=True)
+jobs.add_typer(submitting.submit, name="submit")
+
+REFRESH_SECONDS = 2.0
+PAGE_SIZE_MAX = 500
+
+JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which jobs to list."""
+
+    state: Annotated[list[str] | None, typer.Option(help="A state, e.g. RUNNING; repeatable.")] = None
+    queue: Annotated[str, typer.Option(help="Of this queue.")] = ""
+    owner: Annotated[str, typer.Option(help="Of this owner.")] = ""
+    label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE; repeatable.")] = None
+    filter: Annotated[str, typer.Option(help="More terms, e.g. 'worker_id = \"w1\"'.")] = ""
+    limit: Annotated[int, typer.Option(min=1, help="Jobs at most.")] = 50
+
+    def text(self) -> str:
+        """The filter for the server."""
+        return job_filter(self.state or [], self.queue, self.owner, options.labels(self.label or []), self.filter)
+
+
+@jobs.command("list")
+@options.command
+async def list_jobs(
+    selection: Selection,
+    connection: options.Connection,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every 2 s.")] = False,
+) -> Exit:
+    """List jobs, newest first, with counts by state."""
+    async with connection.client() as server:
+        if watch:
+            await _watch(server, selection, connection)
+        else:
+            _print_jobs(await _read(server, selection), connection)
+    return Exit.SUCCEEDED
+
+
+async def _read(server: client.AsyncClient, selection: Selection) -> job_service_pb2.ListJobsResponse:
+    found = job_service_pb2.ListJobsResponse()
+    while True:
+        size = min(PAGE_SIZE_MAX, selection.limit - len(found.jobs))
+        page = await server.list_page(selection.text(), page_size=size, page_token=found.next_page_token)
+        found.next_page_token = ""
+        found.MergeFrom(page)
+        if not found.next_page_token or len(found.jobs) >= selection.limit:
+            return found
+
+
+def _lines(found: job_service_pb2.ListJobsResponse) -> list[str]:
+    lines = describe.job_table(found.jobs, options.now()) if found.jobs else ["no jobs"]
+    counts = describe.counts_line(found.state_counts)
+    more = "there are more: raise --limit" if found.next_page_token else ""
+    return lines + [text for text in (more, counts) if text]
+
+
+def _print_jobs(found: job_service_pb2.ListJobsResponse, connection: options.Connection) -> None:
+    if connection.json:
+        following.print_json(found)
+    else:
+        print("\n".join(_lines(found)))
+
+
+async def _watch(server: client.AsyncClient, selection: Selection, connection: options.Connection) -> None:
+    if connection.json or not sys.stdout.isatty():
+        async for found in _readings(server, selection):
+            if connection.json:
+                following.print_json(found, indent=None)
+            else:
+                print("\n".join(_lines(found)), end="\n\n", flush=True)
+        return
+    with Live(console=Console(highlight=False), auto_refresh=False, screen=True) as live:
+        async for found in _readings(server, selection):
+            live.update(Text("\n".join(_lines(found)), no_wrap=True, overflow="ellipsis"), refresh=True)
+
+
+async def _readings(
+    server: client.AsyncClient, selection: Selection
+) -> AsyncIterator[job_service_pb2.ListJobsResponse]:
+    while True:
+        yield await _read(server, selection)
+        await asyncio.sleep(REFRESH_SECONDS)
+
+
+@jobs.command("show")
+@options.command
+async def show(job_id: JobId, connection: options.Connection) -> Exit:
+    """Show a job: its attempts, what it used, what it waits for, how it failed."""
+    async with connection.client() as server:
+        job = await server.job(job_id).get()
+    if connection.json:
+        following.print_json(job)
+    else:
+        print("\n".join(describe.job_lines(job, options.now())))
+    return Exit.SUCCEEDED
+
+
+@jobs.command("logs")
+@options.command
+async def logs(
+    job_id: JobId,
+    connection: options.Connection,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job ends.")] = False,
+    cursor: Annotated[str, typer.Option(help="Start after this place.")] = "",
+    raw: Annotated[bool, typer.Option("--raw", help="The bytes of Claude's frames, a line each.")] = False,
+) -> Exit:
+    """Print what a job said: a command's bytes exactly, Claude's words as text.
+
+    With -f the exit status is the job's, as with `run`.
+    """
+    async with connection.client() as server:
+        job = server.job(job_id)
+        is_claude = (await job.get()).spec.HasField("claude")
+        wanted = Wanted(lifecycle=follow and is_claude, tools=True)
+        view = following.view_for(connection, wanted, status=follow and is_claude)
+        if raw and not connection.json:
+            view = following.raw_view()
+        back = submitting.way_back(job_id, connection) if follow else ""
+        ended = await following.present(job, view, cursor=cursor, no_follow=not follow, way_back=back)
+    return ended if follow else Exit.SUCCEEDED
+
+
+@jobs.command("cancel")
+@options.command
+async def cancel(
+    job_id: JobId,
+    connection: options.Connection,
+    reason: Annotated[str, typer.Option(help="For people; kept in the log.")] = "",
+) -> Exit:
+    """Cancel a job; prints its state."""
+    async with connection.client() as server:
+        job = await server.job(job_id).cancel(reason)
+    if connection.json:
+        following.print_json(job)
+    else:
+        print(narration.state_word(job.state))
+    return Exit.SUCCEEDED
+
+
+@jobs.command("explain")
+@options.command
+async def explain(job_id: JobId, connection: options.Connection) -> Exit:
+    """Say what a job waits for, in order."""
+    async with connection.client() as server:
+        answer = await server.job(job_id).explain()
+    if connection.json:
+        following.print_json(answer)
+    else:
+        print("\n".join(describe.explain_lines(answer)))
+    return Exit.SUCCEEDED
