@@ -1,0 +1,110 @@
+"""Runs ClaudeTasks: prepares the folders, starts the CLI under a keeper, hears it out, and judges how it ended.
+
+The order of things stands here; how each is done, in the modules beside this one.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+from headrace.v1 import outcome_pb2, task_pb2
+from headrace_worker.executors.claude.answer import SchemaUnusable, check_schema, failure_with_partial, result_of
+from headrace_worker.executors.claude.conversation import Conversation, ConversationSeconds, Ended, Reason
+from headrace_worker.executors.claude.failure import classify
+from headrace_worker.executors.claude.launch import ClaudeCommand, LaunchRefused, plan, write_files
+from headrace_worker.executors.contract import Attempt, Cancelled, Failed, Outcome, Succeeded
+from headrace_worker.executors.failures import failure, invalid, no_workspace, spawn_failure
+from headrace_worker.ladder import kill_and_close
+from headrace_worker.process import SpawnFailed, TreesLease, spawn
+from headrace_worker.workspace import PreparedWorkspace, WorkspaceRefused, Workspaces
+
+
+class ClaudeExecutor:
+    """The executor `claude`."""
+
+    def __init__(
+        self,
+        command: ClaudeCommand,
+        workspaces: Workspaces,
+        lease: TreesLease,
+        now: Callable[[], float],
+        seconds: ConversationSeconds | None = None,
+    ) -> None:
+        """`now`: seconds since 1970, for the resets of usage limits."""
+        self._command = command
+        self._workspaces = workspaces
+        self._lease = lease
+        self._now = now
+        self._seconds = seconds or ConversationSeconds()
+
+    async def run(self, attempt: Attempt) -> Outcome:
+        """Runs one ClaudeTask to its end; see `Executor`."""
+        assignment = attempt.assignment
+        task = assignment.spec.claude
+        resumed = bool(assignment.resume_claude_session_id)
+        try:
+            check_schema(task)
+            workspace = await asyncio.to_thread(
+                self._workspaces.prepare, assignment.lease, task.workspace, resumed=resumed
+            )
+        except SchemaUnusable as unusable:
+            return invalid(str(unusable), "output_schema")
+        except (WorkspaceRefused, OSError) as error:
+            return no_workspace(error)
+        # A later attempt may go on in the folder of one that failed.
+        keep_folder = True
+        try:
+            outcome = await self._run_in(attempt, task, workspace)
+            keep_folder = isinstance(outcome, Failed)
+            return outcome
+        finally:
+            await asyncio.to_thread(self._workspaces.remove, workspace, keep_folder=keep_folder)
+
+    async def _run_in(self, attempt: Attempt, task: task_pb2.ClaudeTask, workspace: PreparedWorkspace) -> Outcome:
+        if attempt.stop_requested() is not None:
+            return Cancelled()
+        try:
+            launch = plan(self._command, attempt.assignment, workspace, str(uuid4()))
+            await asyncio.to_thread(write_files, launch)
+            tree = await spawn(launch.program, self._lease)
+        except LaunchRefused as refused:
+            return invalid(str(refused), "launch")
+        except SpawnFailed as failed:
+            return spawn_failure(failed)
+        except OSError as error:
+            return no_workspace(error)
+        try:
+            conversation = Conversation(
+                attempt,
+                tree,
+                self._seconds,
+                self._spool_folder(),
+                simulated=self._command.simulated,
+                with_deltas=not task.HasField("deltas") or task.deltas,
+            )
+            return self._outcome(task, await conversation.run(task.prompt))
+        finally:
+            await kill_and_close(tree)
+
+    def _spool_folder(self) -> Path:
+        folder = self._command.data_folder / "spool"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def _outcome(self, task: task_pb2.ClaudeTask, ended: Ended) -> Outcome:
+        usage = ended.turn.meter.total()
+        if ended.reason is Reason.FLOODED:
+            words = "the CLI said more than the worker's disk may hold for the server"
+            return Failed(failure(outcome_pb2.FAILURE_CLASS_RESOURCE, words, "lane_full"), usage)
+        if ended.reason is Reason.REFUSED:
+            return Failed(failure(outcome_pb2.FAILURE_CLASS_ERROR, ended.refusal, "initialize"), usage)
+        found = classify(ended.evidence, self._now())
+        if found is None:
+            judged = result_of(task, ended.turn, simulated=self._command.simulated)
+            if isinstance(judged, outcome_pb2.Result):
+                return Succeeded(judged, usage)
+            found = judged
+        elif ended.reason is Reason.STOPPED:
+            return Cancelled(usage)
+        return Failed(failure_with_partial(found, ended.turn, simulated=self._command.simulated), usage)

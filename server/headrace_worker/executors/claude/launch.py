@@ -1,0 +1,212 @@
+"""How the CLI is started for a task: its arguments, its environment, its folders.
+
+The environment is built from an allow-list, never inherited; a repository's own settings, hooks and servers stay off;
+what is long goes into files that only the worker's user can read.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format, struct_pb2
+
+from headrace.v1 import task_pb2, worker_pb2
+from headrace_worker.executors.limits import ARGUMENT_BYTES_MAX, ARGUMENT_INLINE_BYTES_MAX
+from headrace_worker.process import Program
+from headrace_worker.workspace import PreparedWorkspace
+
+CREDENTIAL_NAMES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN")
+SIMULATOR_PREFIX = "HEADRACE_SIMULATOR_"
+MAX_RETRIES_DEFAULT = 1
+SESSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+FIXED_ARGUMENTS = (
+    "--output-format=stream-json",
+    "--verbose",
+    "--input-format=stream-json",
+    "--permission-prompt-tool=stdio",
+    "--setting-sources=",
+    "--strict-mcp-config",
+)
+PERMISSION_MODES: Mapping[int, str] = {
+    task_pb2.PERMISSION_MODE_UNSPECIFIED: "default",
+    task_pb2.PERMISSION_MODE_DEFAULT: "default",
+    task_pb2.PERMISSION_MODE_ACCEPT_EDITS: "acceptEdits",
+    task_pb2.PERMISSION_MODE_PLAN: "plan",
+    task_pb2.PERMISSION_MODE_BYPASS_PERMISSIONS: "bypassPermissions",
+    task_pb2.PERMISSION_MODE_DONT_ASK: "dontAsk",
+}
+
+
+class LaunchRefused(Exception):
+    """The task asks for what this worker can't do; the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeCommand:
+    """Which CLI a worker runs, and what it gives it."""
+
+    arguments: tuple[str, ...]
+    """The program and what comes before its flags; the program as an absolute path."""
+    simulated: bool
+    """Marks everything that it says as not Claude's."""
+    data_folder: Path
+    environment: Mapping[str, str]
+    """PATH, LANG, HOME."""
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What a task without an environment profile gets besides."""
+    profiles: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """What a task with one gets instead, by its name."""
+    config_folder: Path | None = None
+    """A config folder that all jobs share, e.g. a person's own login; None gives every job its own."""
+    max_retries: int = MAX_RETRIES_DEFAULT
+    """How often the CLI itself repeats a call; the scheduler owns retries."""
+
+    def job_folder(self, job_id: str) -> Path:
+        """What is kept of a job between its attempts."""
+        return self.data_folder / "claude" / job_id
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A start, decided."""
+
+    program: Program
+    session_id: str
+    files: Mapping[Path, str]
+    """Files to write first, readable by the worker's user only."""
+    folders: tuple[Path, ...]
+    """Folders to make first."""
+
+
+def credentials_of(environment: Mapping[str, str]) -> dict[str, str]:
+    """The credentials in an environment, and what tunes the simulated CLI."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in CREDENTIAL_NAMES or name.startswith(SIMULATOR_PREFIX)
+    }
+
+
+def plan(
+    command: ClaudeCommand, assignment: worker_pb2.Assignment, workspace: PreparedWorkspace, session_id: str
+) -> Launch:
+    """Decides how to start the CLI. `session_id`: of the new conversation, unless one is resumed.
+
+    Raises LaunchRefused.
+    """
+    task = assignment.spec.claude
+    job_folder = command.job_folder(assignment.lease.job_id)
+    config_folder = command.config_folder or job_folder / "config"
+    files: dict[Path, str] = {}
+    arguments = [
+        *command.arguments,
+        *FIXED_ARGUMENTS,
+        *_task_arguments(task),
+        *_tool_arguments(task, job_folder, files),
+    ]
+    arguments += _prompt_arguments(task, job_folder, files)
+    resumed = assignment.resume_claude_session_id
+    if resumed:
+        if not SESSION_ID.fullmatch(resumed):
+            raise LaunchRefused(f"{resumed!r} is not the id of a conversation")
+        arguments.append(f"--resume={resumed}")
+    else:
+        arguments.append(f"--session-id={session_id}")
+    for argument in arguments:
+        if len(argument.encode()) > ARGUMENT_BYTES_MAX or "\0" in argument:
+            raise LaunchRefused(f"the argument {argument[:40]!r} is longer than the CLI can take")
+    environment = _environment(command, task, config_folder, workspace)
+    program = Program(tuple(arguments), str(workspace.folder), environment)
+    return Launch(program, resumed or session_id, files, (config_folder, job_folder))
+
+
+def _task_arguments(task: task_pb2.ClaudeTask) -> list[str]:
+    arguments = [f"--permission-mode={PERMISSION_MODES[task.permission_mode]}"]
+    if not task.HasField("deltas") or task.deltas:
+        arguments.append("--include-partial-messages")
+    if task.model:
+        arguments.append(f"--model={task.model}")
+    if task.fallback_model:
+        arguments.append(f"--fallback-model={task.fallback_model}")
+    if task.limits.max_turns:
+        arguments.append(f"--max-turns={task.limits.max_turns}")
+    if task.limits.max_cost_usd_micros:
+        arguments.append(f"--max-budget-usd={task.limits.max_cost_usd_micros / 1e6:.6f}")
+    if task.HasField("output_schema"):
+        arguments.append(f"--json-schema={json.dumps(plain(task.output_schema))}")
+    return arguments
+
+
+def _tool_arguments(task: task_pb2.ClaudeTask, folder: Path, files: dict[Path, str]) -> list[str]:
+    """Lists of tools; long ones become rules in a settings file."""
+    arguments, rules = [], {}
+    for flag, rule, tools in (
+        ("--allowedTools", "allow", task.allowed_tools),
+        ("--disallowedTools", "deny", task.disallowed_tools),
+    ):
+        joined = ",".join(tools)
+        if len(joined.encode()) > ARGUMENT_INLINE_BYTES_MAX:
+            rules[rule] = list(tools)
+        elif tools:
+            arguments.append(f"{flag}={joined}")
+    if rules:
+        path = folder / "settings.json"
+        files[path] = json.dumps({"permissions": rules})
+        arguments.append(f"--settings={path}")
+    return arguments
+
+
+def _prompt_arguments(task: task_pb2.ClaudeTask, folder: Path, files: dict[Path, str]) -> list[str]:
+    said = task.append_system_prompt
+    if not said:
+        return []
+    if len(said.encode()) <= ARGUMENT_INLINE_BYTES_MAX:
+        return [f"--append-system-prompt={said}"]
+    path = folder / "system-prompt.txt"
+    files[path] = said
+    return [f"--append-system-prompt-file={path}"]
+
+
+def _environment(
+    command: ClaudeCommand, task: task_pb2.ClaudeTask, config_folder: Path, workspace: PreparedWorkspace
+) -> dict[str, str]:
+    if task.environment_profile and task.environment_profile not in command.profiles:
+        raise LaunchRefused(f"this worker has no environment profile {task.environment_profile!r}")
+    profile = command.profiles[task.environment_profile] if task.environment_profile else command.credentials
+    return {
+        **command.environment,
+        "DISABLE_AUTOUPDATER": "1",
+        "DISABLE_TELEMETRY": "1",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_MAX_RETRIES": str(command.max_retries),
+        **profile,
+        "CLAUDE_CONFIG_DIR": str(config_folder),
+        "TMPDIR": str(workspace.temporary),
+    }
+
+
+def write_files(launch: Launch) -> None:
+    """Makes the folders and files that the start needs."""
+    for folder in launch.folders:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path, content in launch.files.items():
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600, exist_ok=False)
+        path.write_text(content)
+
+
+def plain(struct: struct_pb2.Struct) -> dict[str, Any]:
+    """A Struct as JSON data, with its whole numbers whole."""
+    whole: dict[str, Any] = _whole(json_format.MessageToDict(struct))
+    return whole
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _whole(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
