@@ -90,8 +90,8 @@ def _all_items(request: job_service_pb2.SubmitJobsRequest, violations: Violation
 
 
 def _item_not_supported(item: job_service_pb2.SubmitJobsItem, prefix: str) -> Refusal | None:
-    found = chain(ITEM_TABLE.find(item, prefix), SPEC_TABLE.find(item.spec, f"{prefix}spec."))
-    return not_supported.refuse_first(found)
+    of_spec = SPEC_TABLE.find(item.spec, f"{prefix}spec.")
+    return not_supported.refuse_first(chain(ITEM_TABLE.find(item, prefix), of_spec) if item.ref else of_spec)
 
 
 def _watch_job(request: job_service_pb2.WatchJobRequest) -> Refusal | None:

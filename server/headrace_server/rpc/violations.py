@@ -65,7 +65,8 @@ Rules = dict[str, FieldCheck]
 def check_fields(message: Any, rules: Rules, prefix: str, violations: Violations) -> None:
     """Checks the fields that are set; what is not set costs nothing."""
     for field, value in message.ListFields():
-        rules[field.name](value, prefix + field.name, violations)
+        name = field.name
+        rules[name](value, prefix + name, violations)
 
 
 def anything(value: Any, path: str, violations: Violations) -> None:
