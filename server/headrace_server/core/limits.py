@@ -64,6 +64,9 @@ CANCEL_GRACE_SECONDS_DEFAULT = 10.0
 COMMIT_QUEUE_COUNT_MAX = 10_000
 """Writes that wait for the writer thread; past it submits get STORE_BUSY."""
 COMMIT_BATCH_COUNT_MAX = 512
+LANE_MESSAGE_BYTES_MAX = 3 * 1024 * 1024
+WORDS_IN_FLIGHT_COUNT_MAX = 64
+"""Messages of one worker's control lane that wait for their commit."""
 OUTPUT_CREDIT_BYTES = 4 * 1024 * 1024
 WINDOW_COUNT_MAX = 512
 """Ready jobs that one scheduler cycle looks at per queue."""
@@ -74,5 +77,6 @@ STREAMS_COUNT_MAX = 10_000
 WORKER_ID_CHARACTERS_MAX = 128
 DELTA_RING_COUNT = 256
 """Deltas kept per running attempt for followers that are behind."""
+DELTA_JOBS_COUNT_MAX = 1024
 REQUEST_RETENTION_DAYS = 7
 DRAIN_SECONDS = 10.0

@@ -6,13 +6,13 @@ is always read from the store.
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 from headrace.v1 import watch_pb2
 from headrace.v1.job_service_pb2 import WatchJobRequest, WatchJobResponse
 from headrace_server.core.ids import JobId, parse_job_id
 from headrace_server.core.limits import EVENT_PAGE_BYTES, EVENT_PAGE_COUNT
 from headrace_server.core.refusal import Reason, Refusal, Refused
-from headrace_server.core.states import LEASED
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.job_view import get_snapshot, read_snapshot, watched_message
 from headrace_server.rpc.new_job import namespace_of
@@ -78,7 +78,7 @@ class _Follower:
 
     async def run(self) -> None:
         row = await self._open()
-        draining = asyncio.ensure_future(self._all.draining.wait())
+        draining: asyncio.Task[Any] = asyncio.ensure_future(self._all.draining.wait())
         try:
             while not await self._send_what_is_there(row):
                 if self._request.no_follow:
@@ -94,7 +94,6 @@ class _Follower:
         snapshot = await get_snapshot(self._all.store, self._namespace, self._job_id, with_attempts=False)
         job = snapshot.job
         self._sequence = decode_cursor(self._request.cursor, self._all.store.generation, job.sequence)
-        self._delta = 0 if job.state in LEASED else self._all.deltas.newest(self._job_id)
         response = self._response()
         response.opened.job.CopyFrom(watched_message(snapshot, self._all.registry))
         response.opened.generation = self._all.store.generation
@@ -126,7 +125,7 @@ class _Follower:
             response.deltas.deltas.extend(deltas)
             await self._call.write(response)
 
-    async def _wait(self, draining: "asyncio.Future[bool]") -> None:
+    async def _wait(self, draining: asyncio.Task[Any]) -> None:
         """Waits until there may be more, with a heartbeat whenever nothing happens."""
         changed = asyncio.ensure_future(self._changed.wait())
         try:

@@ -66,7 +66,7 @@ class QueueService:
 
         def change(body: queue_pb2.Queue) -> None:
             for path in request.update_mask.paths:
-                body.ClearField(path)  # type: ignore[arg-type] # the paths were checked against the message
+                body.ClearField(path)
             changed = queue_pb2.Queue()
             request.update_mask.MergeMessage(request.queue, changed)
             body.MergeFrom(changed)

@@ -250,8 +250,4 @@ def _hold_until(ledger: Ledger, decision: Decision) -> Micros:
 
 
 def _failure(failure_class: FailureClass, message: str, sign: str) -> Failure:
-    return failure_of(
-        outcome_pb2.Failure(
-            failure_class=number(failure_class), message=message, sign=sign
-        )
-    )
+    return failure_of(outcome_pb2.Failure(failure_class=number(failure_class), message=message, sign=sign))

@@ -220,9 +220,7 @@ class Ledger:
         self._ready_counts.clear()
 
     def _flush_sequences(self) -> None:
-        changed = [
-            (value, name) for name, value in self._sequences.items() if value != self._sequences_stored[name]
-        ]
+        changed = [(value, name) for name, value in self._sequences.items() if value != self._sequences_stored[name]]
         if changed:
             self._connection.run_many("UPDATE sequences SET value = ? WHERE name = ?", changed)
             self._sequences_stored = dict(self._sequences)

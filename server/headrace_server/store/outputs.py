@@ -27,6 +27,8 @@ class Appended:
 
     committed: int
     stale: bool
+    sequence: int = 0
+    """Of the job's last event after it."""
 
 
 def append_each(ledger: Ledger, batches: Sequence[Batch]) -> list[Appended]:
@@ -35,9 +37,7 @@ def append_each(ledger: Ledger, batches: Sequence[Batch]) -> list[Appended]:
     return [_append(ledger, batch) for batch in batches]
 
 
-def report(
-    ledger: Ledger, holder: Holder, lease: Lease, word: worker_service_pb2.AttemptReport
-) -> int | None:
+def report(ledger: Ledger, holder: Holder, lease: Lease, word: worker_service_pb2.AttemptReport) -> int | None:
     """Puts a report into the log, unless it is there; returns the last one that is, or None for a stale lease."""
     job = held(ledger, holder, lease)
     if job is None:
@@ -74,7 +74,7 @@ def _append(ledger: Ledger, batch: Batch) -> Appended:
         if output.producer_sequence > job.producer_sequence + 1:
             break
         _append_one(ledger, job, output)
-    return Appended(job.producer_sequence, stale=False)
+    return Appended(job.producer_sequence, stale=False, sequence=job.sequence)
 
 
 def _append_one(ledger: Ledger, job: Job, output: event_pb2.Output) -> None:

@@ -18,10 +18,11 @@ from headrace_server.store.engine import Connection
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Serialised events of one job, in order, and the sequence of the last one."""
+    """Serialised events of one job, in order, the sequence of the last one, and whether nothing will ever follow it."""
 
     events: tuple[bytes, ...]
     last_sequence: int
+    ended: bool
 
 
 def generation(connection: Connection) -> int:
@@ -46,6 +47,11 @@ def get_specs(connection: Connection, jobs: Sequence[Job]) -> dict[int, bytes]:
     return specs
 
 
+def get_spec(connection: Connection, job: Job) -> job_pb2.JobSpec:
+    """What the client asked for."""
+    return job_pb2.JobSpec.FromString(get_specs(connection, [job])[job.row])
+
+
 def last_event(connection: Connection, job: Job) -> event_pb2.Event | None:
     """The terminal event of a job that has ended: it holds the result."""
     if job.state not in ENDED:
@@ -56,9 +62,7 @@ def last_event(connection: Connection, job: Job) -> event_pb2.Event | None:
 
 def lifecycle_events(connection: Connection, job: Job, count: int) -> list[event_pb2.Event]:
     """The latest events of a job that are not output, oldest first."""
-    found = connection.rows(
-        "SELECT body FROM events WHERE job = ? ORDER BY sequence DESC LIMIT ?", (job.row, count)
-    )
+    found = connection.rows("SELECT body FROM events WHERE job = ? ORDER BY sequence DESC LIMIT ?", (job.row, count))
     return [event_pb2.Event.FromString(body) for (body,) in reversed(found)]
 
 
@@ -88,7 +92,8 @@ def read_page(connection: Connection, row: int, after: int, bytes_max: int, coun
         events.append(bytes(body))
         size += len(body)
         last = sequence
-    return Page(tuple(events), last)
+    state, sequence = connection.rows("SELECT state, sequence FROM jobs WHERE job = ?", (row,))[0]
+    return Page(tuple(events), last, last == sequence and state in ENDED)
 
 
 def queue_position(connection: Connection, job: Job) -> int:
@@ -115,9 +120,7 @@ def job_needs(connection: Connection, job: Job) -> Needs:
     return Needs.decode(connection.rows("SELECT needs FROM ready_keys WHERE key = ?", (job.key,))[0][0])
 
 
-def list_jobs(
-    connection: Connection, namespace: str, wanted: JobFilter, before: int, count: int
-) -> list[Job]:
+def list_jobs(connection: Connection, namespace: str, wanted: JobFilter, before: int, count: int) -> list[Job]:
     """Jobs that a filter matches, newest first, from right before a row (zero: from the newest)."""
     conditions = ["jobs.namespace = ?"]
     parameters: list[Any] = [namespace]
@@ -157,8 +160,3 @@ def state_counts(connection: Connection, namespace: str, queues: Sequence[str]) 
         (namespace, *queues),
     )
     return [(int(state), int(jobs)) for state, jobs in found]
-
-
-def spec_message(body: bytes) -> job_pb2.JobSpec:
-    """Reads a stored spec."""
-    return job_pb2.JobSpec.FromString(body)

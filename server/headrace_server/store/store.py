@@ -32,9 +32,7 @@ class Store:
         with engine.reading() as connection:
             self.generation = reads.generation(connection)
 
-    async def read(
-        self, query: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs
-    ) -> T:
+    async def read(self, query: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
         """Runs a query of `reads`, `queues` or `workers` on one moment of the store."""
 
         def run() -> T:

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from headrace.v1 import worker_service_pb2
+from headrace.v1 import job_pb2, worker_service_pb2
 
 from headrace_server.core import facts
-from headrace_server.core.ids import JobId, Micros
+from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import Job
+from headrace_server.core.limits import CANCEL_GRACE_SECONDS_DEFAULT
 from headrace_server.store import rows
+from headrace_server.store.codec import micros_of
 from headrace_server.store.engine import Connection
-from headrace_server.store.leases import Disposition, Finish, Holder, Lease, finish, held, lose, release, start
+from headrace_server.store.leases import Disposition, Finish, Holder, Lease, finish, held, lose, release, spec_of, start
 from headrace_server.store.ledger import Ledger, snapshot
 from headrace_server.store.outputs import report
 
@@ -78,14 +80,14 @@ class Heard:
 
     reported: tuple[tuple[Lease, int], ...]
     finished: tuple[tuple[Lease, Disposition, int], ...]
+    cancelling: tuple[tuple[Job, float], ...] = ()
+    """When it renewed: the jobs that it is to end, with the grace of each in seconds."""
 
 
 def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
     """Makes an incarnation the current one, ends the attempts of the one before, and says what it may go on with."""
     holder = greeting.holder
-    known = ledger.look_up(
-        "SELECT incarnation, connected FROM workers WHERE worker = ?", (holder.worker,)
-    )
+    known = ledger.look_up("SELECT incarnation, connected FROM workers WHERE worker = ?", (holder.worker,))
     if greeting.reattach and known and known[0][0] != holder.incarnation:
         return Welcomed(current=False)
     connected = known[0][1] if known and known[0][0] == holder.incarnation else ledger.now
@@ -122,9 +124,7 @@ def lose_worker(ledger: Ledger, holder: Holder, reason: str) -> int:
     lost = [job for job in leased_by(ledger, holder.worker) if job.incarnation == holder.incarnation]
     for job in lost:
         lose(ledger, job, reason)
-    ledger.run(
-        "UPDATE workers SET lost = 1 WHERE worker = ? AND incarnation = ?", (holder.worker, holder.incarnation)
-    )
+    ledger.run("UPDATE workers SET lost = 1 WHERE worker = ? AND incarnation = ?", (holder.worker, holder.incarnation))
     return len(lost)
 
 
@@ -163,9 +163,7 @@ def get_worker(connection: Connection, worker: str) -> StoredWorker | None:
 
 def slots_used(connection: Connection, worker: str) -> int:
     """Attempts on which a worker holds a lease."""
-    return int(
-        connection.rows("SELECT count(*) FROM jobs WHERE worker = ? AND state IN (4, 5, 6, 7)", (worker,))[0][0]
-    )
+    return int(connection.rows("SELECT count(*) FROM jobs WHERE worker = ? AND state IN (4, 5, 6, 7)", (worker,))[0][0])
 
 
 def _stored(row: tuple[object, ...]) -> StoredWorker:
@@ -215,4 +213,21 @@ def _hear(ledger: Ledger, word: Word) -> Heard:
             "UPDATE workers SET counter = ?, renewed = ? WHERE worker = ? AND incarnation = ?",
             (word.counter, ledger.now, word.holder.worker, word.holder.incarnation),
         )
-    return Heard(tuple(reported.items()), tuple(finished))
+    return Heard(tuple(reported.items()), tuple(finished), cancelling_of(ledger, word.holder) if word.counter else ())
+
+
+def cancelling_of(ledger: Ledger, holder: Holder) -> tuple[tuple[Job, float], ...]:
+    """The jobs that a worker is to end, with the grace of each in seconds (C2)."""
+    found = ledger.adopt(
+        ledger.query(
+            f"{rows.SELECT} WHERE worker = ? AND incarnation = ? AND state = 7", (holder.worker, holder.incarnation)
+        )
+    )
+    return tuple((snapshot(job), cancel_grace_seconds(spec_of(ledger, job))) for job in found)
+
+
+def cancel_grace_seconds(spec: job_pb2.JobSpec) -> float:
+    """From a cancel to SIGTERM."""
+    if not spec.timeouts.HasField("cancel_grace"):
+        return CANCEL_GRACE_SECONDS_DEFAULT
+    return micros_of(spec.timeouts.cancel_grace) / SECOND

@@ -65,21 +65,22 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def write(self, verb: Callable[[Ledger], T]) -> T:
-        """Runs a verb and returns its result after the commit.
+    def write(self, verb: Callable[[Ledger], T], *, bounded: bool = True) -> "asyncio.Future[T]":
+        """Runs a verb after everything that was asked for before; its result comes after the commit.
 
-        Raises StoreBusy when too many writes wait, StoreUnavailable or StoreFull when it can't be committed.
+        Raises StoreBusy at once when too many writes wait, unless it is not `bounded`: what the control plane itself has to
+        write never stands back behind its clients. The future raises StoreUnavailable or StoreFull when it can't be
+        committed.
         """
-        result: T = await self._enqueue(verb, None, each=False, crowd=False)
-        return result
+        return self._enqueue(_Operation(verb, None, False, False, self._loop.create_future()), bounded)
 
-    async def write_each(self, verb: EachVerb[Item, T], item: Item, *, crowd: bool = False) -> T:
+    def write_each(self, verb: EachVerb[Item, T], item: Item, *, crowd: bool = False) -> "asyncio.Future[T]":
         """Runs a verb of many items on this one, in one call with those of other callers that wait.
 
-        `crowd` says that many callers may each wait for one such write, so that gathering them pays.
+        `crowd` says that it comes from one of many callers who each wait for one such write: gathering them pays, and their
+        number is bounded. What workers send is bounded by their slots and credits instead.
         """
-        result: T = await self._enqueue(verb, item, each=True, crowd=crowd)
-        return result
+        return self._enqueue(_Operation(verb, item, True, crowd, self._loop.create_future()), crowd)
 
     def close(self) -> None:
         """Commits what waits, then ends the thread. May be called twice."""
@@ -93,15 +94,14 @@ class Writer:
         """Writes that are not answered yet."""
         return self._waiting
 
-    def _enqueue(self, verb: Callable[..., Any], argument: Any, *, each: bool, crowd: bool) -> "asyncio.Future[Any]":
+    def _enqueue(self, operation: _Operation, bounded: bool) -> "asyncio.Future[Any]":
         if self._closed:
             raise StoreUnavailable("the store is closed")
-        if self._waiting >= COMMIT_QUEUE_COUNT_MAX:
-            raise StoreBusy(f"{self._waiting} writes wait for the store")
-        future: asyncio.Future[Any] = self._loop.create_future()
+        if bounded and self._waiting >= COMMIT_QUEUE_COUNT_MAX:
+            raise StoreBusy(self._waiting)
         self._waiting += 1
-        self._operations.put(_Operation(verb, argument, each, crowd, future))
-        return future
+        self._operations.put(operation)
+        return operation.future
 
     def _run(self) -> None:
         ended = False
@@ -158,7 +158,9 @@ class Writer:
             for same in _runs(group):
                 if same[0].each:
                     results = same[0].verb(ledger, [operation.argument for operation in same])
-                    outcomes += [_Outcome(operation, value, None) for operation, value in zip(same, results, strict=True)]
+                    outcomes += [
+                        _Outcome(operation, value, None) for operation, value in zip(same, results, strict=True)
+                    ]
                 else:
                     outcomes.append(_Outcome(same[0], same[0].verb(ledger), None))
             ledger.flush()

@@ -1,0 +1,244 @@
+"""The composition root: the only place that knows the concrete classes, and the order in which they start and stop."""
+
+import asyncio
+import hashlib
+import logging
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from random import SystemRandom
+from typing import TYPE_CHECKING
+
+import grpc
+from headrace.v1 import job_service_pb2, queue_service_pb2, worker_service_pb2
+
+from headrace_server.core.job import Job
+from headrace_server.core.states import JobState
+from headrace_server.rpc.admission import Admission, CallClass
+from headrace_server.rpc.control_lane import Lanes
+from headrace_server.rpc.follow import Following
+from headrace_server.rpc.health import Health
+from headrace_server.rpc.job_service import JobService
+from headrace_server.rpc.pipeline import Pipeline
+from headrace_server.rpc.queue_service import QueueService
+from headrace_server.rpc.server import SOCKET_PATH_BYTES_MAX, Service, build_server, listen_tcp, listen_unix
+from headrace_server.rpc.validation import CHECKS
+from headrace_server.rpc.worker_message import job_lease_message, wanted
+from headrace_server.rpc.worker_service import WorkerService
+from headrace_server.runtime.clock import Clock, SystemClock
+from headrace_server.runtime.deltas import Deltas
+from headrace_server.runtime.feed import Feed
+from headrace_server.runtime.local_worker import LocalWorker, LocalWorkerCommand
+from headrace_server.runtime.registry import Registry
+from headrace_server.runtime.scheduler import Scheduler
+from headrace_server.settings import Settings
+from headrace_server.store import reads
+from headrace_server.store.ledger import Effects
+from headrace_server.store.sqlite import SqliteEngine
+from headrace_server.store.store import Store
+from headrace_server.store.workers import cancel_grace_seconds, lease_holders
+
+if TYPE_CHECKING:
+    from headrace_server.rpc.telemetry_export import Exporting
+
+log = logging.getLogger(__name__)
+
+HEALTH_DRAIN_SECONDS = 1.0
+STREAMS_DRAIN_SECONDS = 3.0
+STOP_GRACE_SECONDS = 2.0
+LOCAL_WORKER_ID = "local"
+
+_SERVICES = {
+    "JobService": job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
+    "QueueService": queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"],
+    "WorkerService": worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a control plane listens."""
+
+    host: str
+    port: int
+    socket: Path
+
+
+class App:
+    """A control plane: start it, wait, stop it."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._entropy = SystemRandom()
+        self._feed = Feed()
+        self._deltas = Deltas()
+        self._registry = Registry(settings.lease_seconds)
+        self._admission = Admission()
+        self._health = Health([service.full_name for service in _SERVICES.values()])
+        self._local_worker: LocalWorker | None = None
+        self._exporting: Exporting | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopped = False
+
+    async def start(self) -> Address:
+        """Opens the store, listens, and serves. Raises DataInUse, ForeignData or OSError; then nothing is left open."""
+        settings = self._settings
+        engine = SqliteEngine(settings.data)
+        self._store = Store(engine, self._clock.now, self._entropy, self._committed)
+        try:
+            self._scheduler = Scheduler(self._store, self._registry, self._clock)
+            await self._watch_leases()
+            self._server = self._build_server()
+            host, _, _ = settings.listen.rpartition(":")
+            port = listen_tcp(self._server, settings.listen)
+            socket = socket_path(settings.data)
+            listen_unix(self._server, socket)
+            await self._server.start()
+        except BaseException:
+            self._store.close()
+            raise
+        self._tasks.append(asyncio.create_task(self._scheduler.run(), name="scheduler"))
+        self._health.set_all_serving()
+        if settings.workers:
+            self._local_worker = LocalWorker(local_worker_command(settings, socket))
+            self._tasks.append(asyncio.create_task(self._local_worker.run(), name="local-worker"))
+        return Address(host, port, socket)
+
+    async def wait_failed(self) -> None:
+        """Returns when a part that has to run has ended; never in a sound control plane."""
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                log.error("%s has failed", task.get_name(), exc_info=error)
+
+    async def stop(self) -> None:
+        """Drains and stops, in order. May be called twice."""
+        if self._stopped:
+            return
+        self._stopped = True
+        await self._health.drain(HEALTH_DRAIN_SECONDS)
+        self._scheduler.draining = True
+        await self._stop_local_worker()
+        await self._end_streams()
+        await self._server.stop(STOP_GRACE_SECONDS)
+        await self._end_tasks()
+        await asyncio.get_running_loop().run_in_executor(None, self._store.close)
+        if self._exporting is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._exporting.close)
+
+    def abandon(self) -> None:
+        """Ends the local worker without waiting, before the process ends at once. What was acknowledged is durable already."""
+        if self._local_worker is not None:
+            self._local_worker.end_at_once()
+
+    async def _stop_local_worker(self) -> None:
+        if self._local_worker is not None:
+            await self._local_worker.stop(self._settings.drain_seconds)
+
+    async def _end_streams(self) -> None:
+        """Refuses new calls; follow streams end with their cursor, workers are told to come back later."""
+        self._admission.drain()
+        self._feed.wake_all()
+        if not await self._admission.wait_idle(STREAMS_DRAIN_SECONDS):
+            log.warning("%d calls had not ended and are cut off", self._admission.in_flight())
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _watch_leases(self) -> None:
+        """After a restart every worker that holds leases is watched for a whole lease anew (L4)."""
+        for holder, counter in await self._store.read(lease_holders):
+            self._registry.watch.observe(holder.worker, holder.incarnation, counter, self._clock.monotonic())
+
+    def _build_server(self) -> grpc.aio.Server:
+        settings = self._settings
+        if settings.otlp_endpoint:
+            from headrace_server.rpc.telemetry_export import export_to
+
+            self._exporting = export_to(settings.otlp_endpoint, version("headrace"), self._new_id())
+        telemetry = self._exporting.telemetry if self._exporting is not None else None
+        pipeline = Pipeline(self._admission, CHECKS, self._new_id, telemetry)
+        lanes = Lanes(
+            store=self._store,
+            registry=self._registry,
+            scheduler=self._scheduler,
+            clock=self._clock,
+            draining=self._admission.draining,
+            renewal_seconds=settings.renewal_seconds,
+            server_version=version("headrace"),
+            new_id=self._new_id,
+        )
+        following = Following(
+            store=self._store,
+            feed=self._feed,
+            deltas=self._deltas,
+            registry=self._registry,
+            clock=self._clock,
+            draining=self._admission.draining,
+            heartbeat_seconds=settings.heartbeat_seconds,
+        )
+        jobs = JobService(self._store, self._scheduler, self._registry, following, self._tell_cancelling)
+        services = [
+            Service(_SERVICES["JobService"], jobs),
+            Service(_SERVICES["QueueService"], QueueService(self._store)),
+            Service(
+                _SERVICES["WorkerService"],
+                WorkerService(lanes, self._deltas, self._feed),
+                streams=CallClass.WORKER_LANE,
+            ),
+        ]
+        return build_server(pipeline, services, self._health, with_channelz=True)
+
+    def _committed(self, effects: Effects) -> None:
+        self._feed.wake(effects.changed)
+        if effects.ready:
+            self._scheduler.wake()
+
+    async def _tell_cancelling(self, job: Job) -> None:
+        """Tells the worker at once; it would learn so with its next renewal anyway."""
+        found = self._registry.lane_of_job(job.worker, job.id, job.epoch)
+        if job.state is JobState.CANCELLING and found is not None:
+            lane, _ = found
+            lease = job_lease_message(job, self._store.generation)
+            grace = cancel_grace_seconds(await self._store.read(reads.get_spec, job))
+            lane.want(
+                wanted(lease, worker_service_pb2.WANTED_STATE_CANCEL, worker_service_pb2.STOP_CAUSE_CANCEL, grace)
+            )
+
+    def _new_id(self) -> str:
+        return f"{self._entropy.getrandbits(96):024x}"
+
+
+def socket_path(data: Path) -> Path:
+    """The Unix socket of a data folder: inside it, or, when that is too long for a socket, in a private folder for temporary files."""
+    path = data / "headrace.sock"
+    if len(str(path).encode()) <= SOCKET_PATH_BYTES_MAX:
+        return path
+    digest = hashlib.blake2b(str(data.resolve()).encode(), digest_size=8).hexdigest()
+    folder = Path(tempfile.gettempdir()) / f"headrace-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+        raise OSError(f"{folder} is not a private folder of this user")
+    return folder / f"{digest}.sock"
+
+
+def local_worker_command(settings: Settings, socket: Path) -> LocalWorkerCommand:
+    """How the local worker is started: the same program as on any other host, over the Unix socket."""
+    lock = settings.data / "local-worker.lock"
+    arguments = [sys.executable, "-m", "headrace_worker", "--server", f"unix:{socket}", "--id", LOCAL_WORKER_ID]
+    arguments += ["--slots", str(settings.workers), "--data", str(settings.data / "local-worker"), "--lock", str(lock)]
+    for program in settings.allow_command:
+        arguments += ["--allow-command", program]
+    for root in settings.allow_root:
+        arguments += ["--allow-root", str(root)]
+    for module in settings.handlers:
+        arguments += ["--handlers", module]
+    if settings.claude:
+        arguments += ["--claude", settings.claude]
+    return LocalWorkerCommand(arguments, lock, settings.data / "local-worker.log")

@@ -1,0 +1,230 @@
+"""The control lane of one worker: reads what it says, has it committed, and sends what waits for it (L1–L5, C2).
+
+Words are committed in the order in which they were read, several at a time: the next one is read while the last is written.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from headrace.v1 import worker_service_pb2 as pb
+
+from headrace_server.core.limits import (
+    ASSIGNMENT_CONFIRM_SECONDS,
+    LANE_MESSAGE_BYTES_MAX,
+    WORDS_IN_FLIGHT_COUNT_MAX,
+)
+from headrace_server.core.refusal import Reason, Refusal, Refused
+from headrace_server.core.states import JobState
+from headrace_server.rpc.admission import draining_refusal
+from headrace_server.rpc.call import Call
+from headrace_server.rpc.validate_worker import check_connect
+from headrace_server.rpc.worker_message import (
+    capabilities_of,
+    held_leases,
+    job_lease_message,
+    lease_message,
+    lease_of,
+    seconds_message,
+    wanted,
+    word_of,
+)
+from headrace_server.runtime.clock import Clock
+from headrace_server.runtime.registry import ControlLane, Registry
+from headrace_server.runtime.scheduler import Scheduler
+from headrace_server.store.codec import number
+from headrace_server.store.leases import Disposition, Holder, Lease
+from headrace_server.store.store import Store
+from headrace_server.store.workers import Greeting, Heard, Welcomed, hear_each, welcome
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """What the lanes of this node share."""
+
+    store: Store
+    registry: Registry
+    scheduler: Scheduler
+    clock: Clock
+    draining: asyncio.Event
+    renewal_seconds: float
+    server_version: str
+    new_id: Callable[[], str]
+
+
+async def serve_control_lane(lanes: Lanes, requests: AsyncIterator[pb.ConnectRequest], call: Call) -> None:
+    """Serves one Connect stream until the worker leaves, is replaced, or the server drains."""
+    first = await anext(aiter(requests), None)
+    if first is None:
+        return
+    refusal = check_connect(first)
+    if refusal is not None:
+        raise Refused(refusal)
+    await _Served(lanes, requests, call, first).run()
+
+
+class _Served:
+    def __init__(
+        self, lanes: Lanes, requests: AsyncIterator[pb.ConnectRequest], call: Call, first: pb.ConnectRequest
+    ) -> None:
+        self._all = lanes
+        self._requests = requests
+        self._call = call
+        self._first = first
+        hello = first.hello
+        self._lane = ControlLane(
+            holder=Holder(hello.worker_id, hello.incarnation),
+            connection_id=lanes.new_id(),
+            slots=hello.slots,
+            capabilities=capabilities_of(hello.capabilities),
+            draining=first.renewal.draining,
+        )
+        self._words = asyncio.Semaphore(WORDS_IN_FLIGHT_COUNT_MAX)
+        self._failed: BaseException | None = None
+
+    async def run(self) -> None:
+        lane, registry = self._lane, self._all.registry
+        await self._welcome()
+        registry.connect(lane)
+        log.info("worker %s (%s) connected with %d slots", lane.holder.worker, lane.holder.incarnation, lane.slots)
+        draining = asyncio.ensure_future(self._wake_on_drain())
+        writing = asyncio.ensure_future(self._write())
+        reading = asyncio.ensure_future(self._read())
+        self._all.scheduler.wake()
+        try:
+            await asyncio.wait((reading, writing), return_when=asyncio.FIRST_COMPLETED)
+            if writing.done():
+                writing.result()
+            reading.result()
+        finally:
+            registry.disconnect(lane)
+            for task in (draining, writing, reading):
+                task.cancel()
+            await asyncio.gather(draining, writing, reading, return_exceptions=True)
+            log.info("worker %s (%s) disconnected", lane.holder.worker, lane.holder.incarnation)
+
+    async def _wake_on_drain(self) -> None:
+        await self._all.draining.wait()
+        self._lane.end(draining_refusal())
+
+    async def _welcome(self) -> None:
+        hello, renewal = self._first.hello, self._first.renewal
+        held = {lease.job_id: lease for lease in held_leases(renewal)}
+        greeting = Greeting(self._lane.holder, hello.reattach, hello.SerializeToString(), renewal.counter, held)
+        welcomed = await self._all.store.write(lambda ledger: welcome(ledger, greeting), bounded=False)
+        if not welcomed.current:
+            message = f"a newer incarnation of worker {hello.worker_id!r} has connected"
+            raise Refused(Refusal(Reason.STALE_INCARNATION, message))
+        self._observe(renewal.counter)
+        for job in welcomed.jobs:
+            self._lane.leases[held[job.id]] = 0
+        waiting = self._lane.waiting
+        waiting.renewed_counter = renewal.counter
+        waiting.welcome.CopyFrom(self._welcome_message(welcomed))
+        self._lane.wake.set()
+
+    def _welcome_message(self, welcomed: Welcomed) -> pb.WorkerWelcome:
+        message = pb.WorkerWelcome(
+            lease_duration=seconds_message(self._all.registry.lease_seconds),
+            renewal_interval=seconds_message(self._all.renewal_seconds),
+            connection_id=self._lane.connection_id,
+            server_version=self._all.server_version,
+            generation=self._all.store.generation,
+        )
+        for job in welcomed.jobs:
+            message.held.add(
+                lease=job_lease_message(job, self._all.store.generation),
+                committed_producer_sequence=job.producer_sequence,
+                committed_report_number=job.report_number,
+                wanted=pb.WANTED_STATE_CANCEL if job.state is JobState.CANCELLING else pb.WANTED_STATE_RUN,
+            )
+        for lease in welcomed.stale:
+            message.held.add(lease=lease_message(lease), wanted=pb.WANTED_STATE_KILL)
+        return message
+
+    async def _read(self) -> None:
+        await self._hear(self._first)
+        async for request in self._requests:
+            await self._hear(request)
+            if self._failed is not None:
+                raise self._failed
+
+    async def _hear(self, request: pb.ConnectRequest) -> None:
+        """Has one message of the worker committed; what it leads to is sent when it is."""
+        lane = self._lane
+        absent = []
+        if request.HasField("renewal"):
+            self._observe(request.renewal.counter)
+            lane.draining = request.renewal.draining
+            absent = lane.absent(set(held_leases(request.renewal)), request.renewal.handled_message_number)
+        word = word_of(lane.holder, request, absent)
+        for lease in word.starts:
+            lane.unstarted.pop(lease, None)
+        lane.finishing.update(one.lease for one in word.finishes if one.lease in lane.leases)
+        await self._words.acquire()
+        heard = self._all.store.write_each(hear_each, word)
+        heard.add_done_callback(lambda future: self._heard(future, request, word.absent))
+        if word.finishes or word.releases or absent:
+            self._all.scheduler.wake()
+
+    def _heard(self, future: "asyncio.Future[Heard]", request: pb.ConnectRequest, absent: Sequence[Lease]) -> None:
+        self._words.release()
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is not None:
+            self._failed = error
+            refusal = error.refusal if isinstance(error, Refused) else None
+            self._lane.end(refusal or draining_refusal())
+            return
+        self._settle(future.result(), request, absent)
+
+    def _settle(self, heard: Heard, request: pb.ConnectRequest, absent: Sequence[Lease]) -> None:
+        lane = self._lane
+        waiting = lane.waiting
+        for lease, committed in heard.reported:
+            waiting.report_acks.add(lease=lease_message(lease), committed_report_number=committed)
+        for lease, disposition, committed in heard.finished:
+            ack = waiting.finish_acks.add(lease=lease_message(lease), committed_producer_sequence=committed)
+            ack.disposition = number(disposition)
+            if disposition is Disposition.OUTPUT_MISSING:
+                lane.finishing.discard(lease)
+            else:
+                lane.settle(lease)
+        for release in request.releases:
+            lane.settle(lease_of(release.lease))
+        for lease in absent:
+            lane.settle(lease)
+        if request.HasField("renewal"):
+            self._answer_renewal(heard, request.renewal)
+        if waiting.ByteSize():
+            lane.wake.set()
+
+    def _answer_renewal(self, heard: Heard, renewal: pb.WorkerRenewal) -> None:
+        lane = self._lane
+        lane.waiting.renewed_counter = renewal.counter
+        del lane.waiting.wanted[:]
+        generation = self._all.store.generation
+        for job, grace in heard.cancelling:
+            lease = job_lease_message(job, generation)
+            lane.want(wanted(lease, pb.WANTED_STATE_CANCEL, pb.STOP_CAUSE_CANCEL, grace))
+        for one in lane.overdue(self._all.clock.monotonic() - ASSIGNMENT_CONFIRM_SECONDS):
+            lane.want(wanted(lease_message(one), pb.WANTED_STATE_REVOKE, pb.STOP_CAUSE_UNSPECIFIED, 0))
+        for held in renewal.held:
+            if lease_of(held.lease) not in lane.leases:
+                lane.want(wanted(held.lease, pb.WANTED_STATE_KILL, pb.STOP_CAUSE_STALE_LEASE, 0))
+
+    def _observe(self, counter: int) -> None:
+        holder = self._lane.holder
+        self._all.registry.watch.observe(holder.worker, holder.incarnation, counter, self._all.clock.monotonic())
+
+    async def _write(self) -> None:
+        lane = self._lane
+        while True:
+            await lane.wake.wait()
+            if lane.ended is not None:
+                raise Refused(lane.ended)
+            await self._call.write(lane.next_message(LANE_MESSAGE_BYTES_MAX, self._all.clock.monotonic()))

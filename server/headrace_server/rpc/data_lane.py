@@ -1,0 +1,167 @@
+"""The data lane of one worker: appends its output, acknowledges what is committed, and passes token deltas on (E3–E5).
+
+Nothing of it can hold up the control lane. What may be in flight is bounded by the credit that the worker was granted.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from headrace.v1 import event_pb2
+from headrace.v1 import worker_service_pb2 as pb
+
+from headrace_server.core.ids import JobId
+from headrace_server.core.limits import DELTA_RING_COUNT, OUTPUT_CREDIT_BYTES
+from headrace_server.core.refusal import Reason, Refusal, Refused
+from headrace_server.rpc.admission import draining_refusal
+from headrace_server.rpc.call import Call
+from headrace_server.rpc.control_lane import Lanes
+from headrace_server.rpc.validate_worker import check_open
+from headrace_server.rpc.worker_message import lease_message, lease_of
+from headrace_server.runtime.deltas import Deltas
+from headrace_server.runtime.feed import Feed
+from headrace_server.runtime.registry import ControlLane
+from headrace_server.store.leases import Lease
+from headrace_server.store.outputs import Appended, Batch, append_each
+
+
+@dataclass(slots=True)
+class _Stream:
+    """Where the output of one attempt stands."""
+
+    committed: int = 0
+    """Producer sequence."""
+    sequence: int = 0
+    """Of the job's log, at that place."""
+    early: list[tuple[int, event_pb2.Delta]] = field(default_factory=list)
+    """Deltas that follow output which is not committed yet, with its producer sequence."""
+
+
+async def serve_data_lane(
+    lanes: Lanes, deltas: Deltas, feed: Feed, requests: AsyncIterator[pb.StreamOutputRequest], call: Call
+) -> None:
+    """Serves one StreamOutput stream until the worker leaves, is replaced, or the server drains."""
+    first = await anext(aiter(requests), None)
+    if first is None:
+        return
+    refusal = check_open(first)
+    if refusal is not None:
+        raise Refused(refusal)
+    opened = first.open
+    lane = lanes.registry.lane(opened.worker_id)
+    if lane is None or lane.connection_id != opened.connection_id or lane.holder.incarnation != opened.incarnation:
+        message = f"worker {opened.worker_id!r} has no control lane with this connection id here; connect first"
+        raise Refused(Refusal(Reason.NOT_CONNECTED, message))
+    await _Served(lanes, deltas, feed, lane, requests, call).run()
+
+
+class _Served:
+    def __init__(
+        self,
+        lanes: Lanes,
+        deltas: Deltas,
+        feed: Feed,
+        lane: ControlLane,
+        requests: AsyncIterator[pb.StreamOutputRequest],
+        call: Call,
+    ) -> None:
+        self._all = lanes
+        self._deltas = deltas
+        self._feed = feed
+        self._lane = lane
+        self._requests = requests
+        self._call = call
+        lane.data_lane += 1
+        self._number = lane.data_lane
+        self._streams: defaultdict[Lease, _Stream] = defaultdict(_Stream)
+        self._acks = pb.StreamOutputResponse(credit_bytes=OUTPUT_CREDIT_BYTES)
+        self._wake = asyncio.Event()
+        self._wake.set()
+        self._failed: BaseException | None = None
+
+    async def run(self) -> None:
+        draining = asyncio.ensure_future(self._all.draining.wait())
+        writing = asyncio.ensure_future(self._write())
+        reading = asyncio.ensure_future(self._read())
+        tasks = (draining, writing, reading)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if writing.done():
+                writing.result()
+            if reading.done():
+                reading.result()
+            elif draining.done():
+                raise Refused(draining_refusal())
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self) -> None:
+        async for request in self._requests:
+            if self._lane.data_lane != self._number:
+                message = "a newer data lane of the worker has taken the place of this one"
+                raise Refused(Refusal(Reason.CONNECTION_REPLACED, message))
+            for batch in request.batches:
+                self._append(batch)
+            for deltas in request.deltas:
+                self._announce(deltas)
+
+    def _append(self, message: pb.OutputBatch) -> None:
+        lease = lease_of(message.lease)
+        batch = Batch(self._lane.holder, lease, message.outputs)
+        appended = self._all.store.write_each(append_each, batch)
+        speaks = any(output.WhichOneof("kind") == "claude" for output in message.outputs)
+        appended.add_done_callback(lambda future: self._appended(future, lease, speaks))
+
+    def _appended(self, future: "asyncio.Future[Appended]", lease: Lease, speaks: bool) -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is not None:
+            self._failed = error
+            self._wake.set()
+            return
+        appended = future.result()
+        ack = self._acks.acks.add(lease=lease_message(lease), stale=appended.stale)
+        ack.committed_producer_sequence = appended.committed
+        self._wake.set()
+        if appended.stale:
+            self._streams.pop(lease, None)
+            self._deltas.forget(lease.job_id)
+            return
+        stream = self._streams[lease]
+        stream.committed, stream.sequence = appended.committed, appended.sequence
+        if speaks:
+            self._deltas.settle(lease.job_id)
+        self._release_early(lease.job_id, stream)
+
+    def _announce(self, message: pb.AttemptDeltas) -> None:
+        """Passes deltas on, or keeps them until the output that they follow is committed."""
+        lease = lease_of(message.lease)
+        if lease not in self._lane.leases:
+            return
+        stream = self._streams[lease]
+        stream.early += [(message.after_producer_sequence, delta) for delta in message.deltas]
+        del stream.early[:-DELTA_RING_COUNT]
+        self._release_early(lease.job_id, stream)
+
+    def _release_early(self, job_id: JobId, stream: _Stream) -> None:
+        ready = []
+        while stream.early and stream.early[0][0] <= stream.committed:
+            _, delta = stream.early.pop(0)
+            delta.after_sequence = stream.sequence
+            ready.append(delta)
+        if ready:
+            self._deltas.push(job_id, ready)
+            self._feed.wake((job_id,))
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._failed is not None:
+                raise self._failed
+            message, self._acks = self._acks, pb.StreamOutputResponse()
+            await self._call.write(message)

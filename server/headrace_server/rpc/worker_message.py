@@ -1,0 +1,123 @@
+"""Leases, words and workers as the contract's messages, and back."""
+
+from collections.abc import Iterable
+
+from google.protobuf.duration_pb2 import Duration
+from headrace.v1 import worker_pb2
+from headrace.v1 import worker_service_pb2 as pb
+
+from headrace_server.core.facts import ReleaseCause
+from headrace_server.core.ids import job_id_text, parse_job_id
+from headrace_server.core.job import Job
+from headrace_server.core.placement import Capabilities
+from headrace_server.core.refusal import Reason, Refusal, Refused, Violation
+from headrace_server.runtime.registry import ControlLane
+from headrace_server.store.codec import failure_of, set_time, usage_of
+from headrace_server.store.leases import Finish, Holder, Lease
+from headrace_server.store.workers import Release, StoredWorker, Word
+
+
+def lease_of(message: worker_pb2.Lease) -> Lease:
+    """Reads a lease. Raises Refused (INVALID_FIELD)."""
+    try:
+        return Lease(parse_job_id(message.job_id), message.epoch, message.generation)
+    except ValueError:
+        violation = Violation("lease.job_id", f"is not a UUID: {message.job_id[:64]!r}")
+        raise Refused(Refusal(Reason.INVALID_FIELD, "a lease can't be read", violations=(violation,))) from None
+
+
+def lease_message(lease: Lease) -> worker_pb2.Lease:
+    """A lease; workers know it by job and epoch, so the attempt's number may be left out."""
+    return worker_pb2.Lease(job_id=job_id_text(lease.job_id), epoch=lease.epoch, generation=lease.generation)
+
+
+def job_lease_message(job: Job, generation: int) -> worker_pb2.Lease:
+    """The live lease of a job."""
+    return worker_pb2.Lease(job_id=job_id_text(job.id), attempt=job.attempt, epoch=job.epoch, generation=generation)
+
+
+def held_leases(renewal: pb.WorkerRenewal) -> list[Lease]:
+    """The leases that a worker says it holds."""
+    return [lease_of(one.lease) for one in renewal.held]
+
+
+def word_of(holder: Holder, request: pb.ConnectRequest, absent: Iterable[Lease]) -> Word:
+    """What a worker said in one message."""
+    return Word(
+        holder=holder,
+        starts=[lease_of(one.lease) for one in request.starts],
+        releases=[_release(one) for one in request.releases],
+        reports=[(lease_of(one.lease), one) for one in request.reports],
+        finishes=[_finish(one) for one in request.finishes],
+        counter=request.renewal.counter,
+        absent=tuple(absent),
+    )
+
+
+def capabilities_of(message: worker_pb2.WorkerCapabilities) -> Capabilities:
+    """What placement looks at."""
+    return Capabilities(
+        executors=frozenset(message.executors),
+        labels=dict(message.labels),
+        programs=frozenset(message.programs),
+        handlers=frozenset(message.handlers),
+    )
+
+
+def wanted(lease: worker_pb2.Lease, state: pb.WantedState, cause: pb.StopCause, grace: float) -> pb.WantedAttempt:
+    """What the server wants of an attempt; `grace` in seconds."""
+    return pb.WantedAttempt(lease=lease, wanted=state, cause=cause, cancel_grace=seconds_message(grace))
+
+
+def seconds_message(seconds: float) -> Duration:
+    """A duration."""
+    message = Duration()
+    message.FromMicroseconds(int(seconds * 1_000_000))
+    return message
+
+
+def worker_message(worker: StoredWorker, slots_used: int, lane: ControlLane | None) -> worker_pb2.Worker:
+    """A worker; `lane` when it is connected to this node."""
+    hello = worker.hello
+    message = worker_pb2.Worker(
+        id=worker.worker,
+        incarnation=worker.incarnation,
+        state=_state(worker, lane),
+        capabilities=hello.capabilities,
+        slots=hello.slots,
+        slots_used=slots_used,
+        host=hello.host,
+        version=hello.version,
+        host_resources=hello.host_resources,
+    )
+    set_time(message.connect_time, worker.connected)
+    set_time(message.renew_time, worker.renewed)
+    return message
+
+
+def _state(worker: StoredWorker, lane: ControlLane | None) -> worker_pb2.WorkerState:
+    if lane is not None and lane.holder.incarnation == worker.incarnation:
+        return worker_pb2.WORKER_STATE_DRAINING if lane.draining else worker_pb2.WORKER_STATE_READY
+    return worker_pb2.WORKER_STATE_LOST if worker.lost else worker_pb2.WORKER_STATE_DISCONNECTED
+
+
+def _release(message: pb.AttemptRelease) -> Release:
+    try:
+        cause = ReleaseCause(message.cause)
+    except ValueError:
+        cause = ReleaseCause.DECLINED
+    return Release(lease_of(message.lease), cause, message.message)
+
+
+def _finish(message: pb.AttemptFinish) -> Finish:
+    kind = message.WhichOneof("outcome")
+    return Finish(
+        lease=lease_of(message.lease),
+        succeeded=message.succeeded.SerializeToString() if kind == "succeeded" else None,
+        failed=failure_of(message.failed) if kind == "failed" else None,
+        cancelled=kind == "cancelled",
+        usage=usage_of(message.usage),
+        last_producer_sequence=message.last_producer_sequence,
+        last_report_number=message.last_report_number,
+        body=message.SerializeToString(),
+    )

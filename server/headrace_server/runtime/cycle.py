@@ -1,0 +1,101 @@
+"""One cycle of the scheduler, inside one transaction: end leases, promote what is due, and grant what fits (Q1, Q5, L1, L6).
+
+A synchronous function of a ledger, so that the simulator runs it inline. Decisions are those of `core`; every grant has its rule.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headrace.v1 import job_pb2, outcome_pb2, worker_pb2
+
+from headrace_server.core.facts import ReleaseCause
+from headrace_server.core.ids import Micros, job_id_text
+from headrace_server.core.job import Job
+from headrace_server.core.limits import WINDOW_COUNT_MAX
+from headrace_server.core.placement import Needs, Offer, Room
+from headrace_server.store import ready
+from headrace_server.store.leases import Holder, Lease, expire_hold, grant, held, release
+from headrace_server.store.ledger import Ledger
+from headrace_server.store.workers import lose_worker
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A lease that a cycle granted, with what the worker needs in order to run it."""
+
+    worker: str
+    incarnation: str
+    lease: Lease
+    assignment: worker_pb2.Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """What a cycle did."""
+
+    granted: tuple[Granted, ...]
+    next_due: Micros | None
+    """When the next SCHEDULED job becomes due."""
+    more: bool
+    """There is more to do at once."""
+
+
+def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder]) -> Cycle:
+    """Runs one cycle at the ledger's time. `lost` are the incarnations whose lease this node has seen end."""
+    for holder in lost:
+        lose_worker(ledger, holder, "its lease ended without a renewal")
+    for job in ready.expired_holds(ledger):
+        expire_hold(ledger, job)
+    promoted = ready.promote_due(ledger)
+    placed = _place(ledger, offers) if offers else []
+    specs = ready.specs_of(ledger, [job for job, _ in placed])
+    granted = tuple(_granted(ledger, job, offer, *specs[job.row]) for job, offer in placed)
+    return Cycle(granted, ready.next_due(ledger), promoted >= ready.PROMOTED_COUNT_MAX)
+
+
+def take_back(ledger: Ledger, unsent: Sequence[Granted]) -> None:
+    """Takes back what was granted to a lane that was gone before anything of it could be sent."""
+    for granted in unsent:
+        job = held(ledger, Holder(granted.worker, granted.incarnation), granted.lease)
+        if job is not None:
+            release(ledger, job, ReleaseCause.NOT_CONFIRMED, "the worker went away before it was sent")
+
+
+def _place(ledger: Ledger, offers: Sequence[Offer]) -> list[tuple[Job, Offer]]:
+    room = Room(offers)
+    candidates: list[tuple[Job, Needs]] = []
+    for key in ready.ready_keys(ledger):
+        free = room.free_for(key.needs)
+        if free:
+            candidates += [(job, key.needs) for job in ready.window(ledger, key.key, min(free, WINDOW_COUNT_MAX))]
+    for job in ready.held_window(ledger, [offer.worker for offer in offers], WINDOW_COUNT_MAX):
+        candidates.append((job, ready.needs_of(ledger, job)))
+    candidates.sort(key=lambda candidate: (candidate[0].rank, candidate[0].row))
+    placed = []
+    for job, needs in candidates:
+        taken = room.take(needs, job.holder)
+        if taken is not None:
+            offer, rule = taken
+            grant(ledger, job, offer, rule)
+            placed.append((job, offer))
+    return placed
+
+
+def _granted(ledger: Ledger, job: Job, offer: Offer, spec: job_pb2.JobSpec, traceparent: str) -> Granted:
+    lease = Lease(job.id, job.epoch, ledger.generation)
+    assignment = worker_pb2.Assignment(
+        lease=worker_pb2.Lease(
+            job_id=job_id_text(job.id), attempt=job.attempt, epoch=job.epoch, generation=ledger.generation
+        ),
+        namespace=job.namespace,
+        spec=spec,
+        traceparent=traceparent,
+    )
+    if job.holder:
+        assignment.resume_claude_session_id = job.session
+    if spec.HasField("timeouts"):
+        assignment.timeouts.CopyFrom(spec.timeouts)
+    if job.failure is not None:
+        assignment.previous_failure.CopyFrom(outcome_pb2.Failure.FromString(job.failure.body))
+        assignment.previous_failure.ClearField("partial_result")
+    return Granted(offer.worker, offer.incarnation, lease, assignment)

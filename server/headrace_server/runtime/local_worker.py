@@ -1,0 +1,154 @@
+"""The local worker: one process beside the control plane, in a session of its own, that outlives a restart of it.
+
+It holds a lock file with its process id. A control plane that starts adopts the holder of the lock, else starts a new worker; one
+that ends without being asked to is started again, with backoff. What the worker does is its own affair.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+RESTART_SECONDS_MIN = 0.5
+RESTART_SECONDS_MAX = 30.0
+STEADY_SECONDS = 60.0
+"""A worker that ran for so long starts the backoff anew."""
+KILL_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalWorkerCommand:
+    """How to start it."""
+
+    arguments: Sequence[str]
+    lock: Path
+    """The file that it locks; told to it in the arguments as well."""
+    log: Path
+    """Where its standard error goes."""
+
+
+class LocalWorker:
+    """Keeps one local worker running until it is stopped."""
+
+    def __init__(self, command: LocalWorkerCommand) -> None:
+        self._command = command
+        self._pidfd = -1
+        self._pid = 0
+        self._stopping = False
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Adopts or starts the worker, and starts it again whenever it ends. Returns once it was stopped and has ended."""
+        loop = asyncio.get_running_loop()
+        backoff = RESTART_SECONDS_MIN
+        while not self._stopping:
+            started = loop.time()
+            await self._adopt_or_start()
+            await self._ended.wait()
+            self._close()
+            if self._is_stopping():
+                return
+            if loop.time() - started > STEADY_SECONDS:
+                backoff = RESTART_SECONDS_MIN
+            log.error(
+                "the local worker has ended; its log is %s; starting it again in %.1f s", self._command.log, backoff
+            )
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, RESTART_SECONDS_MAX)
+
+    def _is_stopping(self) -> bool:
+        return self._stopping
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Asks the worker to drain, and ends it when it has not ended after the grace."""
+        self._stopping = True
+        for what, wait_seconds in (
+            (signal.SIGTERM, grace_seconds),
+            (signal.SIGTERM, KILL_SECONDS),
+            (signal.SIGKILL, KILL_SECONDS),
+        ):
+            if self._pidfd < 0 or self._ended.is_set():
+                return
+            self._signal(what)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    await self._ended.wait()
+
+    def end_at_once(self) -> None:
+        """Has the worker end all that it runs and exit, without waiting for it."""
+        self._stopping = True
+        # The second signal ends it at once; its keepers end the process trees.
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGTERM)
+
+    async def _adopt_or_start(self) -> None:
+        self._ended.clear()
+        pid = _lock_holder(self._command.lock)
+        if pid is not None:
+            log.info("adopting the local worker, process %d", pid)
+        else:
+            pid = self._start()
+            log.info("started the local worker, process %d", pid)
+        self._pid = pid
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._ended.set()
+            return
+        asyncio.get_running_loop().add_reader(self._pidfd, self._on_end)
+
+    def _start(self) -> int:
+        self._command.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self._command.log.open("ab") as sink:
+            process = subprocess.Popen(
+                self._command.arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+                close_fds=True,
+            )
+        # Its end is seen by pidfd and it is reaped in _close; the object must not warn about it.
+        process.returncode = 0
+        return process.pid
+
+    def _on_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._pidfd)
+        self._ended.set()
+
+    def _close(self) -> None:
+        with suppress(ChildProcessError):
+            os.waitpid(self._pid, os.WNOHANG)
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+        self._pidfd = -1
+
+    def _signal(self, what: signal.Signals) -> None:
+        if self._pidfd >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, what)
+
+
+def _lock_holder(path: Path) -> int | None:
+    """Process id of the worker that holds the lock, or None when nobody does."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        text = os.read(descriptor, 32).decode(errors="replace").strip()
+        return int(text) if text.isdecimal() else None
+    else:
+        return None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,80 @@
+"""The scheduler's loop: waits for a wake-up or the next due time, runs a cycle, and hands what it granted to the workers."""
+
+import asyncio
+import logging
+
+from headrace_server.core.ids import SECOND, Micros
+from headrace_server.core.refusal import Refused
+from headrace_server.runtime.clock import Clock
+from headrace_server.runtime.cycle import Cycle, run_cycle, take_back
+from headrace_server.runtime.registry import Registry
+from headrace_server.store.leases import Holder
+from headrace_server.store.store import Store
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 1.0
+"""The longest sleep: leases are watched at least this often."""
+FAILED_SECONDS = 0.5
+"""The pause after a cycle that could not be committed."""
+
+
+class Scheduler:
+    """Plans for the workers that are connected to this node."""
+
+    def __init__(self, store: Store, registry: Registry, clock: Clock) -> None:
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._next_due: Micros | None = None
+        self.draining = False
+        """Set while the server drains: nothing is granted any more."""
+
+    def wake(self) -> None:
+        """Asks for a cycle soon."""
+        self._wake.set()
+
+    async def run_once(self) -> Cycle:
+        """Runs one cycle now. Raises Refused when the store can't commit it; then nothing was granted."""
+        offers = [] if self.draining else self._registry.offers()
+        ended = self._registry.watch.ended(self._clock.monotonic())
+        lost = [Holder(worker, incarnation) for worker, incarnation in ended]
+        lanes = {lane.holder.worker: lane for lane in self._registry.lanes()}
+        cycle = await self._store.write(lambda ledger: run_cycle(ledger, offers, lost), bounded=False)
+        for holder in lost:
+            log.warning("the lease of worker %s (%s) has ended", holder.worker, holder.incarnation)
+            self._registry.end(holder)
+        unsent = []
+        for granted in cycle.granted:
+            lane = lanes[granted.worker]
+            if self._registry.lane(granted.worker) is lane:
+                lane.assign(granted.lease, granted.assignment)
+            else:
+                unsent.append(granted)
+        if unsent:
+            await self._store.write(lambda ledger: take_back(ledger, unsent), bounded=False)
+        self._next_due = cycle.next_due
+        if cycle.more:
+            self._wake.set()
+        return cycle
+
+    async def run(self) -> None:
+        """Runs cycles until it is cancelled."""
+        while True:
+            self._wake.clear()
+            try:
+                await self.run_once()
+            except Refused as error:
+                log.warning("a scheduling cycle could not be committed: %s", error)
+                await asyncio.sleep(FAILED_SECONDS)
+            try:
+                async with asyncio.timeout(self._sleep_seconds()):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _sleep_seconds(self) -> float:
+        if self._next_due is None:
+            return IDLE_SECONDS
+        return min(IDLE_SECONDS, max(0.0, (self._next_due - self._clock.now()) / SECOND))
