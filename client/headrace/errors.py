@@ -1,9 +1,5 @@
 """Every exception of the package, and which one stands for which reason. How a failed rpc is read is `statuses`."""
 
-# ruff: noqa: N818 - names say what happened, as in `JobFailed`; an `Error` behind each would say nothing more
-
-# names say what happened, as in `JobFailed`; an `Error` behind each would say nothing more
-
 from __future__ import annotations
 
 from collections.abc import Mapping
