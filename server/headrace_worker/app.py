@@ -1,0 +1,178 @@
+"""The composition root of `headrace work`: turns settings and an environment into executors and an agent.
+
+The only place that knows every executor. What cannot be set up is a `SetupFailed` with a line for the operator.
+"""
+
+import logging
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from time import time
+
+from headrace.v1 import worker_pb2
+from headrace_worker.agent import Agent, Terms
+from headrace_worker.connection import Identity
+from headrace_worker.executors.claude.executor import ClaudeExecutor
+from headrace_worker.executors.claude.launch import ClaudeCommand, credentials_of
+from headrace_worker.executors.command import CommandExecutor
+from headrace_worker.executors.handler import Handler, HandlerExecutor
+from headrace_worker.host import host_name, new_incarnation, software_version, state_folder
+from headrace_worker.limits import THREADS_COUNT_MAX
+from headrace_worker.process import TreesLease
+from headrace_worker.sdk import Worker
+from headrace_worker.settings import Settings
+from headrace_worker.simulator.frames import VERSION as SIMULATOR_VERSION
+from headrace_worker.slots import Run
+from headrace_worker.workspace import Workspaces, remove_older_than
+
+PROGRAM_VARIABLES = ("PATH", "LANG", "HOME")
+VERSION_SECONDS = 30.0
+KEPT_SECONDS = 7 * 86_400.0
+"""What was kept of jobs is removed when nothing was made in it for this long."""
+
+logger = logging.getLogger(__name__)
+
+
+class SetupFailed(Exception):
+    """The worker can't be set up as asked."""
+
+
+@dataclass(slots=True)
+class Executors:
+    """How each kind of task is run, and what the worker may say of it."""
+
+    capabilities: worker_pb2.WorkerCapabilities
+    runs: dict[str, Run] = field(default_factory=dict)
+
+    def add(self, kind: str, run: Run) -> None:
+        """From now on tasks of that kind can be run."""
+        self.runs[kind] = run
+        self.capabilities.executors.append(kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Claude:
+    """A CLI that can be run."""
+
+    arguments: tuple[str, ...]
+    version: str
+    simulated: bool
+
+
+@contextmanager
+def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tuple[Agent, Identity]]:
+    """An agent as the settings want it. Only on a running loop. Raises SetupFailed."""
+    data = settings.data or state_folder() / "workers" / settings.id
+    claude = find_claude(settings.claude, environment)
+    handlers = load_handlers(settings.handlers)
+    _remove_old(data)
+    trees = TreesLease()
+    executors = Executors(
+        worker_pb2.WorkerCapabilities(
+            labels=settings.label, workspace_roots=[str(root) for root in settings.allow_root]
+        )
+    )
+    workspaces = Workspaces(data, settings.allow_root)
+    shared = {name: environment[name] for name in PROGRAM_VARIABLES if name in environment}
+    if claude is not None:
+        _add_claude(executors, claude, settings, environment, shared, workspaces, trees, data)
+    if settings.allow_command:
+        command = CommandExecutor(settings.allow_command, shared, workspaces, trees)
+        executors.add("command", command.run)
+        executors.capabilities.programs.extend(command.programs)
+    threads = ThreadPoolExecutor(min(settings.slots, THREADS_COUNT_MAX), "headrace-handler")
+    if handlers:
+        handler = HandlerExecutor(handlers, threads)
+        executors.add("handler", handler.run)
+        executors.capabilities.handlers.extend(handler.names)
+    identity = Identity(
+        settings.id, new_incarnation(), settings.slots, executors.capabilities, host_name(), software_version()
+    )
+    terms = Terms(drain_seconds=settings.drain_seconds, exit_when_lease_ends=settings.lock is not None)
+    try:
+        yield Agent(settings.server, identity, executors.runs, data, terms, on_lease=trees.extend), identity
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+def find_claude(setting: str, environment: Mapping[str, str]) -> Claude | None:
+    """The CLI that the setting names. Raises SetupFailed when it was named and can't be run."""
+    if setting == "none":
+        return None
+    if setting == "simulated":
+        return Claude((sys.executable, "-m", "headrace_worker.simulator"), SIMULATOR_VERSION, simulated=True)
+    program = shutil.which(setting or "claude", path=environment.get("PATH", ""))
+    if program is None:
+        if setting:
+            raise SetupFailed(f"--claude: {setting!r} is not a program")
+        return None
+    try:
+        found = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        if setting:
+            raise SetupFailed(f"--claude: `{setting} --version` failed: {error}") from error
+        logger.warning("claude on the PATH is left out: `%s --version` failed: %s", program, error)
+        return None
+    version = (found.stdout.split() or ["unknown"])[0]
+    return Claude((str(Path(program).absolute()),), version, simulated=False)
+
+
+def load_handlers(modules: tuple[str, ...]) -> dict[str, Handler]:
+    """The handlers of every `Worker` in the modules. Raises SetupFailed."""
+    handlers: dict[str, Handler] = {}
+    for text in modules:
+        for worker in _workers_of(text):
+            for name, handler in worker.handlers.items():
+                if name in handlers:
+                    raise SetupFailed(f"--handlers: the handler {name!r} is registered twice")
+                handlers[name] = handler
+    return handlers
+
+
+def _workers_of(text: str) -> list[Worker]:
+    name, _, attribute = text.partition(":")
+    try:
+        module = import_module(name)
+    except Exception as error:
+        raise SetupFailed(f"--handlers: {name!r} can't be imported: {type(error).__name__}: {error}") from error
+    wanted = [getattr(module, attribute, None)] if attribute else list(vars(module).values())
+    workers = [value for value in wanted if isinstance(value, Worker)]
+    if not workers:
+        raise SetupFailed(f"--handlers: {text!r} has no headrace.worker.Worker")
+    return workers
+
+
+def _add_claude(
+    executors: Executors,
+    claude: Claude,
+    settings: Settings,
+    environment: Mapping[str, str],
+    shared: Mapping[str, str],
+    workspaces: Workspaces,
+    trees: TreesLease,
+    data: Path,
+) -> None:
+    command = ClaudeCommand(
+        claude.arguments,
+        claude.simulated,
+        data,
+        shared,
+        credentials=credentials_of(environment),
+        config_folder=settings.claude_config,
+    )
+    executors.add("claude", ClaudeExecutor(command, workspaces, trees, time).run)
+    executors.capabilities.claude_version = claude.version
+    executors.capabilities.claude_simulated = claude.simulated
+
+
+def _remove_old(data: Path) -> None:
+    for name in ("workspaces", "claude", "tmp"):
+        remove_older_than(data / name, KEPT_SECONDS, time(), frozenset())

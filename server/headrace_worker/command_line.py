@@ -1,0 +1,152 @@
+"""`headrace work`: the options, their help, and what the end of a worker means to a shell."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+import uvloop
+from pydantic import ValidationError
+
+from headrace_worker.agent import EndCause, Ending
+from headrace_worker.app import SetupFailed, composed
+from headrace_worker.local_lock import LocalLock, LockTaken
+from headrace_worker.settings import Settings
+from headrace_worker.signals import ending_by_signal
+
+USAGE_STATUS = 2
+LOCKED_STATUS = 5
+STATUSES = {EndCause.DRAINED: 0, EndCause.ABORTED: 1, EndCause.DISMISSED: 3, EndCause.LEASE_ENDED: 4}
+
+EPILOG = (
+    "Every option can be set by a variable HEADRACE_WORKER_… with its name: HEADRACE_WORKER_ALLOW_COMMAND=git,make."
+    "\n\nThe first SIGTERM or SIGINT drains: no new work, running work gets --drain-seconds, then goes back to the"
+    " queue. A second one ends it at once.\n\nExit status: 0 drained, 1 ended at once, 2 wrong options, 3 not taken by"
+    " the server, 4 lost its control plane (with --lock), 5 lock taken."
+)
+
+app = typer.Typer(name="headrace work", add_completion=False, rich_markup_mode=None)
+logger = logging.getLogger("headrace_worker")
+
+
+@app.command(epilog=EPILOG)
+def work(
+    server: Annotated[
+        str | None, typer.Option(help="The control plane: HOST:PORT or unix:PATH. Default: localhost:7410.")
+    ] = None,
+    slots: Annotated[int | None, typer.Option(help="Attempts that run at once. Default: 4.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="What jobs may ask for in a worker. Repeatable.")
+    ] = None,
+    allow_command: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PROGRAM", help="A program that command jobs may run, by name or absolute path. Repeatable."
+        ),
+    ] = None,
+    allow_root: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="A folder inside which a job's workspace may lie. Repeatable."),
+    ] = None,
+    claude: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|simulated|none", help="The Claude CLI. Default: `claude` on the PATH, if it is there."
+        ),
+    ] = None,
+    claude_config: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="A config folder that all Claude jobs share. Default: one for each job."),
+    ] = None,
+    handlers: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE[:NAME]", help="A Python module whose Worker brings handlers. Repeatable."),
+    ] = None,
+    id: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The worker's name, which no other has. Default: the host's.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Workspaces and spools. Default: in the user's state folder, by name."),
+    ] = None,
+    drain_seconds: Annotated[
+        float | None, typer.Option(help="How long running work may go on after the first signal. Default: 10.")
+    ] = None,
+    lock: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Serve one control plane only: hold this lock, and exit when the lease has ended."
+        ),
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error. Default: info.")
+    ] = None,
+) -> None:
+    """Runs jobs: connects to a control plane, offers slots, and runs what it is given."""
+    given = {name: value for name, value in locals().items() if value is not None and value != []}
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        fail(USAGE_STATUS, *(complaint(part) for part in error.errors()))
+    logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format="headrace work: %(message)s")
+    leave(run(settings))
+
+
+def run(settings: Settings) -> int:
+    """Works until the end; returns the exit status."""
+    lock: LocalLock | None = None
+    try:
+        if settings.lock is not None:
+            lock = LocalLock(settings.lock)
+        return uvloop.run(serve(settings))
+    except LockTaken as error:
+        fail(LOCKED_STATUS, str(error))
+    except (SetupFailed, OSError) as error:
+        fail(USAGE_STATUS, str(error))
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+async def serve(settings: Settings) -> int:
+    """Puts the worker together and runs it."""
+    with composed(settings, os.environ) as (agent, identity):
+        kinds = ", ".join(identity.capabilities.executors) or "nothing: see --allow-command, --claude and --handlers"
+        logger.info("worker %s, %d slots, runs %s", identity.worker_id, identity.slots, kinds)
+        with ending_by_signal(agent):
+            ending = await agent.run()
+    return STATUSES[tell(ending).cause]
+
+
+def tell(ending: Ending) -> Ending:
+    """Says why the worker ended."""
+    if ending.cause is EndCause.DISMISSED:
+        logger.error("%s. Give each worker an --id of its own.", ending.message.rstrip("."))
+    elif ending.cause is not EndCause.DRAINED:
+        logger.warning("ended: %s", ending.message or ending.cause.value)
+    else:
+        logger.info("drained")
+    return ending
+
+
+def complaint(part: Any) -> str:
+    """One wrong setting, in one line."""
+    name = "--" + str(part["loc"][0]).replace("_", "-") if part["loc"] else "settings"
+    return f"{name}: {part['msg'].removeprefix('Value error, ')}"
+
+
+def fail(status: int, *lines: str) -> NoReturn:
+    """Says what is wrong and ends."""
+    for line in lines:
+        print(f"headrace work: {line}", file=sys.stderr)
+    raise typer.Exit(status)
+
+
+def leave(status: int) -> None:
+    """Ends the process even while a handler's thread does not return: nobody can end a thread."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,234 @@
+"""The control lane's stream: hello and welcome, renewals, one writer, one reader; opened anew for as long as it takes.
+
+It carries words between the server and `slots.py`, and tells the lease which renewals were sent and answered. What
+runs, and what the end of a lease means, is decided elsewhere.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+import grpc.aio
+
+from headrace.v1 import worker_pb2, worker_service_pb2
+from headrace_worker.channel import FINAL_REASONS, LOST, Stream, StreamEnded, describe, reason_of
+from headrace_worker.control_lane import ControlLane
+from headrace_worker.lease import WorkerLease
+from headrace_worker.limits import (
+    CONNECT_SECONDS,
+    PROTOCOL_VERSION,
+    RECONNECT_SECONDS_MAX,
+    RECONNECT_SECONDS_MIN,
+    RENEWAL_SECONDS_MIN,
+    UNANSWERED_INTERVALS_MAX,
+    UNREACHABLE_NOTICE_SECONDS,
+)
+from headrace_worker.output_lane import OutputLane
+from headrace_worker.slots import Slots
+
+METHOD = "/headrace.v1.WorkerService/Connect"
+Lane = Stream[worker_service_pb2.ConnectResponse]
+Clock = Callable[[], float]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the worker is, and what it can run."""
+
+    worker_id: str
+    incarnation: str
+    slots: int
+    capabilities: worker_pb2.WorkerCapabilities
+    host: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a connection tells its owner."""
+
+    lease_granted: Callable[[], None]
+    """The lease has a new deadline."""
+    worker_wanted: Callable[[worker_service_pb2.WantedWorker], None]
+    """What the server wants of the worker as a whole."""
+
+
+class Dismissed(Exception):
+    """The server will never take this worker: the text says why."""
+
+
+class Connection:
+    """Connects, again and again, and keeps the lease."""
+
+    def __init__(
+        self,
+        address: str,
+        open_channel: Callable[[], grpc.aio.Channel],
+        identity: Identity,
+        slots: Slots,
+        control: ControlLane,
+        output: OutputLane,
+        lease: WorkerLease,
+        words: Words,
+        host_resources: Callable[[], worker_pb2.HostResources],
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._address = address
+        self._open_channel = open_channel
+        self._identity = identity
+        self._slots = slots
+        self._control = control
+        self._output = output
+        self._lease = lease
+        self._words = words
+        self._host_resources = host_resources
+        self._clock = clock
+        self._random = random
+        self._welcomed = False
+        self._handled_message_number = 0
+        self._failures = 0
+        self._notice_time: float | None = None
+        self._interval_seconds = 0.0
+
+    async def run(self) -> None:
+        """Stays connected until it is cancelled. Raises Dismissed when the server will never take this worker."""
+        while True:
+            errors: tuple[BaseException, ...] = ()
+            try:
+                await self._connect_once()
+            except* LOST as group:
+                errors = group.exceptions
+            self._note_loss(errors)
+            await asyncio.sleep(self._backoff_seconds())
+
+    async def _connect_once(self) -> None:
+        channel = self._open_channel()
+        try:
+            await self._converse(channel)
+        finally:
+            self._lease.disconnect()
+            self._control.clear()
+            await channel.close(None)
+
+    async def _converse(self, channel: grpc.aio.Channel) -> None:
+        stream = Stream(channel, METHOD, worker_service_pb2.ConnectResponse.FromString)
+        self._handled_message_number = 0
+        hello = self._hello()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await stream.send(hello.SerializeToString())
+                response = await stream.receive()
+        except TimeoutError:
+            raise StreamEnded(f"no welcome within {CONNECT_SECONDS:g} s") from None
+        if not response.HasField("welcome"):
+            raise StreamEnded("the server did not answer with a welcome")
+        self._accept(hello.renewal.counter, response)
+        opening = worker_service_pb2.StreamOutputOpen(
+            worker_id=self._identity.worker_id,
+            incarnation=self._identity.incarnation,
+            connection_id=response.welcome.connection_id,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._read(stream))
+            tasks.create_task(self._write(stream))
+            tasks.create_task(self._renew())
+            tasks.create_task(self._output.run(channel, opening, self._slots.output_settled))
+
+    def _hello(self) -> worker_service_pb2.ConnectRequest:
+        identity = self._identity
+        request = worker_service_pb2.ConnectRequest(
+            hello=worker_service_pb2.WorkerHello(
+                worker_id=identity.worker_id,
+                incarnation=identity.incarnation,
+                reattach=self._welcomed,
+                protocol_version=PROTOCOL_VERSION,
+                slots=identity.slots,
+                capabilities=identity.capabilities,
+                host_resources=self._host_resources(),
+                host=identity.host,
+                version=identity.version,
+            )
+        )
+        self._add_renewal(request)
+        return request
+
+    def _add_renewal(self, request: worker_service_pb2.ConnectRequest) -> None:
+        renewal = request.renewal
+        renewal.counter = self._lease.send(self._clock())
+        renewal.held.extend(self._slots.held())
+        renewal.handled_message_number = self._handled_message_number
+        renewal.host_resources.CopyFrom(self._host_resources())
+        renewal.draining = self._slots.draining
+
+    def _accept(self, counter: int, response: worker_service_pb2.ConnectResponse) -> None:
+        welcome = response.welcome
+        self._interval_seconds = max(RENEWAL_SECONDS_MIN, welcome.renewal_interval.ToTimedelta().total_seconds())
+        self._lease.grant(counter, welcome.lease_duration.ToTimedelta().total_seconds(), self._clock())
+        self._words.lease_granted()
+        again = " again" if self._welcomed else ""
+        logger.info("connected%s to %s, server version %s", again, self._address, welcome.server_version)
+        self._welcomed = True
+        self._failures = 0
+        self._notice_time = None
+        for wanted in response.wanted:
+            self._slots.want(wanted)
+        self._slots.reattach(welcome.held)
+        self._handle(response)
+
+    async def _read(self, stream: Lane) -> None:
+        while True:
+            self._handle(await stream.receive())
+
+    def _handle(self, response: worker_service_pb2.ConnectResponse) -> None:
+        for finish_ack in response.finish_acks:
+            self._slots.acknowledge_finish(finish_ack)
+        for report_ack in response.report_acks:
+            self._slots.acknowledge_reports(report_ack)
+        for assignment in response.assignments:
+            self._slots.assign(assignment)
+        for wanted in response.wanted:
+            self._slots.want(wanted)
+        for command in response.commands:
+            self._slots.decline_command(command)
+        self._handled_message_number = response.message_number
+        if response.renewed_counter and self._lease.answer(response.renewed_counter, self._clock()):
+            self._words.lease_granted()
+        if response.wanted_worker:
+            self._words.worker_wanted(response.wanted_worker)
+
+    async def _write(self, stream: Lane) -> None:
+        while True:
+            await self._control.wait()
+            renewal_due, self._control.renewal_due = self._control.renewal_due, False
+            request = self._control.take()
+            if renewal_due:
+                self._add_renewal(request)
+            await stream.send(request.SerializeToString())
+
+    async def _renew(self) -> None:
+        """Renews at every interval, and notices that nobody answers any more."""
+        while True:
+            await asyncio.sleep(self._interval_seconds)
+            answered = self._lease.last_answer
+            if answered is not None and self._clock() - answered > UNANSWERED_INTERVALS_MAX * self._interval_seconds:
+                raise StreamEnded(f"no answer to a renewal for {UNANSWERED_INTERVALS_MAX} intervals")
+            self._control.renew()
+
+    def _note_loss(self, errors: tuple[BaseException, ...]) -> None:
+        for error in errors:
+            if isinstance(error, grpc.aio.AioRpcError) and reason_of(error) in FINAL_REASONS:
+                raise Dismissed(f"{reason_of(error)}: {error.details()}") from error
+        now = self._clock()
+        if self._notice_time is None or now - self._notice_time >= UNREACHABLE_NOTICE_SECONDS:
+            self._notice_time = now
+            logger.warning("no connection to %s (%s); trying again", self._address, describe(errors[0]))
+
+    def _backoff_seconds(self) -> float:
+        cap = min(RECONNECT_SECONDS_MAX, RECONNECT_SECONDS_MIN * 2.0**self._failures)
+        self._failures = min(self._failures + 1, 10)
+        return cap * self._random.uniform(0.5, 1.0)

@@ -1,0 +1,95 @@
+"""What waits to be said to the server on the control lane, and how much of it goes into one message.
+
+Everything that waits goes with the next write, so that a crowd of small jobs shares its messages. No stream in here.
+"""
+
+import asyncio
+from collections import deque
+
+from headrace.v1 import error_pb2, worker_pb2, worker_service_pb2
+from headrace.v1.event_pb2 import ReleaseCause
+from headrace_worker.attempts import RunningAttempt
+from headrace_worker.limits import CONTROL_MESSAGE_BYTES_MAX
+
+UNIMPLEMENTED = 12
+"""google.rpc.Code"""
+
+
+class ControlLane:
+    """Collects what has to be said until somebody takes it."""
+
+    def __init__(self) -> None:
+        self.renewal_due = False
+        self._starts: deque[RunningAttempt] = deque()
+        self._releases: deque[worker_service_pb2.AttemptRelease] = deque()
+        self._reports: deque[worker_service_pb2.AttemptReport] = deque()
+        self._finishes: deque[worker_service_pb2.AttemptFinish] = deque()
+        self._command_acks: deque[worker_service_pb2.CommandAck] = deque()
+        self._waiting = asyncio.Event()
+
+    def start(self, attempt: RunningAttempt) -> None:
+        """The attempt was started."""
+        self._starts.append(attempt)
+        self._waiting.set()
+
+    def release(self, lease: worker_pb2.Lease, cause: ReleaseCause, message: str) -> None:
+        """The assignment goes back unstarted."""
+        self._releases.append(worker_service_pb2.AttemptRelease(lease=lease, cause=cause, message=message))
+        self._waiting.set()
+
+    def report(self, attempt: RunningAttempt, report: worker_service_pb2.AttemptReport) -> None:
+        """The attempt has something to report."""
+        self._reports.append(report)
+        self._waiting.set()
+
+    def finish(self, finish: worker_service_pb2.AttemptFinish) -> None:
+        """The attempt ended, and everything before its end is delivered."""
+        self._finishes.append(finish)
+        self._waiting.set()
+
+    def decline_command(self, command: worker_service_pb2.AttemptCommand, message: str) -> None:
+        """The command can't be carried out."""
+        error = error_pb2.ItemError(code=UNIMPLEMENTED, reason=error_pb2.ERROR_REASON_NOT_SUPPORTED, message=message)
+        self._command_acks.append(
+            worker_service_pb2.CommandAck(lease=command.lease, command_number=command.command_number, error=error)
+        )
+        self._waiting.set()
+
+    def renew(self) -> None:
+        """The next message is to hold a renewal."""
+        self.renewal_due = True
+        self._waiting.set()
+
+    def clear(self) -> None:
+        """The stream is lost: what has to be said is said anew after the next welcome."""
+        for waiting in (self._starts, self._releases, self._reports, self._finishes, self._command_acks):
+            waiting.clear()
+        self.renewal_due = False
+        self._waiting.clear()
+
+    async def wait(self) -> None:
+        """Waits until there is something to say."""
+        await self._waiting.wait()
+
+    def take(self) -> worker_service_pb2.ConnectRequest:
+        """The next message, without its renewal. What does not fit stays for the one after."""
+        request = worker_service_pb2.ConnectRequest()
+        for attempt in self._starts:
+            start = request.starts.add()
+            start.lease.CopyFrom(attempt.lease)
+            start.time.seconds, start.time.nanos = divmod(attempt.start_nanos, 1_000_000_000)
+        self._starts.clear()
+        request.releases.extend(self._releases)
+        self._releases.clear()
+        request.reports.extend(self._reports)
+        self._reports.clear()
+        request.command_acks.extend(self._command_acks)
+        self._command_acks.clear()
+        size = 0
+        while self._finishes:
+            size += self._finishes[0].ByteSize()
+            if size > CONTROL_MESSAGE_BYTES_MAX and request.finishes:
+                return request
+            request.finishes.append(self._finishes.popleft())
+        self._waiting.clear()
+        return request

@@ -1,0 +1,57 @@
+"""Every limit of the agent, units last in the name. Those of the executors live beside them."""
+
+PROTOCOL_VERSION = 1
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+"""One gRPC message, either way."""
+CONTROL_MESSAGE_BYTES_MAX = 2 * 1024 * 1024
+"""Finishes in one message of the control lane; a single larger one goes alone."""
+OUTPUT_MESSAGE_BYTES_MAX = 2 * 1024 * 1024
+"""Batches in one message of the data lane; a single larger one goes alone."""
+BATCH_BYTES_MAX = 1024 * 1024
+OUTPUT_ITEM_BYTES_MAX = 2 * 1024 * 1024
+
+OUTBOX_MEMORY_BYTES_MAX = 1024 * 1024
+"""Output of one attempt that waits in memory; past it, it waits on disk."""
+SPOOL_BYTES_MAX = 64 * 1024 * 1024
+CLAUDE_SPOOL_BYTES_MAX = 2 * 1024 * 1024 * 1024
+"""Claude Code does not feel a full pipe, so its output has to have a place."""
+SPOOL_SEGMENT_BYTES_MAX = 4 * 1024 * 1024
+
+DELTAS_COUNT_MAX = 256
+"""Token deltas of one attempt that wait to be sent; past it they are dropped, and a marker says so."""
+
+CONNECT_SECONDS = 5.0
+"""From opening a control lane to its welcome."""
+RECONNECT_SECONDS_MIN = 0.1
+RECONNECT_SECONDS_MAX = 2.0
+RENEWAL_SECONDS_MIN = 0.01
+UNREACHABLE_NOTICE_SECONDS = 10.0
+UNANSWERED_INTERVALS_MAX = 3
+"""Renewal intervals without an answer after which the server is taken for gone."""
+LEASE_MARGIN_SHARE = 0.2
+LEASE_MARGIN_SECONDS_MIN = 4.0
+"""Kept free at the lease's end: longer than a keeper needs to end its tree. Of a short lease, at most half."""
+LEASE_POLL_SECONDS_MAX = 1.0
+"""The loop's timers do not count the time that the host sleeps: look at the lease's clock at least this often."""
+FIRST_WELCOME_SECONDS = 30.0
+"""A worker that serves one control plane only gives up when none has welcomed it for this long."""
+
+CANCEL_GRACE_SECONDS_DEFAULT = 10.0
+DRAIN_SECONDS_DEFAULT = 10.0
+DELIVER_SECONDS = 10.0
+"""From the end of the last attempt until the server has acknowledged all finishes, when the worker ends."""
+FAREWELL_SECONDS = 1.0
+"""For the server to acknowledge what a worker says that ends at once."""
+ABORT_SECONDS = 5.0
+"""For executors to end what they run when the worker ends at once."""
+
+PROGRESS_INTERVAL_SECONDS = 0.1
+HANDLER_NAME_CHARACTERS_MAX = 128
+WORKER_ID_CHARACTERS_MAX = 128
+SLOTS_COUNT_MAX = 10_000
+THREADS_COUNT_MAX = 1024
+"""Threads for handlers that are not async functions."""
+INTEGER_EXACT_MAX = 2**53
+"""JSON numbers travel as doubles: a larger integer would come back changed."""
+RESULT_DEPTH_MAX = 64
+PROGRESS_MESSAGE_CHARACTERS_MAX = 1024

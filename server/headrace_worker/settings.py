@@ -1,0 +1,92 @@
+"""The settings of a worker: options of the command line over variables `HEADRACE_WORKER_*`, read once at start."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from headrace_worker.channel import DEFAULT_ADDRESS, read_address
+from headrace_worker.host import host_name, worker_id_of
+from headrace_worker.limits import DRAIN_SECONDS_DEFAULT, SLOTS_COUNT_MAX, WORKER_ID_CHARACTERS_MAX
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+Names = Annotated[tuple[str, ...], NoDecode]
+Folders = Annotated[tuple[Path, ...], NoDecode]
+Labels = Annotated[dict[str, str], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can set. In variables, lists are separated by commas."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_WORKER_", frozen=True, extra="ignore")
+
+    server: str = DEFAULT_ADDRESS
+    """The control plane: `host:port` or `unix:PATH`."""
+    id: str = Field(
+        default_factory=lambda: worker_id_of(host_name()),
+        pattern=rf"^[A-Za-z0-9_.-]{{1,{WORKER_ID_CHARACTERS_MAX}}}$",
+    )
+    """The worker's name, which no other has; the default is the host's."""
+    slots: int = Field(default=4, ge=1, le=SLOTS_COUNT_MAX)
+    """Attempts that run at once."""
+    label: Labels = Field(default_factory=dict)
+    """What jobs may ask for in a worker: `key=value`."""
+    allow_command: Names = ()
+    """Programs that command jobs may run: names, or absolute paths."""
+    allow_root: Folders = ()
+    """Folders inside which a job's workspace may lie."""
+    claude: str = ""
+    """The Claude CLI: a path, `simulated`, `none`, or empty for `claude` on the PATH if it is there."""
+    claude_config: Path | None = None
+    """A config folder that all Claude jobs share; without it every job has its own."""
+    handlers: Names = ()
+    """Python modules whose `Worker` objects bring handlers: `module` or `module:name`."""
+    data: Path | None = None
+    """Folder of workspaces and spools; the default lies in the user's state folder."""
+    drain_seconds: float = Field(default=DRAIN_SECONDS_DEFAULT, ge=0, le=86_400)
+    """How long running work may go on after the first signal."""
+    lock: Path | None = None
+    """For the local worker of one control plane: a file that is locked for its life; it exits when its lease ends."""
+    log_level: str = "info"
+    """`debug`, `info`, `warning` or `error`."""
+
+    @field_validator("allow_command", "allow_root", "handlers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _pairs(cls, value: object) -> object:
+        pairs = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not isinstance(pairs, list | tuple):
+            return value
+        labels = {}
+        for pair in pairs:
+            key, equals, text = str(pair).strip().partition("=")
+            if not equals or not key:
+                raise ValueError(f"{pair!r} is not KEY=VALUE")
+            labels[key] = text
+        return labels
+
+    @field_validator("server")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        read_address(value)
+        return value
+
+    @field_validator("allow_root")
+    @classmethod
+    def _absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        for root in value:
+            if not root.is_absolute():
+                raise ValueError(f"{str(root)!r} is not an absolute path")
+        return value
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value not in LOG_LEVELS:
+            raise ValueError(f"{value!r} is not one of {', '.join(LOG_LEVELS)}")
+        return value
