@@ -20,15 +20,17 @@ from headrace_server.store.workers import Release, StoredWorker, Word
 def lease_of(message: worker_pb2.Lease) -> Lease:
     """Reads a lease. Raises Refused (INVALID_FIELD)."""
     try:
-        return Lease(parse_job_id(message.job_id), message.epoch, message.generation)
+        return Lease(parse_job_id(message.job_id), message.epoch, message.generation, message.attempt)
     except ValueError:
         violation = Violation("lease.job_id", f"is not a UUID: {message.job_id[:64]!r}")
         raise Refused(Refusal(Reason.INVALID_FIELD, "a lease can't be read", violations=(violation,))) from None
 
 
 def lease_message(lease: Lease) -> worker_pb2.Lease:
-    """A lease; workers know it by job and epoch, so the attempt's number may be left out."""
-    return worker_pb2.Lease(job_id=job_id_text(lease.job_id), epoch=lease.epoch, generation=lease.generation)
+    """A lease, as the worker said it or was told it."""
+    return worker_pb2.Lease(
+        job_id=job_id_text(lease.job_id), attempt=lease.attempt, epoch=lease.epoch, generation=lease.generation
+    )
 
 
 def job_lease_message(job: Job, generation: int) -> worker_pb2.Lease:

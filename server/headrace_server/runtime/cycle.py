@@ -82,7 +82,7 @@ def _place(ledger: Ledger, offers: Sequence[Offer]) -> list[tuple[Job, Offer]]:
 
 
 def _granted(ledger: Ledger, job: Job, offer: Offer, spec: job_pb2.JobSpec, traceparent: str) -> Granted:
-    lease = Lease(job.id, job.epoch, ledger.generation)
+    lease = Lease(job.id, job.epoch, ledger.generation, job.attempt)
     assignment = worker_pb2.Assignment(
         lease=worker_pb2.Lease(
             job_id=job_id_text(job.id), attempt=job.attempt, epoch=job.epoch, generation=ledger.generation

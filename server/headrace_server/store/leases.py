@@ -34,6 +34,8 @@ class Lease:
     job_id: JobId
     epoch: int
     generation: int
+    attempt: int = 0
+    """Number of the attempt; said back to the worker, never judged by."""
 
 
 @dataclass(frozen=True, slots=True)
