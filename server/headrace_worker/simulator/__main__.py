@@ -9,9 +9,8 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 
-from headrace_worker.simulator import script, transcript
+from headrace_worker.simulator import script, signals, transcript
 from headrace_worker.simulator.conversation import Conversation
 from headrace_worker.simulator.flags import Options, UsageError, parse
 from headrace_worker.simulator.frames import VERSION, Frames
@@ -153,16 +152,12 @@ def _refuse_resume(options: Options, output: Output, message: str) -> int:
 
 
 def _handle_signals(session: Session, children: Children) -> None:
-    def terminate(number: int, frame: FrameType | None) -> None:
+    def terminate() -> None:
         """As the real program: 143, or 0 with the rest lost when nobody reads."""
         children.end_all()
         os._exit(_TERMINATED if session.output.drain(0.2) else 0)
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        session.host.stop()
-
-    signal.signal(signal.SIGTERM, terminate)
-    signal.signal(signal.SIGINT, interrupt)
+    signals.watch({signal.SIGTERM: terminate, signal.SIGINT: session.host.stop})
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 

@@ -108,6 +108,7 @@ class Conversation:
         except TurnVanishedError:
             session.host.end_turn()
             return
+        session.switches.frozen = turn.hangs_after_result
         self._send_result(turn, fields)
         session.host.end_turn()
         session.send_state("idle")

@@ -56,6 +56,7 @@ def _hang(session: Session, turn: Turn, arguments: Json) -> None:
 def _hang_in_tool(session: Session, turn: Turn, arguments: Json) -> None:
     call = ToolCall("Bash", {"command": str(arguments.get("command", "sleep 86400"))})
     (tool,) = Delivery(session, turn, Answer(tools=(call,))).run()
+    session.switches.frozen = not arguments.get("interruptible", False)
     if arguments.get("child"):
         session.tools.start_sleep("86400")
     interval = arguments.get("progress_milliseconds")

@@ -98,7 +98,7 @@ class Host:
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Ends the running turn and takes no further message. Called from a signal handler."""
+        """Ends the running turn and takes no further message."""
         with self._changed:
             self._stopped = True
             self._messages.clear()

@@ -7,6 +7,7 @@ small pieces) live here, because only here is a frame a row of bytes.
 import json
 import os
 import queue
+import select
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -56,15 +57,18 @@ class Output:
         self._accepted += 1
         self._items.put(_Item(data, self._framing))
 
-    def drain(self, seconds: float | None = None) -> bool:
-        """Waits until all that was taken is written (True), or nobody will read it, or the time is over (False).
+    def drain(self, blocked_seconds: float | None = None) -> bool:
+        """Waits until all that was taken is written: True; or until nobody will read it: False.
 
-        Safe in a signal handler: it takes no lock.
+        With `blocked_seconds` it also gives up on a pipe that stays full for that long.
         """
-        deadline = None if seconds is None else time.monotonic() + seconds
+        moved = time.monotonic()
         while self._written < self._accepted and not self._gone:
-            if deadline is not None and time.monotonic() > deadline:
-                return False
+            if blocked_seconds is not None:
+                now = time.monotonic()
+                moved = now if _has_room() else moved
+                if now - moved > blocked_seconds:
+                    return False
             time.sleep(0.001)
         return not self._gone
 
@@ -84,6 +88,10 @@ def encode(frame: Json) -> bytes:
         return json.dumps(frame, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
         return json.dumps(frame, separators=(",", ":")).encode()
+
+
+def _has_room() -> bool:
+    return bool(select.select([], [_STDOUT], [], 0)[1])
 
 
 def _write(item: _Item) -> None:

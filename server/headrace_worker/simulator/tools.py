@@ -8,13 +8,14 @@ import re
 import shlex
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from headrace_worker.simulator.output import Json
-from headrace_worker.simulator.timing import TurnInterruptedError, Timing
+from headrace_worker.simulator.timing import Timing, TurnInterruptedError
 
 _FILES_COUNT_MAX = 1000
 _FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -35,27 +36,34 @@ class ToolError(Exception):
     """A tool call that fails; the model reads the text."""
 
 
-@dataclass(slots=True)
 class Children:
     """The processes that tools have started and that may still live."""
 
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, arguments: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            arguments,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self.processes.append(process)
-        return process
+        with self._lock:
+            process = subprocess.Popen(
+                arguments,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            self._processes.append(process)
+            return process
+
+    def forget(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._processes.remove(process)
 
     def end_all(self) -> None:
-        """Ends what lives; safe in a signal handler."""
-        for process in self.processes:
+        """Ends what lives, for good: the lock stays taken, so that nothing starts after it."""
+        self._lock.acquire()
+        for process in self._processes:
             if process.poll() is None:
                 with suppress(ProcessLookupError):
                     process.send_signal(signal.SIGTERM)
@@ -196,7 +204,7 @@ class Tools:
             raise
         finally:
             if process.returncode is not None:
-                self.children.processes.remove(process)
+                self.children.forget(process)
 
     def _text(self, name: str) -> str:
         return (self.workspace.root / name).read_bytes()[:_FILE_BYTES_MAX].decode("utf-8", "replace")
