@@ -1,6 +1,7 @@
 """What the worker's tests share: an attempt without an agent, process facts, and programs to run."""
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ class RecordedAttempt:
         self.outputs: list[event_pb2.Output] = []
         self.deltas: list[event_pb2.Delta] = []
         self.steps: list[event_pb2.CancelStepped] = []
+        self.stepped = asyncio.Event()
         self.room = asyncio.Event()
         self.room.set()
         self._changed = asyncio.Condition()
@@ -47,6 +49,7 @@ class RecordedAttempt:
 
     def report_step(self, step: event_pb2.CancelStepped) -> None:
         self.steps.append(step)
+        self.stepped.set()
 
     def stop_requested(self) -> StopRequest | None:
         return self._stop
@@ -179,3 +182,21 @@ def attempt_of() -> Callable[..., RecordedAttempt]:
         return RecordedAttempt(assignment)
 
     return make
+
+
+RECORDINGS = Path(__file__).parent / "recordings"
+
+
+def recorded_lines(name: str) -> list[bytes]:
+    """The lines that the CLI wrote in a recording."""
+    lines = (RECORDINGS / name).read_bytes().split(b"\n")[:-1]
+    if not name.endswith(".tee.jsonl"):
+        return lines
+    entries = [json.loads(line) for line in lines]
+    return [entry["line"].encode() for entry in entries if entry["dir"] == "out"]
+
+
+@pytest.fixture
+def recording() -> Callable[[str], list[bytes]]:
+    """Reads recordings of the real CLI by their file names."""
+    return recorded_lines

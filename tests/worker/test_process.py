@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -187,3 +188,28 @@ def test_spawn_that_is_given_up_leaves_nothing(tmp_path: Path, processes: Any) -
         assert processes.children_of(os.getpid()) == []
 
     asyncio.run(main())
+
+
+WORKER = """
+import asyncio, sys
+from headrace_worker.process import Program, TreesLease, spawn
+async def main():
+    await spawn(Program((sys.executable, "-c", sys.argv[1]), sys.argv[2], {"PATH": "/bin"}), TreesLease())
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+
+
+def test_l7_kill_9_of_the_worker_leaves_no_process(tmp_path: Path, processes: Any) -> None:
+    program = (
+        "import os, signal, time\nsignal.signal(15, signal.SIG_IGN)\nif os.fork() == 0:\n os.setsid()\n"
+        " if os.fork() == 0:\n  open('orphan', 'w').write(f'{os.getpid()}\\n'); time.sleep(600)\n os._exit(0)\n"
+        "os.wait(); time.sleep(600)"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, program, str(tmp_path)])
+    orphan = int(processes.wait_file(tmp_path / "orphan"))
+    (keeper,) = processes.children_of(worker.pid)
+    worker.kill()
+    worker.wait()
+    processes.wait_dead(keeper)
+    assert not processes.is_alive(orphan)

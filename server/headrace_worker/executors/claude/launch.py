@@ -136,7 +136,7 @@ def _task_arguments(task: task_pb2.ClaudeTask) -> list[str]:
     if task.limits.max_cost_usd_micros:
         arguments.append(f"--max-budget-usd={task.limits.max_cost_usd_micros / 1e6:.6f}")
     if task.HasField("output_schema"):
-        arguments.append(f"--json-schema={json.dumps(plain(task.output_schema))}")
+        arguments.append(f"--json-schema={json.dumps(plain(task.output_schema), sort_keys=True)}")
     return arguments
 
 

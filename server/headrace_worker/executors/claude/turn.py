@@ -153,7 +153,7 @@ class Turn:
         for part in mappings(message, "content"):
             if text(part, "type") == "tool_use":
                 self._tool(part)
-            elif text(part, "type") == "text" and not text(body, "parent_tool_use_id"):
+            elif text(part, "type") == "text" and not (text(body, "parent_tool_use_id") or self.assistant_error):
                 self.last_text = text(part, "text")
         self.phase = Phase.TOOL if self._tools else Phase.STREAMING
 
