@@ -8,8 +8,9 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
-from random import SystemRandom
+from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
 import grpc
@@ -73,7 +74,9 @@ class App:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._entropy = SystemRandom()
+        self._entropy = Random(SystemRandom().getrandbits(256))
+        self._ids = count(1)
+        self._ids_prefix = f"{self._entropy.getrandbits(64):016x}"
         self._feed = Feed()
         self._deltas = Deltas()
         self._registry = Registry(settings.lease_seconds)
@@ -197,8 +200,7 @@ class App:
 
     def _committed(self, effects: Effects) -> None:
         self._feed.wake(effects.changed)
-        if effects.ready:
-            self._scheduler.wake()
+        self._scheduler.committed(effects)
 
     async def _tell_cancelling(self, job: Job) -> None:
         """Tells the worker at once; it would learn so with its next renewal anyway."""
@@ -212,7 +214,7 @@ class App:
             )
 
     def _new_id(self) -> str:
-        return f"{self._entropy.getrandbits(96):024x}"
+        return f"{self._ids_prefix}-{next(self._ids):x}"
 
 
 def socket_path(data: Path) -> Path:

@@ -113,7 +113,7 @@ class Job:
     output_bytes: int = 0
     truncated: bool = False
     dirty: bool = False
-    """The current attempt may have changed the world."""
+    """The current attempt, or the one that it resumes, may have changed the world."""
     simulated: bool = False
     session: str = ""
     usage: Usage = NO_USAGE

@@ -78,8 +78,10 @@ def _assigned(job: Job, fact: facts.Assigned, now: Micros) -> None:
     job.begun = False
     job.producer_sequence = 0
     job.report_number = 0
-    job.dirty = False
-    job.due = Micros(0)
+    if not job.holder:
+        # A resumed attempt goes on with what the one before has changed, and falls back into the same hold when it is released.
+        job.dirty = False
+        job.due = Micros(0)
 
 
 def _started(job: Job, fact: facts.Started, now: Micros) -> None:
@@ -89,6 +91,7 @@ def _started(job: Job, fact: facts.Started, now: Micros) -> None:
         job.started = now
     job.begun = True
     job.holder = ""
+    job.due = Micros(0)
 
 
 def _released(job: Job, fact: facts.Released, now: Micros) -> None:
@@ -116,7 +119,10 @@ def _attempt_failed(job: Job, fact: facts.AttemptFailed, now: Micros) -> None:
 def _attempt_lost(job: Job, fact: facts.AttemptLost, now: Micros) -> None:
     _end_attempt(job, job.attempt_usage)
     job.losses += 1
-    if fact.decision.action is RetryAction.FAIL or job.state is JobState.CANCELLING:
+    if job.state is JobState.CANCELLING:
+        _drop_lease(job)
+        return
+    if fact.decision.action is RetryAction.FAIL:
         return
     if fact.decision.action is RetryAction.RESUME:
         job.holder = job.worker
@@ -192,7 +198,8 @@ def _failed(job: Job, fact: facts.Failed | facts.Expired, now: Micros) -> None:
 
 
 def _cancelled(job: Job, fact: facts.Cancelled, now: Micros) -> None:
-    if job.state is JobState.CANCELLING:
+    if job.worker:
+        # By its worker's word; what a lost or released attempt may still say comes too late (L2).
         job.settled_epoch = job.epoch
     _end_attempt(job, fact.usage)
     job.cancellation = fact.cancellation

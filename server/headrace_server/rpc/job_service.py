@@ -42,7 +42,7 @@ class JobService:
     """Tells the worker of a job at once that it is being cancelled; it learns so with its next renewal anyway."""
 
     async def submit_job(self, request: pb.SubmitJobRequest, call: Call) -> pb.SubmitJobResponse:
-        new = new_job(request.namespace, request.request_id, request.spec, call)
+        new = new_job(request.namespace, request.request_id, request.spec, call.principal, call.traceparent)
         if request.validate_only:
             refusal = (await self.store.write(lambda ledger: check_each(ledger, [new])))[0]
             if refusal is not None:
@@ -55,8 +55,9 @@ class JobService:
 
     async def submit_jobs(self, request: pb.SubmitJobsRequest, call: Call) -> pb.SubmitJobsResponse:
         checked = [check_item(item) for item in request.items]
+        actor, traceparent = call.principal, call.traceparent
         news = [
-            new_job(request.namespace, item.request_id, item.spec, call)
+            new_job(request.namespace, item.request_id, item.spec, actor, traceparent)
             for item, refusal in zip(request.items, checked, strict=True)
             if refusal is None
         ]

@@ -6,7 +6,6 @@ from headrace.v1 import job_pb2
 from headrace_server.core.ids import Micros
 from headrace_server.core.limits import OUTPUT_BYTES_MAX_DEFAULT
 from headrace_server.core.placement import Needs
-from headrace_server.rpc.call import Call
 from headrace_server.store.codec import time_of
 from headrace_server.store.queues import DEFAULT_QUEUE
 from headrace_server.store.submit import NewJob
@@ -20,36 +19,41 @@ def namespace_of(text: str) -> str:
     return text or DEFAULT_NAMESPACE
 
 
-def new_job(namespace: str, request_id: str, spec: job_pb2.JobSpec, call: Call) -> NewJob:
-    """What the store is asked to take. The spec was checked before; it is changed by this."""
-    fingerprint = _fingerprint(spec)
+def new_job(namespace: str, request_id: str, spec: job_pb2.JobSpec, actor: str, traceparent: str) -> NewJob:
+    """What the store is asked to take. The spec was checked before; its `queue` and `owner` are filled in by this."""
     spec.queue = spec.queue or DEFAULT_QUEUE
-    spec.owner = spec.owner or call.principal
+    spec.owner = spec.owner or actor
+    # Map entries are sorted, so equal payloads have equal bytes.
+    body = spec.SerializeToString(deterministic=True)
     return NewJob(
         namespace=namespace_of(namespace),
         request_id=request_id,
-        fingerprint=fingerprint,
-        spec=spec.SerializeToString(),
+        fingerprint=_fingerprint(body) if request_id else b"",
+        spec=body,
         queue=spec.queue,
         owner=spec.owner,
         needs=_needs(spec),
         priority=spec.priority,
         schedule_time=time_of(spec.schedule_time) if spec.HasField("schedule_time") else Micros(0),
         output_bytes_max=spec.output_bytes_max or OUTPUT_BYTES_MAX_DEFAULT,
-        labels=tuple(sorted(spec.labels.items())),
-        actor=call.principal,
-        traceparent=call.traceparent,
+        labels=tuple(sorted(spec.labels.items())) if spec.labels else (),
+        actor=actor,
+        traceparent=traceparent,
     )
 
 
-def _fingerprint(spec: job_pb2.JobSpec) -> bytes:
-    """Of the fields that are set, as the client sent them (S2). Map entries are sorted, so equal payloads are equal."""
-    body = spec.SerializeToString(deterministic=True)
+def _fingerprint(body: bytes) -> bytes:
+    """Of the fields that are set (S2); versioned, so that another way to compute it never takes one for the other."""
     return _FINGERPRINT_VERSION + hashlib.blake2b(body, digest_size=16).digest()
 
 
 def _needs(spec: job_pb2.JobSpec) -> Needs:
     kind = spec.WhichOneof("task")
     assert kind is not None, "a spec without a task passed validation"
-    capability = {"command": spec.command.program, "handler": spec.handler.name}.get(kind, "")
-    return Needs(kind, capability, tuple(sorted(spec.placement.required_labels.items())))
+    capability = ""
+    if kind == "handler":
+        capability = spec.handler.name
+    elif kind == "command":
+        capability = spec.command.program
+    labels = tuple(sorted(spec.placement.required_labels.items())) if spec.HasField("placement") else ()
+    return Needs(kind, capability, labels)

@@ -36,8 +36,6 @@ class Cycle:
     granted: tuple[Granted, ...]
     next_due: Micros | None
     """When the next SCHEDULED job becomes due."""
-    more: bool
-    """There is more to do at once."""
 
 
 def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder]) -> Cycle:
@@ -46,11 +44,11 @@ def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder]) -
         lose_worker(ledger, holder, "its lease ended without a renewal")
     for job in ready.expired_holds(ledger):
         expire_hold(ledger, job)
-    promoted = ready.promote_due(ledger)
+    ready.promote_due(ledger)
     placed = _place(ledger, offers) if offers else []
     specs = ready.specs_of(ledger, [job for job, _ in placed])
     granted = tuple(_granted(ledger, job, offer, *specs[job.row]) for job, offer in placed)
-    return Cycle(granted, ready.next_due(ledger), promoted >= ready.PROMOTED_COUNT_MAX)
+    return Cycle(granted, ready.next_due(ledger))
 
 
 def take_back(ledger: Ledger, unsent: Sequence[Granted]) -> None:

@@ -7,8 +7,9 @@ from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.refusal import Refused
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.cycle import Cycle, run_cycle, take_back
-from headrace_server.runtime.registry import Registry
+from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.store.leases import Holder
+from headrace_server.store.ledger import Effects
 from headrace_server.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -27,24 +28,52 @@ class Scheduler:
         self._registry = registry
         self._clock = clock
         self._wake = asyncio.Event()
-        self._next_due: Micros | None = None
+        self._queued = True
+        """Jobs may be ready that no cycle has looked at with room to spare."""
+        self._next_due: Micros | None = Micros(0)
+        """When the next SCHEDULED job becomes due; zero before the first cycle has looked."""
         self.draining = False
         """Set while the server drains: nothing is granted any more."""
 
     def wake(self) -> None:
-        """Asks for a cycle soon."""
+        """Asks for a cycle soon: a worker has room, or came, or went."""
+        self._queued = True
         self._wake.set()
 
-    async def run_once(self) -> Cycle:
-        """Runs one cycle now. Raises Refused when the store can't commit it; then nothing was granted."""
+    def committed(self, effects: Effects) -> None:
+        """Takes note of what a transaction changed."""
+        if effects.next_due is not None and (self._next_due is None or effects.next_due < self._next_due):
+            self._next_due = effects.next_due
+            self._wake.set()
+        if effects.queued:
+            self.wake()
+
+    async def run_once(self) -> Cycle | None:
+        """Runs one cycle now, unless there is nothing that one could do.
+
+        Raises Refused when the store can't commit it; then nothing was granted.
+        """
         offers = [] if self.draining else self._registry.offers()
         ended = self._registry.watch.ended(self._clock.monotonic())
         lost = [Holder(worker, incarnation) for worker, incarnation in ended]
+        due = self._next_due is not None and self._next_due <= self._clock.now()
+        if not (lost or due or (offers and self._queued)):
+            return None
+        self._queued = False
         lanes = {lane.holder.worker: lane for lane in self._registry.lanes()}
-        cycle = await self._store.write(lambda ledger: run_cycle(ledger, offers, lost), bounded=False)
+        try:
+            cycle = await self._store.write(lambda ledger: run_cycle(ledger, offers, lost), bounded=False)
+        except BaseException:
+            self._queued = True
+            raise
         for holder in lost:
             log.warning("the lease of worker %s (%s) has ended", holder.worker, holder.incarnation)
             self._registry.end(holder)
+        self._next_due = cycle.next_due
+        await self._deliver(cycle, lanes)
+        return cycle
+
+    async def _deliver(self, cycle: Cycle, lanes: dict[str, ControlLane]) -> None:
         unsent = []
         for granted in cycle.granted:
             lane = lanes[granted.worker]
@@ -54,10 +83,6 @@ class Scheduler:
                 unsent.append(granted)
         if unsent:
             await self._store.write(lambda ledger: take_back(ledger, unsent), bounded=False)
-        self._next_due = cycle.next_due
-        if cycle.more:
-            self._wake.set()
-        return cycle
 
     async def run(self) -> None:
         """Runs cycles until it is cancelled."""

@@ -5,7 +5,7 @@ from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.job import Cancellation, Job, Usage
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED, WAITING, JobState
-from headrace_server.store.ledger import Ledger, snapshot
+from headrace_server.store.ledger import Ledger
 
 
 def cancel(ledger: Ledger, namespace: str, job_id: JobId, reason: str, actor: str) -> Job | Refusal:
@@ -26,7 +26,7 @@ def cancel(ledger: Ledger, namespace: str, job_id: JobId, reason: str, actor: st
         )
     elif job.state not in (JobState.CANCELLING, JobState.CANCELLED):
         ledger.record(job, facts.CancelRequested(cancellation))
-    return snapshot(job)
+    return job
 
 
 def not_found(job_id: JobId) -> Refusal:

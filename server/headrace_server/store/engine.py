@@ -33,6 +33,10 @@ class Connection(Protocol):
         """Inserts rows in few statements; `suffix` may hold an ON CONFLICT clause."""
         ...
 
+    def update_many(self, table: str, key: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Sets columns of the rows with a key, in few statements; each of `rows` is the key and then the new values."""
+        ...
+
 
 class Engine(Protocol):
     """A database. Writes come from one thread at a time; reads from any."""

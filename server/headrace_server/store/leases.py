@@ -1,6 +1,6 @@
 """Granting, starting, ending and losing attempts: every word of a worker is checked against the lease (L1, L2, L6, R1–R6)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from headrace.v1 import job_pb2, outcome_pb2, task_pb2
@@ -34,7 +34,7 @@ class Lease:
     job_id: JobId
     epoch: int
     generation: int
-    attempt: int = 0
+    attempt: int = field(default=0, compare=False)
     """Number of the attempt; said back to the worker, never judged by."""
 
 

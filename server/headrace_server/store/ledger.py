@@ -4,7 +4,6 @@
 disagree. What a query has to see is flushed before it.
 """
 
-import copy
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,8 +28,10 @@ class Effects:
 
     changed: set[JobId] = field(default_factory=set)
     """Jobs whose log has grown."""
-    ready: bool = False
-    """A job became QUEUED, or will become due."""
+    queued: bool = False
+    """A job became QUEUED."""
+    next_due: Micros | None = None
+    """The earliest time that a cycle has to keep: a SCHEDULED job becomes due, or one has waited long enough for its holder."""
 
 
 @dataclass(slots=True)
@@ -42,7 +43,10 @@ class _NewJob:
 
 
 class Ledger:
-    """One write transaction. Used by one thread, then dropped, whether it was committed or not."""
+    """One write transaction. Used by one thread, then dropped, whether it was committed or not.
+
+    The jobs that verbs return are those of the ledger, as they are at the commit; nothing changes them afterwards.
+    """
 
     def __init__(self, connection: Connection, now: Micros, entropy: Random) -> None:
         self.now = now
@@ -59,7 +63,7 @@ class Ledger:
         self._outputs: list[tuple[int, int, bytes]] = []
         self._state_counts: dict[tuple[str, str, int], int] = defaultdict(int)
         self._ready_counts: dict[int, int] = defaultdict(int)
-        self._keys: dict[tuple[str, str, str], int] = {}
+        self._keys: dict[tuple[str, str, Needs], int] = {}
 
     @property
     def generation(self) -> int:
@@ -149,11 +153,11 @@ class Ledger:
 
     def key_of(self, namespace: str, queue: str, needs: Needs) -> int:
         """The ready key of jobs of a queue with these needs; made when there is none."""
-        text = needs.encode()
-        name = (namespace, queue, text)
-        key = self._keys.get(name)
+        known = (namespace, queue, needs)
+        key = self._keys.get(known)
         if key is not None:
             return key
+        name = (namespace, queue, needs.encode())
         found = self.look_up("SELECT key FROM ready_keys WHERE namespace = ? AND queue = ? AND needs = ?", name)
         if found:
             key = int(found[0][0])
@@ -163,7 +167,7 @@ class Ledger:
             self.run(
                 "INSERT INTO ready_keys (key, namespace, queue, needs, ready) VALUES (?, ?, ?, ?, 0)", (key, *name)
             )
-        self._keys[name] = key
+        self._keys[known] = key
         return key
 
     def waiting_count(self, namespace: str, queue: str) -> int:
@@ -179,9 +183,8 @@ class Ledger:
         """Writes what was recorded. Called before every query, and once more before the commit."""
         self._flush_new()
         if self._changed:
-            self._connection.run_many(
-                rows.UPDATE, [(*rows.changing_of(job), job.row) for job in self._changed.values()]
-            )
+            changed = [(job.row, *rows.changing_of(job)) for job in self._changed.values()]
+            self._connection.update_many("jobs", "job", rows.CHANGING, changed)
             self._changed.clear()
         if self._events:
             self._connection.insert_many("events", ("position", "job", "sequence", "body"), self._events)
@@ -227,8 +230,10 @@ class Ledger:
 
     def _append(self, job: Job, fact: Fact) -> None:
         self.effects.changed.add(job.id)
-        if job.state is JobState.QUEUED or job.state is JobState.SCHEDULED:
-            self.effects.ready = True
+        if job.state is JobState.QUEUED:
+            self.effects.queued = True
+        if job.due:
+            self.effects.next_due = min(job.due, self.effects.next_due or job.due)
         if type(fact) is facts.Produced:
             self._outputs.append((job.row, job.sequence, codec.encode(job, fact, 0, self.now)))
             return
@@ -246,8 +251,3 @@ class Ledger:
     def _count_ready(self, key: int, state: JobState, holder: str, change: int) -> None:
         if state is JobState.QUEUED and not holder:
             self._ready_counts[key] += change
-
-
-def snapshot(job: Job) -> Job:
-    """A copy that stays as it is when the transaction goes on."""
-    return copy.copy(job)

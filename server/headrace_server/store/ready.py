@@ -41,9 +41,11 @@ def promote_due(ledger: Ledger) -> int:
 
 
 def next_due(ledger: Ledger) -> Micros | None:
-    """When the next SCHEDULED job becomes due."""
-    found = ledger.query("SELECT min(due) FROM jobs WHERE state = 1")[0][0]
-    return None if found is None else Micros(found)
+    """When the next SCHEDULED job becomes due, or has waited long enough for the worker that holds its session."""
+    due = ledger.query("SELECT min(due) FROM jobs WHERE state = 1")[0][0]
+    held = ledger.query("SELECT min(due) FROM jobs WHERE state = 3 AND holder <> ''")[0][0]
+    times = [time for time in (due, held) if time is not None]
+    return Micros(min(times)) if times else None
 
 
 def expired_holds(ledger: Ledger) -> list[Job]:

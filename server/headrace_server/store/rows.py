@@ -38,7 +38,6 @@ CHANGING = (
 )
 COLUMNS = FIXED + CHANGING
 SELECT = "SELECT " + ", ".join(f"jobs.{column}" for column in COLUMNS) + " FROM jobs"
-UPDATE = "UPDATE jobs SET " + ", ".join(f"{column} = ?" for column in CHANGING) + " WHERE job = ?"
 
 _TRUNCATED, _DIRTY, _SIMULATED, _BEGUN = 1, 2, 4, 8
 _NO_DETAILS = ""

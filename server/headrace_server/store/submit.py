@@ -10,15 +10,16 @@ from headrace_server.core.placement import Needs
 from headrace_server.core.ranking import rank
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
-from headrace_server.store.ledger import Ledger, snapshot
+from headrace_server.store.ledger import Ledger
 from headrace_server.store.queues import QueuePolicy, policy_of
 
 QUEUE_FULL_RETRY_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewJob:
-    """A job that somebody wants to submit, checked as far as that goes without the store."""
+    """A job that somebody wants to submit, checked as far as that goes without the store. Never changed; not frozen, because
+    tens of thousands are made a second."""
 
     namespace: str
     request_id: str
@@ -50,7 +51,7 @@ def submit_each(ledger: Ledger, submits: Sequence[NewJob]) -> list[Accepted | Re
     known = _known_requests(ledger, submits)
     policies: dict[tuple[str, str], QueuePolicy | None] = {}
     room: dict[tuple[str, str], int] = {}
-    requests: list[tuple[str, str, bytes, int]] = []
+    requests: list[tuple[str, str, bytes, JobId]] = []
     results: list[Accepted | Refusal] = []
     for new in submits:
         earlier = known.get((new.namespace, new.request_id)) if new.request_id else None
@@ -67,35 +68,42 @@ def submit_each(ledger: Ledger, submits: Sequence[NewJob]) -> list[Accepted | Re
         room[new.namespace, new.queue] -= 1
         if new.request_id:
             known[new.namespace, new.request_id] = (new.fingerprint, job.id)
-            requests.append((new.namespace, new.request_id, new.fingerprint, job.row))
-        results.append(Accepted(snapshot(job), deduplicated=False))
-    ledger.insert("requests", ("namespace", "request_id", "fingerprint", "job"), requests)
+            requests.append((new.namespace, new.request_id, new.fingerprint, job.id))
+        results.append(Accepted(job, deduplicated=False))
+    ledger.insert("requests", ("namespace", "request_id", "fingerprint", "id"), requests)
     return results
 
 
 def check_each(ledger: Ledger, submits: Sequence[NewJob]) -> list[Refusal | None]:
-    """What `submit_each` would refuse; stores nothing (S8). A request id that is known to the store is not refused unless it is another payload."""
+    """What `submit_each` would refuse; stores nothing (S8). An item that would be deduplicated is not refused."""
     known = _known_requests(ledger, submits)
+    claimed: dict[tuple[str, str], bytes] = {}
     policies: dict[tuple[str, str], QueuePolicy | None] = {}
     room: dict[tuple[str, str], int] = {}
     checked: list[Refusal | None] = []
     for new in submits:
-        earlier = known.get((new.namespace, new.request_id)) if new.request_id else None
+        request = (new.namespace, new.request_id)
+        earlier = known.get(request) if new.request_id else None
         if earlier is not None:
             checked.append(None if earlier[0] == new.fingerprint else _reused(new, earlier[1]))
+            continue
+        if request in claimed:
+            checked.append(None if claimed[request] == new.fingerprint else _reused(new, None))
             continue
         refusal = _refusal(ledger, new, policies, room)
         if refusal is None:
             room[new.namespace, new.queue] -= 1
+            if new.request_id:
+                claimed[request] = new.fingerprint
         checked.append(refusal)
     return checked
 
 
-def submit_all(ledger: Ledger, submits: Sequence[NewJob]) -> list[Accepted | Refusal]:
-    """Accepts every job, or none: then the refusals stand in the list and nothing is stored."""
+def submit_all(ledger: Ledger, submits: Sequence[NewJob]) -> Sequence[Accepted | Refusal | None]:
+    """Accepts every job, or stores nothing: then the answer has each refusal at the place of its job, and None elsewhere."""
     checked = check_each(ledger, submits)
     if any(refusal is not None for refusal in checked):
-        return [refusal for refusal in checked if refusal is not None]
+        return checked
     return submit_each(ledger, submits)
 
 
@@ -109,9 +117,8 @@ def _known_requests(ledger: Ledger, submits: Sequence[NewJob]) -> dict[tuple[str
         # The number of marks is rounded up to a power of two, so that few statements are ever prepared.
         padded = request_ids + [""] * ((1 << (len(request_ids) - 1).bit_length()) - len(request_ids))
         marks = ",".join("?" * len(padded))
-        found = ledger.query(
-            "SELECT request_id, fingerprint, jobs.id FROM requests JOIN jobs ON jobs.job = requests.job"
-            f" WHERE requests.namespace = ? AND request_id IN ({marks})",
+        found = ledger.look_up(
+            f"SELECT request_id, fingerprint, id FROM requests WHERE namespace = ? AND request_id IN ({marks})",
             (namespace, *padded),
         )
         for request_id, fingerprint, job_id in found:
@@ -163,16 +170,14 @@ def _deduplicated(ledger: Ledger, new: NewJob, fingerprint: bytes, job_id: JobId
         return _reused(new, job_id)
     job = ledger.job(job_id)
     assert job is not None, "a request without its job"
-    return Accepted(snapshot(job), deduplicated=True)
+    return Accepted(job, deduplicated=True)
 
 
-def _reused(new: NewJob, job_id: JobId) -> Refusal:
-    return Refusal(
-        Reason.REQUEST_ID_REUSED,
-        f"request_id {new.request_id!r} belongs to job {job_id_text(job_id)}, which has another payload",
-        "headrace.v1.Job",
-        job_id_text(job_id),
-    )
+def _reused(new: NewJob, job_id: JobId | None) -> Refusal:
+    text = "" if job_id is None else job_id_text(job_id)
+    owner = f"job {text}" if text else "an earlier item"
+    message = f"request_id {new.request_id!r} belongs to {owner}, which has another payload"
+    return Refusal(Reason.REQUEST_ID_REUSED, message, "headrace.v1.Job", text)
 
 
 def _create(ledger: Ledger, new: NewJob, policy: QueuePolicy) -> Job:

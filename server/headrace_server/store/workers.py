@@ -13,7 +13,7 @@ from headrace_server.store import rows
 from headrace_server.store.codec import micros_of
 from headrace_server.store.engine import Connection
 from headrace_server.store.leases import Disposition, Finish, Holder, Lease, finish, held, lose, release, spec_of, start
-from headrace_server.store.ledger import Ledger, snapshot
+from headrace_server.store.ledger import Ledger
 from headrace_server.store.outputs import report
 
 
@@ -109,7 +109,7 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
         if found is None:
             stale.append(lease)
         else:
-            jobs.append(snapshot(found))
+            jobs.append(found)
     return Welcomed(True, tuple(jobs), tuple(stale))
 
 
@@ -223,7 +223,7 @@ def cancelling_of(ledger: Ledger, holder: Holder) -> tuple[tuple[Job, float], ..
             f"{rows.SELECT} WHERE worker = ? AND incarnation = ? AND state = 7", (holder.worker, holder.incarnation)
         )
     )
-    return tuple((snapshot(job), cancel_grace_seconds(spec_of(ledger, job))) for job in found)
+    return tuple((job, cancel_grace_seconds(spec_of(ledger, job))) for job in found)
 
 
 def cancel_grace_seconds(spec: job_pb2.JobSpec) -> float:

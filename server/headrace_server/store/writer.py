@@ -8,6 +8,7 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -132,8 +133,9 @@ class Writer:
 
     def _gather_crowd(self, group: list[_Operation]) -> bool:
         """Waits a moment for the callers that the last commit has just answered."""
+        time.sleep(CROWD_WINDOW_SECONDS)
         try:
-            late = self._operations.get(timeout=CROWD_WINDOW_SECONDS)
+            late = self._operations.get_nowait()
         except queue.Empty:
             return False
         return self._gather(late, group)

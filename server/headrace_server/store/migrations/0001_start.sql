@@ -82,7 +82,7 @@ CREATE TABLE requests (
     namespace TEXT NOT NULL,
     request_id TEXT NOT NULL,
     fingerprint BLOB NOT NULL,
-    job BIGINT NOT NULL,
+    id BLOB NOT NULL,
     PRIMARY KEY (namespace, request_id)
 );
 
