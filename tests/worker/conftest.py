@@ -3,15 +3,20 @@
 import asyncio
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
-from headrace.v1 import event_pb2, job_pb2, worker_pb2
-from headrace_worker.executors.contract import StopRequest
+from headrace.v1 import event_pb2, job_pb2, task_pb2, worker_pb2
+from headrace_worker.executors.claude.conversation import ConversationSeconds
+from headrace_worker.executors.claude.executor import ClaudeExecutor
+from headrace_worker.executors.claude.launch import ClaudeCommand
+from headrace_worker.executors.contract import Outcome, StopRequest
 from headrace_worker.process import TreesLease
 from headrace_worker.workspace import Workspaces
 
@@ -200,3 +205,68 @@ def recorded_lines(name: str) -> list[bytes]:
 def recording() -> Callable[[str], list[bytes]]:
     """Reads recordings of the real CLI by their file names."""
     return recorded_lines
+
+
+QUICK = ConversationSeconds(receipt=1.0, interrupt=2.0, close=1.0, terminate=0.5, drain=0.5, settle=0.2, closing=1.0)
+"""Rungs that a test can wait for."""
+SIMULATOR = (sys.executable, "-m", "headrace_worker.simulator")
+
+FAKE_CLI = """
+import json, os, signal, sys, time
+def say(**frame): sys.stdout.write(json.dumps(frame) + "\\n"); sys.stdout.flush()
+def hear():
+    line = sys.stdin.readline()
+    if not line: sys.exit(0)
+    return json.loads(line)
+def started():
+    asked = hear()
+    say(type="control_response", response={"subtype": "success", "request_id": asked["request_id"], "response": {}})
+    return hear()
+def init(): say(type="system", subtype="init", session_id="s-1", model="m-1")
+def result(text="fine", **more):
+    say(**{"type": "result", "subtype": "success", "is_error": False, "result": text, "session_id": "s-1", **more})
+"""
+
+
+@pytest.fixture
+def run_claude(
+    tmp_path: Path,
+    workspaces: Workspaces,
+    lease: TreesLease,
+    base_environment: dict[str, str],
+    attempt_of: Callable[..., RecordedAttempt],
+) -> Callable[..., tuple[Outcome, RecordedAttempt]]:
+    """Runs a task to its end: on the simulator, or on a fake CLI whose body is `script`."""
+
+    def run_task(
+        prompt: str = "hello",
+        script: str = "",
+        meanwhile: Callable[[Any], Any] | None = None,
+        resume: str = "",
+        seconds: ConversationSeconds = QUICK,
+        **task: Any,
+    ) -> tuple[Outcome, RecordedAttempt]:
+        program = (sys.executable, "-c", FAKE_CLI + script) if script else SIMULATOR
+        command = ClaudeCommand(
+            program,
+            simulated=not script,
+            data_folder=tmp_path / "data",
+            environment=base_environment,
+            credentials={"ANTHROPIC_API_KEY": "made-up", "HEADRACE_SIMULATOR_PACE": "0"},
+        )
+        executor = ClaudeExecutor(command, workspaces, lease, lambda: 1_800_000_000.0, seconds)
+
+        async def main() -> tuple[Outcome, RecordedAttempt]:
+            attempt = attempt_of(resume=resume, claude=task_pb2.ClaudeTask(prompt=prompt, **task))
+            async with asyncio.timeout(40):
+                running = asyncio.create_task(executor.run(attempt))
+                if meanwhile is not None:
+                    await meanwhile(attempt)
+                outcome = await running
+            temporary = tmp_path / "data" / "tmp"
+            assert not temporary.exists() or os.listdir(temporary) == []
+            return outcome, attempt
+
+        return uvloop.run(main())
+
+    return run_task

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import jsonschema  # type: ignore[import-untyped] # it ships no types
+import jsonschema  # type: ignore[import-untyped]  # it ships no types
 from google.protobuf import json_format
 
 from headrace.v1 import outcome_pb2, task_pb2

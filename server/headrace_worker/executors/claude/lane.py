@@ -85,7 +85,7 @@ class Lane:
 
     def _write(self, line: Line) -> None:
         if self._disk is None:
-            self._disk = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - it lives until close()
+            self._disk = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  # it lives until close()
         if self._written_to - self._read_at + len(line.data) > self._disk_bytes_max:
             raise LaneFull(f"{self._disk_bytes_max} bytes of output wait already")
         self._disk.seek(self._written_to)
