@@ -34,6 +34,8 @@ class _Stream:
     """Producer sequence."""
     sequence: int = 0
     """Of the job's log, at that place."""
+    spoken: int = 0
+    """Producer sequence of the last whole message that came; deltas that follow earlier output are part of it."""
     early: list[tuple[int, event_pb2.Delta]] = field(default_factory=list)
     """Deltas that follow output which is not committed yet, with its producer sequence."""
 
@@ -112,10 +114,18 @@ class _Served:
         lease = lease_of(message.lease)
         batch = Batch(self._lane.holder, lease, message.outputs)
         appended = self._all.store.write_each(append_each, batch)
-        speaks = any(output.WhichOneof("kind") == "claude" for output in message.outputs)
-        appended.add_done_callback(lambda future: self._appended(future, lease, speaks))
+        self._withdraw(lease, max((o.producer_sequence for o in message.outputs if is_whole(o)), default=0))
+        appended.add_done_callback(lambda future: self._appended(future, lease))
 
-    def _appended(self, future: "asyncio.Future[Appended]", lease: Lease, speaks: bool) -> None:
+    def _withdraw(self, lease: Lease, spoken: int) -> None:
+        """Takes back the deltas of a message before it is committed, so that no follower can get them after it."""
+        stream = self._streams[lease]
+        if spoken > stream.spoken:
+            stream.spoken = spoken
+            stream.early = [early for early in stream.early if early[0] >= spoken]
+            self._deltas.settle(lease.job_id)
+
+    def _appended(self, future: "asyncio.Future[Appended]", lease: Lease) -> None:
         if future.cancelled():
             return
         error = future.exception()
@@ -133,8 +143,6 @@ class _Served:
             return
         stream = self._streams[lease]
         stream.committed, stream.sequence = appended.committed, appended.sequence
-        if speaks:
-            self._deltas.settle(lease.job_id)
         self._release_early(lease.job_id, stream)
 
     def _announce(self, message: pb.AttemptDeltas) -> None:
@@ -143,6 +151,8 @@ class _Served:
         if lease not in self._lane.leases:
             return
         stream = self._streams[lease]
+        if message.after_producer_sequence < stream.spoken:
+            return
         stream.early += [(message.after_producer_sequence, delta) for delta in message.deltas]
         del stream.early[:-DELTA_RING_COUNT]
         self._release_early(lease.job_id, stream)
@@ -165,3 +175,8 @@ class _Served:
                 raise self._failed
             message, self._acks = self._acks, pb.StreamOutputResponse()
             await self._call.write(message)
+
+
+def is_whole(output: event_pb2.Output) -> bool:
+    """Whether it is what deltas announced: a finished block of a message, or the end of the turn."""
+    return output.claude.WhichOneof("kind") in ("assistant", "turn_result")

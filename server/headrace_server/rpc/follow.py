@@ -104,6 +104,7 @@ class _Follower:
     async def _send_what_is_there(self, row: int) -> bool:
         """Sends everything after the follower's place; true when the job's last event is among what was sent."""
         self._changed.clear()
+        await self._send_deltas()
         while True:
             page = await self._all.store.read(reads.read_page, row, self._sequence, EVENT_PAGE_BYTES, EVENT_PAGE_COUNT)
             if not page.events:
