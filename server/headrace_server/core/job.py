@@ -4,7 +4,8 @@ A slotted class that is changed in place and not a frozen one, because the store
 and building a frozen copy for each was half of that cost. A transaction works on copies of its own, so a rollback drops them.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId, Micros
@@ -125,3 +126,11 @@ class Job:
     failure: Failure | None = None
     open_inputs: frozenset[str] = field(default_factory=frozenset)
     """Requests for a person that nobody has resolved."""
+
+
+_VALUES = attrgetter(*(one.name for one in fields(Job)))
+
+
+def copy_of(job: Job) -> Job:
+    """A job that can be changed without changing this one; a third of the cost of `copy.copy`."""
+    return Job(*_VALUES(job))

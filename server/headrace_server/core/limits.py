@@ -68,8 +68,9 @@ LANE_MESSAGE_BYTES_MAX = 3 * 1024 * 1024
 WORDS_IN_FLIGHT_COUNT_MAX = 64
 """Messages of one worker's control lane that wait for their commit."""
 OUTPUT_CREDIT_BYTES = 4 * 1024 * 1024
-WINDOW_COUNT_MAX = 512
-"""Ready jobs that one scheduler cycle looks at per queue."""
+GRANTS_COUNT_MAX = 128
+"""Jobs that one scheduler cycle grants. The next cycle follows at once, while workers act on this one: with all free slots in one
+cycle, server and worker would wait for each other in turn."""
 
 UNARY_CALLS_COUNT_MAX = 4096
 STREAMS_COUNT_MAX = 10_000

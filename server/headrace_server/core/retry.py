@@ -14,6 +14,10 @@ from headrace_server.core.limits import (
 
 QUOTA_DELAY_SECONDS = 300.0
 """When a usage limit did not say when it resets."""
+QUOTA_DELAY_SECONDS_MIN = 1.0
+"""When it said that it has reset by now: waiting burns no attempt, so without a pause it could go on at full speed for ever."""
+RETRY_AFTER_SECONDS_MAX = 31 * 86400.0
+"""The longest wait that a server can ask for; what is more is cut."""
 
 
 class RetryAction(IntEnum):
@@ -85,7 +89,8 @@ def decide_after_failure(attempt: EndedAttempt, policy: RetryPolicy, chance: flo
     """Decides what follows an attempt that failed. `chance` is drawn evenly from [0, 1)."""
     name = attempt.failure_class.name
     if attempt.failure_class is FailureClass.QUOTA:
-        delay = attempt.retry_after_seconds if attempt.retry_after_seconds is not None else QUOTA_DELAY_SECONDS
+        asked = attempt.retry_after_seconds if attempt.retry_after_seconds is not None else QUOTA_DELAY_SECONDS
+        delay = min(max(asked, QUOTA_DELAY_SECONDS_MIN), RETRY_AFTER_SECONDS_MAX)
         return _again(attempt, f"class {name} waits for the reset", delay, RetryAction.WAIT_QUOTA, burns_attempt=False)
     attempts_max = policy.max_attempts
     if attempt.failure_class is FailureClass.SCHEMA:
@@ -99,7 +104,7 @@ def decide_after_failure(attempt: EndedAttempt, policy: RetryPolicy, chance: flo
         return Decision(RetryAction.FAIL, f"max_attempts {attempts_max} reached")
     delay = backoff_seconds(policy, attempt.failures, chance)
     if attempt.retry_after_seconds is not None:
-        delay = max(delay, attempt.retry_after_seconds)
+        delay = max(delay, min(attempt.retry_after_seconds, RETRY_AFTER_SECONDS_MAX))
     return _again(attempt, f"class {name} is retried, attempt {attempt.failures} of {attempts_max} failed", delay)
 
 

@@ -6,16 +6,16 @@ A synchronous function of a ledger, so that the simulator runs it inline. Decisi
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headrace.v1 import job_pb2, outcome_pb2, worker_pb2
+from headrace.v1 import worker_pb2
 
 from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.ids import Micros, job_id_text
-from headrace_server.core.job import Job
-from headrace_server.core.limits import WINDOW_COUNT_MAX
-from headrace_server.core.placement import Needs, Offer, Room
+from headrace_server.core.limits import GRANTS_COUNT_MAX
+from headrace_server.core.placement import Offer, Room
 from headrace_server.store import ready
 from headrace_server.store.leases import Holder, Lease, expire_hold, grant, held, release
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.ready import Candidate
 from headrace_server.store.workers import lose_worker
 
 
@@ -46,8 +46,7 @@ def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder]) -
         expire_hold(ledger, job)
     ready.promote_due(ledger)
     placed = _place(ledger, offers) if offers else []
-    specs = ready.specs_of(ledger, [job for job, _ in placed])
-    granted = tuple(_granted(ledger, job, offer, *specs[job.row]) for job, offer in placed)
+    granted = tuple(_granted(ledger, candidate, offer) for candidate, offer in placed)
     return Cycle(granted, ready.next_due(ledger))
 
 
@@ -59,41 +58,43 @@ def take_back(ledger: Ledger, unsent: Sequence[Granted]) -> None:
             release(ledger, job, ReleaseCause.NOT_CONFIRMED, "the worker went away before it was sent")
 
 
-def _place(ledger: Ledger, offers: Sequence[Offer]) -> list[tuple[Job, Offer]]:
+def _place(ledger: Ledger, offers: Sequence[Offer]) -> list[tuple[Candidate, Offer]]:
     room = Room(offers)
-    candidates: list[tuple[Job, Needs]] = []
+    candidates: list[Candidate] = []
     for key in ready.ready_keys(ledger):
         free = room.free_for(key.needs)
         if free:
-            candidates += [(job, key.needs) for job in ready.window(ledger, key.key, min(free, WINDOW_COUNT_MAX))]
-    for job in ready.held_window(ledger, [offer.worker for offer in offers], WINDOW_COUNT_MAX):
-        candidates.append((job, ready.needs_of(ledger, job)))
-    candidates.sort(key=lambda candidate: (candidate[0].rank, candidate[0].row))
-    placed = []
-    for job, needs in candidates:
-        taken = room.take(needs, job.holder)
+            candidates += ready.window(ledger, key, min(free, GRANTS_COUNT_MAX))
+    candidates += ready.held_window(ledger, [offer.worker for offer in offers], GRANTS_COUNT_MAX)
+    candidates.sort(key=lambda candidate: (candidate.job.rank, candidate.job.row))
+    placed: list[tuple[Candidate, Offer]] = []
+    for candidate in candidates:
+        if len(placed) == GRANTS_COUNT_MAX:
+            break
+        taken = room.take(candidate.needs, candidate.job.holder)
         if taken is not None:
             offer, rule = taken
-            grant(ledger, job, offer, rule)
-            placed.append((job, offer))
+            grant(ledger, candidate.job, offer, rule)
+            placed.append((candidate, offer))
     return placed
 
 
-def _granted(ledger: Ledger, job: Job, offer: Offer, spec: job_pb2.JobSpec, traceparent: str) -> Granted:
+def _granted(ledger: Ledger, candidate: Candidate, offer: Offer) -> Granted:
+    job = candidate.job
     lease = Lease(job.id, job.epoch, ledger.generation, job.attempt)
-    assignment = worker_pb2.Assignment(
-        lease=worker_pb2.Lease(
-            job_id=job_id_text(job.id), attempt=job.attempt, epoch=job.epoch, generation=ledger.generation
-        ),
-        namespace=job.namespace,
-        spec=spec,
-        traceparent=traceparent,
-    )
+    assignment = worker_pb2.Assignment()
+    assignment.lease.job_id = job_id_text(job.id)
+    assignment.lease.attempt = job.attempt
+    assignment.lease.epoch = job.epoch
+    assignment.lease.generation = ledger.generation
+    assignment.namespace = job.namespace
+    assignment.spec.ParseFromString(candidate.spec)
+    assignment.traceparent = candidate.traceparent
     if job.holder:
         assignment.resume_claude_session_id = job.session
-    if spec.HasField("timeouts"):
-        assignment.timeouts.CopyFrom(spec.timeouts)
+    if assignment.spec.HasField("timeouts"):
+        assignment.timeouts.CopyFrom(assignment.spec.timeouts)
     if job.failure is not None:
-        assignment.previous_failure.CopyFrom(outcome_pb2.Failure.FromString(job.failure.body))
+        assignment.previous_failure.ParseFromString(job.failure.body)
         assignment.previous_failure.ClearField("partial_result")
     return Granted(offer.worker, offer.incarnation, lease, assignment)

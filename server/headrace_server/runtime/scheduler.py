@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from headrace_server.core.ids import SECOND, Micros
+from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.refusal import Refused
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.cycle import Cycle, run_cycle, take_back
@@ -70,6 +71,8 @@ class Scheduler:
             log.warning("the lease of worker %s (%s) has ended", holder.worker, holder.incarnation)
             self._registry.end(holder)
         self._next_due = cycle.next_due
+        if len(cycle.granted) == GRANTS_COUNT_MAX:
+            self.wake()
         await self._deliver(cycle, lanes)
         return cycle
 

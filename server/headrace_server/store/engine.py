@@ -41,6 +41,9 @@ class Connection(Protocol):
 class Engine(Protocol):
     """A database. Writes come from one thread at a time; reads from any."""
 
+    exclusive: bool
+    """Nobody else can write to it, so what was committed last is what is there."""
+
     def migrate(self) -> None:
         """Brings the schema up to date. Raises ForeignData when it can't be."""
         ...

@@ -5,7 +5,7 @@ disagree. What a query has to see is flushed before it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from headrace_server.core import facts, lifecycle
 from headrace_server.core.facts import Fact
 from headrace_server.core.ids import JobId, Micros, new_job_id, random_bits_needed
-from headrace_server.core.job import Job
+from headrace_server.core.job import Job, copy_of
 from headrace_server.core.placement import Needs
 from headrace_server.core.states import JobState
 from headrace_server.store import codec, rows
@@ -48,7 +48,10 @@ class Ledger:
     The jobs that verbs return are those of the ledger, as they are at the commit; nothing changes them afterwards.
     """
 
-    def __init__(self, connection: Connection, now: Micros, entropy: Random) -> None:
+    def __init__(
+        self, connection: Connection, now: Micros, entropy: Random, leased: Mapping[JobId, Job] | None = None
+    ) -> None:
+        """`leased` are jobs as they are in the store, for an engine that nobody else writes to: they need not be read again."""
         self.now = now
         """The time of everything in this transaction."""
         self.entropy = entropy
@@ -57,6 +60,7 @@ class Ledger:
         self._sequences = {name: value for name, value in connection.rows("SELECT name, value FROM sequences")}
         self._sequences_stored = dict(self._sequences)
         self._jobs: dict[JobId, Job] = {}
+        self._leased = leased or {}
         self._new: dict[JobId, _NewJob] = {}
         self._changed: dict[JobId, Job] = {}
         self._events: list[tuple[int, int, int, bytes]] = []
@@ -91,7 +95,7 @@ class Ledger:
     def jobs(self, ids: Iterable[JobId]) -> dict[JobId, Job]:
         """The jobs that exist, by id; changed only through `record`."""
         wanted = list(dict.fromkeys(ids))
-        missing = [job_id for job_id in wanted if job_id not in self._jobs]
+        missing = [job_id for job_id in wanted if job_id not in self._jobs and not self._take_leased(job_id)]
         for start in range(0, len(missing), _IN_COUNT_MAX):
             chunk = missing[start : start + _IN_COUNT_MAX]
             marks = ",".join("?" * len(chunk))
@@ -107,11 +111,21 @@ class Ledger:
         adopted = []
         for row in read:
             job_id = JobId(bytes(row[1]))
-            job = self._jobs.get(job_id)
-            if job is None:
-                job = self._jobs[job_id] = rows.job_of(row)
-            adopted.append(job)
+            if job_id not in self._jobs and not self._take_leased(job_id):
+                self._jobs[job_id] = rows.job_of(row)
+            adopted.append(self._jobs[job_id])
         return adopted
+
+    def touched(self) -> Iterable[Job]:
+        """Every job that this transaction has read or changed."""
+        return self._jobs.values()
+
+    def _take_leased(self, job_id: JobId) -> bool:
+        job = self._leased.get(job_id)
+        if job is None:
+            return False
+        self._jobs[job_id] = copy_of(job)
+        return True
 
     def next_job(self) -> tuple[int, JobId]:
         """Row and id of a new job."""

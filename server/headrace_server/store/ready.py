@@ -1,9 +1,7 @@
 """What the scheduler looks at: jobs that became due, and a bounded window of ready jobs, key by key."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-from headrace.v1 import job_pb2
 
 from headrace_server.core import facts
 from headrace_server.core.ids import Micros
@@ -61,42 +59,41 @@ def ready_keys(ledger: Ledger) -> list[ReadyKey]:
     return [ReadyKey(key, namespace, queue, Needs.decode(needs)) for key, namespace, queue, needs in found]
 
 
-def window(ledger: Ledger, key: int, count: int) -> list[Job]:
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A ready job, with what a worker needs in order to run it."""
+
+    job: Job
+    needs: Needs
+    spec: bytes
+    traceparent: str
+
+
+def window(ledger: Ledger, key: ReadyKey, count: int) -> list[Candidate]:
     """The first ready jobs of a key by rank, at most `count`."""
-    return ledger.adopt(
-        ledger.query(
-            f"{rows.SELECT} WHERE key = ? AND state = 3 AND holder = '' ORDER BY rank, job LIMIT ?", (key, count)
-        )
+    found = ledger.query(
+        f"{rows.SELECT_WITH_SPEC} WHERE jobs.key = ? AND jobs.state = 3 AND jobs.holder = ''"
+        " ORDER BY jobs.rank, jobs.job LIMIT ?",
+        (key.key, count),
     )
+    jobs = ledger.adopt(found)
+    return [Candidate(job, key.needs, row[-2], row[-1]) for job, row in zip(jobs, found, strict=True)]
 
 
-def held_window(ledger: Ledger, holders: Iterable[str], count: int) -> list[Job]:
+def held_window(ledger: Ledger, holders: Iterable[str], count: int) -> list[Candidate]:
     """The first jobs that wait for one of these workers, because it holds their session."""
-    held: list[Job] = []
+    held: list[Candidate] = []
     for holder in holders:
-        held += ledger.adopt(
-            ledger.query(
-                f"{rows.SELECT} WHERE holder = ? AND holder <> '' AND state = 3 ORDER BY rank, job LIMIT ?",
-                (holder, count),
-            )
+        found = ledger.query(
+            f"{rows.SELECT_WITH_SPEC} WHERE jobs.holder = ? AND jobs.holder <> '' AND jobs.state = 3"
+            " ORDER BY jobs.rank, jobs.job LIMIT ?",
+            (holder, count),
         )
+        for job, row in zip(ledger.adopt(found), found, strict=True):
+            held.append(Candidate(job, needs_of(ledger, job), row[-2], row[-1]))
     return held
 
 
 def needs_of(ledger: Ledger, job: Job) -> Needs:
     """What a job needs of a worker."""
     return Needs.decode(ledger.look_up("SELECT needs FROM ready_keys WHERE key = ?", (job.key,))[0][0])
-
-
-def specs_of(ledger: Ledger, jobs: Sequence[Job]) -> dict[int, tuple[job_pb2.JobSpec, str]]:
-    """Specs and trace contexts by row of the job."""
-    specs: dict[int, tuple[job_pb2.JobSpec, str]] = {}
-    for start in range(0, len(jobs), 512):
-        chunk = [job.row for job in jobs[start : start + 512]]
-        padded = chunk + [0] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
-        marks = ",".join("?" * len(padded))
-        for row, spec, traceparent in ledger.query(
-            f"SELECT job, spec, traceparent FROM job_specs WHERE job IN ({marks})", padded
-        ):
-            specs[row] = (job_pb2.JobSpec.FromString(spec), traceparent)
-    return specs

@@ -38,6 +38,10 @@ CHANGING = (
 )
 COLUMNS = FIXED + CHANGING
 SELECT = "SELECT " + ", ".join(f"jobs.{column}" for column in COLUMNS) + " FROM jobs"
+SELECT_WITH_SPEC = SELECT.replace(" FROM jobs", ", job_specs.spec, job_specs.traceparent FROM jobs") + (
+    " JOIN job_specs ON job_specs.job = jobs.job"
+)
+"""The same, with the two columns that a worker needs beside."""
 
 _TRUNCATED, _DIRTY, _SIMULATED, _BEGUN = 1, 2, 4, 8
 _NO_DETAILS = ""

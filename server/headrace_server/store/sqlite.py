@@ -99,6 +99,8 @@ def _values_sql(width: int, count: int) -> str:
 class SqliteEngine:
     """A database in a folder that this process alone has; see `Engine`."""
 
+    exclusive = True
+
     def __init__(self, folder: Path) -> None:
         """Raises DataInUse when another process has the folder, ForeignData when its file is not ours."""
         self._path = folder / "headrace.db"

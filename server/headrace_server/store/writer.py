@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Generic, TypeVar
 
-from headrace_server.core.ids import Micros
+from headrace_server.core.ids import JobId, Micros
+from headrace_server.core.job import Job
 from headrace_server.core.limits import COMMIT_BATCH_COUNT_MAX, COMMIT_QUEUE_COUNT_MAX
+from headrace_server.core.states import LEASED
 from headrace_server.store.engine import Engine
 from headrace_server.store.errors import StoreBusy, StoreUnavailable
 from headrace_server.store.ledger import Effects, Ledger
@@ -27,6 +29,8 @@ EachVerb = Callable[[Ledger, Sequence[Item]], list[T]]
 CROWD_COUNT = 4
 """A commit with so many callers that wait is followed by a short window, in which the next crowd gathers."""
 CROWD_WINDOW_SECONDS = 0.003
+LEASED_COUNT_MAX = 20_000
+"""Jobs that are remembered from one transaction to the next."""
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +64,7 @@ class Writer:
         self._entropy = entropy
         self._committed = committed
         self._operations: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
+        self._leased: dict[JobId, Job] = {}
         self._waiting = 0
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -155,7 +160,7 @@ class Writer:
 
     def _transact(self, group: list[_Operation]) -> tuple[list[_Outcome[Any]], Effects]:
         with self._engine.writing() as connection:
-            ledger = Ledger(connection, self._clock(), self._entropy)
+            ledger = Ledger(connection, self._clock(), self._entropy, self._leased)
             outcomes: list[_Outcome[Any]] = []
             for same in _runs(group):
                 if same[0].each:
@@ -166,7 +171,19 @@ class Writer:
                 else:
                     outcomes.append(_Outcome(same[0], same[0].verb(ledger), None))
             ledger.flush()
+        if self._engine.exclusive:
+            self._remember_leased(ledger)
         return outcomes, ledger.effects
+
+    def _remember_leased(self, ledger: Ledger) -> None:
+        """Keeps the jobs that workers hold: their next words are about these, and reading them again costs most of a finish."""
+        for job in ledger.touched():
+            if job.state in LEASED:
+                self._leased[job.id] = job
+            else:
+                self._leased.pop(job.id, None)
+        while len(self._leased) > LEASED_COUNT_MAX:
+            del self._leased[next(iter(self._leased))]
 
     def _answer(self, outcomes: list[_Outcome[Any]], effects: list[Effects]) -> None:
         for one in effects:
