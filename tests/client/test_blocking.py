@@ -84,7 +84,11 @@ def test_e1_a_cut_stream_continues_at_its_cursor_without_hole_or_repeat(
     def heard(count: int) -> list[Any]:
         return [read.get(timeout=DEADLINE_SECONDS) for _ in range(count)]
 
-    reading = background(lambda: [read.put(item) for item in client.job("j").watch()])
+    def follow_to_the_end() -> None:
+        for item in client.job("j").watch():
+            read.put(item)
+
+    reading = background(follow_to_the_end)
     _, first, rpc = wire.take_unary_stream(method("WatchJob"))
     for message in (make.opened(), make.batch(1, 2), make.batch(3)):
         rpc.send_response(message)

@@ -19,9 +19,14 @@ def elapsed(seconds: float) -> str:
     seconds = max(0.0, seconds)
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
+    return f"{seconds:.1f} s" if seconds < 59.95 else elapsed_whole(round(seconds))
+
+
+def elapsed_whole(seconds: float) -> str:
+    """A length of time that is still growing, without parts of a second: `0 s`, `59 s`, `2 min 05 s`."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"
     if whole < 86400:

@@ -23,13 +23,19 @@ app.add_typer(workers.workers, name="worker")
 UNTOUCHED = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
-@app.callback()
-def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"headrace {importlib.metadata.version('headrace')}")
         raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """What every command shares: nothing but the version."""
 
 
 @app.command("serve", context_settings=UNTOUCHED, add_help_option=False)

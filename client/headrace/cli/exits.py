@@ -51,5 +51,6 @@ def error_lines(error: errors.HeadraceError) -> list[str]:
     lines = [f"headrace: {printable(str(error)).strip()} [{code}]{error_id}{wait}"]
     if isinstance(error, errors.AlreadyExists) and error.resource and error.resource not in lines[0]:
         lines.append(f"  held by {error.resource}")
-    lines += [f"  {v.field}: {printable(v.description)}" for v in error.violations]
+    if len(error.violations) > 1 or not all(v.field in error.message for v in error.violations):
+        lines += [f"  {v.field}: {printable(v.description)}" for v in error.violations]
     return lines

@@ -125,7 +125,7 @@ def frame_lines(frame: event_pb2.ClaudeFrame) -> list[Line]:
         case "turn_result" if frame.turn_result.is_error:
             text = frame.turn_result.text or frame.turn_result.subtype
             return [Line(f"the turn failed: {one_line(text, 300)}", Tone.WARNING)]
-        case "system" if frame.system.message:
+        case "system" if frame.system.message and frame.system.subtype != "status":
             return [Line(one_line(f"{frame.system.subtype}: {frame.system.message}", 200))]
         case "unknown":
             return [Line(f"a frame of unknown type {frame.unknown.type!r} was kept")]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -86,6 +86,7 @@ class LiveScreen:
         self._console = console
         self._status = status
         self._unfinished = ""
+        self._unfinished_shown = False
         self._turns = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._live = Live(
@@ -124,10 +125,8 @@ class LiveScreen:
         for line in whole:
             self._print_line(line)
         while cell_len(self._unfinished) > self._console.width - 1:
-            cut = self._unfinished.rfind(" ", 1, self._console.width - 1)
-            cut = self._console.width - 1 if cut <= 0 else cut + 1
-            head, self._unfinished = self._unfinished[:cut], self._unfinished[cut:]
-            self._print_line(head.rstrip(" "))
+            head, self._unfinished = break_line(self._unfinished, self._console.width - 1)
+            self._print_line(head)
 
     def _finish_line(self) -> None:
         if self._unfinished:
@@ -138,12 +137,22 @@ class LiveScreen:
         self._print(Text.from_ansi(line.rsplit("\r", 1)[-1]))
 
     def _print(self, text: Text) -> None:
+        if self._unfinished_shown:
+            self._live.refresh()  # else the old unfinished line would stand below its own whole
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _bottom(self) -> RenderableType:
         self._turns += 1
+        self._unfinished_shown = bool(self._unfinished)
         status = Text(f"{SPINNER[self._turns % len(SPINNER)]} {self._status()}", style="dim", no_wrap=True)
         status.truncate(max(1, self._console.width - 1), overflow="ellipsis")
         if not self._unfinished:
             return status
         return Group(Text.from_ansi(self._unfinished.rsplit("\r", 1)[-1]), status)
+
+
+def break_line(text: str, width: int) -> tuple[str, str]:
+    """The beginning of a text that fits into `width` cells, broken at a space where there is one, and the rest."""
+    fits = len(chop_cells(text, max(2, width))[0])
+    space = text.rfind(" ", 1, fits + 1)
+    return (text[:space], text[space + 1 :]) if space > 0 else (text[:fits], text[fits:])

@@ -11,17 +11,14 @@ from headrace.v1 import event_pb2
 
 MESSAGES_KEPT_MAX = 64
 
-Message = tuple[int, str]
-"""An attempt and the model's message id."""
-
 
 class Speech:
-    """What was said so far of the messages that are not whole yet."""
+    """What was said so far of the messages that are not whole yet, by the model's message id."""
 
     def __init__(self) -> None:
-        self._said: dict[Message, dict[int, str]] = {}
-        self._whole_blocks: dict[Message, int] = {}
-        self._speaking: tuple[Message, int] | None = None
+        self._said: dict[str, dict[int, str]] = {}
+        self._whole_blocks: dict[str, int] = {}
+        self._speaking: tuple[str, int] | None = None
         self._doubtful = False
 
     def delta(self, delta: event_pb2.Delta) -> list[Answer]:
@@ -29,7 +26,7 @@ class Speech:
         if delta.WhichOneof("kind") == "dropped":
             self.doubt()
             return []
-        message, block = (delta.attempt, delta.message_id), delta.block_index
+        message, block = delta.message_id, delta.block_index
         if delta.parent_tool_use_id or delta.WhichOneof("kind") != "text":
             return []
         if self._doubtful or block < self._whole_blocks.get(message, 0):
@@ -39,9 +36,8 @@ class Speech:
         said[block] = said.get(block, "") + delta.text
         return [*answers, Answer(delta.text)]
 
-    def whole(self, attempt: int, message_id: str, block: event_pb2.ContentBlock) -> list[Answer]:
+    def whole(self, message: str, block: event_pb2.ContentBlock) -> list[Answer]:
         """What a finished block adds to the view."""
-        message = (attempt, message_id)
         index = self._whole_blocks.pop(message, 0)
         self._whole_blocks[message] = index + 1
         self._doubtful = False
@@ -65,7 +61,7 @@ class Speech:
         self._doubtful = False
         return self._quiet()
 
-    def _take(self, message: Message, index: int, text: str) -> str | None:
+    def _take(self, message: str, index: int, text: str) -> str | None:
         """What was said of the block, when it is the block's beginning; else None."""
         said = self._said.get(message, {})
         for candidate in (index, *said):
@@ -76,7 +72,7 @@ class Speech:
         said.pop(index, None)
         return None
 
-    def _turn_to(self, message: Message, block: int) -> list[Answer]:
+    def _turn_to(self, message: str, block: int) -> list[Answer]:
         if self._speaking == (message, block):
             return []
         answers = self._quiet()

@@ -65,9 +65,11 @@ class Standing:
 
     def line(self, now: datetime) -> str:
         """The status line."""
+        if self.state == job_pb2.JOB_STATE_UNSPECIFIED:
+            return " · ".join(filter(None, ["connecting", self._lost]))
         words = [narration.state_word(self.state)]
         if self._since is not None:
-            words.append(amounts.elapsed(float(int((now - self._since).total_seconds()))))
+            words.append(amounts.elapsed_whole((now - self._since).total_seconds()))
         if self._attempt > 1:
             words.append(f"attempt {self._attempt}")
         total = outcome_pb2.Usage()
@@ -83,7 +85,7 @@ class Standing:
             case "submitted":
                 self.state, self._since = event.submitted.state, amounts.moment(event.time)
             case "attempt_started":
-                self._attempt, self._since = event.attempt, amounts.moment(event.time)
+                self._attempt, self._since, self.reasons = event.attempt, amounts.moment(event.time), ""
             case "attempt_failed" | "attempt_lost" | "attempt_handed_back" | "attempt_snoozed":
                 self._attempt_ended(event, getattr(event, kind))
             case "updated":

@@ -118,7 +118,7 @@ class Transcript:
             case "chunk":
                 return self._chunk(output.chunk)
             case "claude":
-                return self._frame(event.attempt, output.claude)
+                return self._frame(output.claude)
             case "progress" if self._wanted.lifecycle and output.progress.message:
                 return [Line(progress_text(output.progress))]
         return []
@@ -128,20 +128,20 @@ class Transcript:
             return []
         return [Raw(chunk.data, to_stderr=chunk.stream == event_pb2.OUTPUT_STREAM_STDERR)]
 
-    def _frame(self, attempt: int, frame: event_pb2.ClaudeFrame) -> list[Part]:
+    def _frame(self, frame: event_pb2.ClaudeFrame) -> list[Part]:
         parts: list[Part] = self._simulated() if frame.simulated else []
         match frame.WhichOneof("kind"):
             case "assistant":
                 spoken = self._subagent if frame.assistant.parent_tool_use_id else self._assistant
-                return parts + spoken(attempt, frame.assistant)
+                return parts + spoken(frame.assistant)
             case "user":
                 return parts + self._user(frame.user)
         return parts + (list(narration.frame_lines(frame)) if self._wanted.tools else [])
 
-    def _assistant(self, attempt: int, message: event_pb2.ClaudeMessage) -> list[Part]:
+    def _assistant(self, message: event_pb2.ClaudeMessage) -> list[Part]:
         parts: list[Part] = []
         for block in message.blocks:
-            parts += self._speech.whole(attempt, message.message_id, block)
+            parts += self._speech.whole(message.message_id, block)
             match block.WhichOneof("kind"):
                 case "text":
                     self._answered = True
@@ -151,7 +151,7 @@ class Transcript:
                 parts.append(Line("(cut here; `headrace job logs --raw` has all of it)"))
         return parts
 
-    def _subagent(self, attempt: int, message: event_pb2.ClaudeMessage) -> list[Part]:
+    def _subagent(self, message: event_pb2.ClaudeMessage) -> list[Part]:
         """What a subagent says is about the answer, not part of it."""
         if not self._wanted.tools:
             return []
