@@ -20,17 +20,15 @@ from headrace_server.core.retry import Decision, RetryAction
 from headrace_server.core.states import JobState
 from headrace_server.store.wire import output_event
 
-_NOT_OF_AN_ATTEMPT = frozenset({facts.Submitted, facts.Queued, facts.Expired})
 
-
-def encode(job: Job, fact: Fact, position: int, now: Micros) -> bytes:
-    """The event of a fact that was just folded into its job."""
+def encode(job: Job, fact: Fact, position: int, now: Micros, of_attempt: bool) -> bytes:
+    """The event of a fact that was just folded into its job. `of_attempt`: a worker held the job when it came."""
     event = event_pb2.Event()
     event.job_id = job_id_text(job.id)
     event.sequence = job.sequence
     event.position = position
     set_time(event.time, now)
-    if job.epoch and type(fact) not in _NOT_OF_AN_ATTEMPT:
+    if of_attempt:
         event.attempt = job.attempt if type(fact) is not facts.Released else job.attempt + 1
         event.epoch = job.epoch
     if type(fact) is facts.Produced:

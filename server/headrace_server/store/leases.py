@@ -197,7 +197,7 @@ def _cancelled(ledger: Ledger, job: Job, usage: Usage) -> None:
 
 def _late(ledger: Ledger, word: Finish) -> Disposition:
     job = ledger.job(word.lease.job_id)
-    if job is None or word.lease.generation != ledger.generation:
+    if job is None or word.lease.generation != ledger.generation or not 0 < word.lease.epoch <= job.epoch:
         return Disposition.STALE
     if job.settled_epoch == word.lease.epoch:
         return Disposition.ACCEPTED

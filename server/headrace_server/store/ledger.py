@@ -146,11 +146,11 @@ class Ledger:
         self._new[job.id] = _NewJob(job, spec, traceparent, labels)
         lifecycle.apply(job, fact, self.now)
         self._count(job, 1)
-        self._append(job, fact)
+        self._append(job, fact, of_attempt=False)
 
     def record(self, job: Job, fact: Fact) -> None:
         """Folds a fact into a job and appends its event; raises IllegalTransition when the state does not allow it."""
-        state, key, holder = job.state, job.key, job.holder
+        state, key, holder, leased = job.state, job.key, job.holder, job.worker != ""
         lifecycle.apply(job, fact, self.now)
         if job.state is not state or job.holder != holder:
             self._count_state(job, state, -1)
@@ -158,7 +158,7 @@ class Ledger:
             self._count(job, 1)
         if job.id not in self._new:
             self._changed[job.id] = job
-        self._append(job, fact)
+        self._append(job, fact, of_attempt=leased or type(fact) is facts.Assigned)
 
     def drop_output(self, job: Job, producer_sequence: int) -> None:
         """Takes note of output past the job's cap: acknowledged, not kept (E6)."""
@@ -242,18 +242,18 @@ class Ledger:
             self._connection.run_many("UPDATE sequences SET value = ? WHERE name = ?", changed)
             self._sequences_stored = dict(self._sequences)
 
-    def _append(self, job: Job, fact: Fact) -> None:
+    def _append(self, job: Job, fact: Fact, *, of_attempt: bool) -> None:
         self.effects.changed.add(job.id)
         if job.state is JobState.QUEUED:
             self.effects.queued = True
         if job.due:
             self.effects.next_due = min(job.due, self.effects.next_due or job.due)
         if type(fact) is facts.Produced:
-            self._outputs.append((job.row, job.sequence, codec.encode(job, fact, 0, self.now)))
+            self._outputs.append((job.row, job.sequence, codec.encode(job, fact, 0, self.now, of_attempt)))
             return
         self._sequences["position"] += 1
         position = self._sequences["position"]
-        self._events.append((position, job.row, job.sequence, codec.encode(job, fact, position, self.now)))
+        self._events.append((position, job.row, job.sequence, codec.encode(job, fact, position, self.now, of_attempt)))
 
     def _count(self, job: Job, change: int) -> None:
         self._count_state(job, job.state, change)

@@ -1,0 +1,134 @@
+"""What has to be true of every store at every moment. Apart from what it judges: it reads tables only.
+
+I2, I3, I6, I8, I12, I13: rows are the fold of their logs, sequences are dense, positions grow, counters count.
+"""
+
+from collections import Counter
+from dataclasses import fields
+
+from headrace.v1 import event_pb2, outcome_pb2
+from headrace_server.core import lifecycle
+from headrace_server.core.job import Job
+from headrace_server.core.limits import LOSSES_COUNT_MAX
+from headrace_server.core.states import ENDED, LEASED, JobState
+from headrace_server.store import codec, rows
+from headrace_server.store.engine import Connection
+
+TERMINAL_KINDS = frozenset({"succeeded", "failed", "cancelled", "expired", "skipped"})
+LEASE_ENDS = frozenset({"attempt_released", "attempt_failed", "attempt_lost", "attempt_handed_back"}) | TERMINAL_KINDS
+OF_THE_SUBMIT = frozenset(
+    {"row", "id", "namespace", "queue", "owner", "key", "rank", "priority", "created", "output_bytes_max"}
+)
+
+
+def check_store(connection: Connection) -> None:
+    """Everything."""
+    jobs = [rows.job_of(row) for row in connection.rows(rows.SELECT)]
+    for job in jobs:
+        log = read_log(connection, job)
+        check_row_is_fold_of_log(job, log)
+        check_log(job, log)
+    check_positions(connection)
+    check_counters(connection, jobs)
+
+
+def read_log(connection: Connection, job: Job) -> list[event_pb2.Event]:
+    """The log of a job, read from the tables without the code that pages it."""
+    found = connection.rows("SELECT sequence, body FROM events WHERE job = ?", (job.row,))
+    found += connection.rows("SELECT sequence, body FROM outputs WHERE job = ?", (job.row,))
+    found.sort()
+    log = [event_pb2.Event.FromString(body) for _, body in found]
+    assert [event.sequence for event in log] == [sequence for sequence, _ in found]
+    return log
+
+
+def check_row_is_fold_of_log(job: Job, log: list[event_pb2.Event]) -> None:
+    """I8: the row is what its events make of a blank job."""
+    folded = Job(**{name: getattr(job, name) for name in OF_THE_SUBMIT})
+    for event in log:
+        lifecycle.apply(folded, codec.decode(event), codec.time_of(event.time))
+        assert folded.sequence == event.sequence, "sequences are dense"
+    for name in (field.name for field in fields(Job)):
+        if name == "producer_sequence" and job.truncated:
+            assert folded.producer_sequence <= job.producer_sequence
+        elif name == "failure" and job.failure is not None and folded.failure is not None:
+            assert folded.failure.failure_class is job.failure.failure_class
+            assert _failure(folded) == _failure(job)
+        else:
+            assert getattr(folded, name) == getattr(job, name), name
+
+
+def _failure(job: Job) -> outcome_pb2.Failure:
+    assert job.failure is not None
+    return outcome_pb2.Failure.FromString(job.failure.body)
+
+
+def check_log(job: Job, log: list[event_pb2.Event]) -> None:
+    """I2, I3, I6, I13 and E3, E5 as far as one log shows them."""
+    kinds = [event.WhichOneof("kind") for event in log]
+    assert kinds[0] == "submitted"
+    assert kinds.count("submitted") == 1
+    assert kinds.count("output_truncated") <= 1
+    ends = [place for place, kind in enumerate(kinds) if kind in TERMINAL_KINDS]
+    assert ends == ([len(log) - 1] if job.state in ENDED else [])
+    assert (job.ended != 0) == (job.state in ENDED)
+    assert (job.worker != "") == (job.state in LEASED)
+    assert job.losses <= LOSSES_COUNT_MAX + 1
+    assert not (job.state is JobState.WAITING_INPUT and not job.open_inputs)
+    _check_leases(job, log)
+    _check_outputs(log)
+
+
+def _check_leases(job: Job, log: list[event_pb2.Event]) -> None:
+    epoch, live = 0, False
+    for event in log:
+        kind = event.WhichOneof("kind")
+        if kind == "attempt_assigned":
+            assert not live, "I2: a second lease while one lives"
+            assert event.epoch == epoch + 1, "epochs only grow"
+            epoch, live = event.epoch, True
+        elif kind in {"output", "attempt_started", "input_requested", "input_resolved", "cancel_stepped"}:
+            assert live, "I3: a word of a fenced attempt"
+        elif kind in LEASE_ENDS:
+            live = False
+        if event.epoch:
+            assert event.epoch == epoch
+    assert job.epoch == epoch
+    assert live == (job.state in LEASED)
+
+
+def _check_outputs(log: list[event_pb2.Event]) -> None:
+    last: dict[int, int] = {}
+    for event in log:
+        if event.WhichOneof("kind") == "output":
+            assert event.position == 0
+            assert event.attempt > 0
+            assert event.epoch > 0
+            assert event.output.producer_sequence > last.get(event.epoch, 0)
+            last[event.epoch] = event.output.producer_sequence
+
+
+def check_positions(connection: Connection) -> None:
+    """E1: positions grow in the order of commits, each is said by its own event, and none is missing."""
+    found = connection.rows("SELECT position, job, sequence, body FROM events ORDER BY position")
+    assert [row[0] for row in found] == list(range(1, len(found) + 1))
+    stored: dict[str, int] = dict(connection.rows("SELECT name, value FROM sequences"))
+    assert stored["position"] == len(found)
+    last_time, last_sequence = 0, Counter[int]()
+    for position, job, sequence, body in found:
+        event = event_pb2.Event.FromString(body)
+        assert event.position == position
+        assert codec.time_of(event.time) >= last_time
+        assert sequence > last_sequence[job]
+        last_time, last_sequence[job] = codec.time_of(event.time), sequence
+
+
+def check_counters(connection: Connection, jobs: list[Job]) -> None:
+    """S5, I12: what is counted with every transition is what counting finds."""
+    states = Counter((job.namespace, job.queue, int(job.state)) for job in jobs)
+    counted = connection.rows("SELECT namespace, queue, state, jobs FROM state_counts WHERE jobs <> 0")
+    assert {tuple(row[:3]): row[3] for row in counted} == dict(states)
+    ready = Counter(job.key for job in jobs if job.state is JobState.QUEUED and not job.holder)
+    assert dict(connection.rows("SELECT key, ready FROM ready_keys WHERE ready <> 0")) == dict(ready)
+    stored = connection.rows("SELECT count(*) FROM requests WHERE id NOT IN (SELECT id FROM jobs)")
+    assert stored == [(0,)]
