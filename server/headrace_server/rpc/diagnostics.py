@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pool
 from grpc_channelz.v1 import channelz, channelz_pb2
 from grpc_reflection.v1alpha import _async as reflection
 from grpc_reflection.v1alpha import reflection_pb2
@@ -26,7 +27,7 @@ class Reflection:
     """Answers what this server serves, for programs such as grpcurl."""
 
     def __init__(self, services: Iterable[str], draining: asyncio.Event) -> None:
-        self._answers = reflection.ReflectionServicer(services)
+        self._answers = _Answers(services)
         self._draining = draining
 
     async def server_reflection_info(self, requests: AsyncIterator[Any], call: Call) -> None:
@@ -42,6 +43,22 @@ class Reflection:
     async def _answer(self, requests: AsyncIterator[Any], call: Call) -> None:
         async for answer in self._answers.ServerReflectionInfo(requests, None):
             await call.write(answer)
+
+
+class _Answers(reflection.ReflectionServicer):  # type: ignore[misc]  # it has no stubs
+    """The stock answers; the pool of Python's protobuf finds no file for a method, only for its service."""
+
+    def _file_containing_symbol(self, request: Any, fully_qualified_name: str) -> Any:
+        return super()._file_containing_symbol(request, symbol_with_file(fully_qualified_name))
+
+
+def symbol_with_file(name: str) -> str:
+    """The service of a method; any other name stays as it is."""
+    try:
+        method = descriptor_pool.Default().FindMethodByName(name)
+    except KeyError:
+        return name
+    return str(method.containing_service.full_name)
 
 
 def register_reflection(server: grpc.aio.Server, pipeline: Pipeline, services: Iterable[str]) -> None:
