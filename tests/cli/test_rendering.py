@@ -221,7 +221,7 @@ def test_frames_that_matter_to_a_person_are_lines(log: Any) -> None:
         event_pb2.ClaudeFrame(unknown=event_pb2.ClaudeUnknown(type="new")),
     ):
         log.output(claude=frame)
-    assert texts(tell(*log.events)) == [
+    assert texts(tell(*log.events, wanted=Wanted(lifecycle=False))) == [
         "session s, model opus, Claude Code 2",
         "the model's service failed: 529 overloaded; Claude Code tries again in 1.5 s (1/2)",
         "usage limit five_hour: rejected",

@@ -194,7 +194,7 @@ def _released(event: event_pb2.Event) -> list[Line]:
 
 def _attempt_failed(event: event_pb2.Event) -> list[Line]:
     failed = event.attempt_failed
-    why = one_line(outcomes.failure_line(failed.failure), 300)
+    why = one_line(outcomes.failure_line(failed.failure), 200)
     return [Line(f"attempt {event.attempt} failed: {why}; {decision_text(event, failed.decision)}", Tone.WARNING)]
 
 

@@ -136,6 +136,8 @@ class Transcript:
                 return parts + spoken(frame.assistant)
             case "user":
                 return parts + self._user(frame.user)
+            case "turn_result" if self._wanted.lifecycle:
+                return parts  # the attempt's end tells it, with the class
         return parts + (list(narration.frame_lines(frame)) if self._wanted.tools else [])
 
     def _assistant(self, message: event_pb2.ClaudeMessage) -> list[Part]:
