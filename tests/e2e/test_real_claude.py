@@ -4,14 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
+import headrace
 from e2e.control_plane import ControlPlane
 from e2e.story import Story, action_of, class_of, kind_of
-from model_server.server import ScriptedModelServer
-
-import headrace
 from headrace import blocking
 from headrace.v1 import event_pb2, job_pb2
+from model_server.server import ScriptedModelServer
 
 WORDS = "These words come from a scripted model, a few at a time."
 QUICK = job_pb2.RetryPolicy(

@@ -1,0 +1,141 @@
+"""What a person does by hand with grpcurl, knowing the address and nothing else."""
+
+import json
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+
+from e2e.control_plane import BIN, DEADLINE_SECONDS, ControlPlane
+
+Json = dict[str, Any]
+
+
+class Grpcurl:
+    """The program, pointed at a control plane."""
+
+    def __init__(self, address: str) -> None:
+        program = shutil.which("grpcurl", path=str(BIN))
+        assert program, "the development environment brings grpcurl"
+        self._start = [program, "-plaintext", "-emit-defaults"]
+        self._address = address
+
+    def run(self, *words: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        command = [*self._start, *options, self._address, *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
+
+    def lines(self, *words: str) -> list[str]:
+        done = self.run(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    def call(self, method: str, request: Json) -> list[Json]:
+        """The answers of a call; one, unless it streams."""
+        done = self.run(method, options=("-d", json.dumps(request)))
+        assert done.returncode == 0, done.stderr
+        return list(documents(done.stdout))
+
+    def refused(self, method: str, request: Json) -> Json:
+        """The error of a call that is refused, with its details by type."""
+        done = self.run(method, options=("-format-error", "-d", json.dumps(request)))
+        assert done.returncode != 0, done.stdout
+        error: Json = json.loads(done.stderr)
+        details = {detail["@type"].rpartition(".")[2]: detail for detail in error["details"]}
+        return {**error, "details": details}
+
+
+def documents(text: str) -> list[Json]:
+    """JSON documents that stand one after the other."""
+    found, decoder = [], json.JSONDecoder()
+    text = text.strip()
+    while text:
+        document, end = decoder.raw_decode(text)
+        found.append(document)
+        text = text[end:].strip()
+    return found
+
+
+@pytest.fixture
+def grpcurl(shared_plane: ControlPlane) -> Grpcurl:
+    return Grpcurl(shared_plane.address)
+
+
+def test_reflection_lists_every_service_and_describes_them(grpcurl: Grpcurl) -> None:
+    assert set(grpcurl.lines("list")) == {
+        *("headrace.v1.JobService", "headrace.v1.QueueService", "headrace.v1.WorkerService"),
+        *("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", "grpc.channelz.v1.Channelz"),
+    }
+    assert "headrace.v1.JobService.SubmitJob" in grpcurl.lines("list", "headrace.v1.JobService")
+    assert "headrace.v1.JobService is a service:" in grpcurl.lines("describe", "headrace.v1.JobService")
+    assert "message HandlerTask {" in grpcurl.lines("describe", "headrace.v1.HandlerTask")
+    described = "\n".join(grpcurl.lines("describe", "headrace.v1.JobService.WatchJob"))
+    assert "returns ( stream .headrace.v1.WatchJobResponse )" in described
+
+
+def test_a_job_is_submitted_and_watched_by_hand(grpcurl: Grpcurl) -> None:
+    spec = {"claude": {"prompt": 'Say hello. SIMULATE<<[{"text": "hello from afar"}]>>'}}
+    (submitted,) = grpcurl.call("headrace.v1.JobService/SubmitJob", {"spec": spec})
+    job_id = submitted["job"]["id"]
+    assert submitted["job"]["state"] == "JOB_STATE_QUEUED"
+
+    messages = grpcurl.call("headrace.v1.JobService/WatchJob", {"job_id": job_id, "deltas": True})
+    assert "opened" in messages[0]
+    events = [event for message in messages for event in message.get("batch", {}).get("events", ())]
+    assert [int(event["sequence"]) for event in events] == list(range(1, len(events) + 1))
+    assert "submitted" in events[0]
+    assert events[-1]["succeeded"]["result"]["claude"]["text"] == "hello from afar"
+    end = messages[-1]["end"]
+    assert (end["reason"], end["job"]["state"]) == ("END_REASON_JOB_ENDED", "JOB_STATE_SUCCEEDED")
+    assert end["job"]["simulated"] is True
+
+    (found,) = grpcurl.call("headrace.v1.JobService/GetJob", {"job_id": job_id})
+    assert found["job"]["result"] == end["job"]["result"]
+    rest = grpcurl.call("headrace.v1.JobService/WatchJob", {"job_id": job_id, "cursor": messages[-2]["cursor"]})
+    assert [next(kind for kind in ("opened", "batch", "end") if kind in message) for message in rest] == [
+        "opened",
+        "end",
+    ]
+
+
+@pytest.mark.parametrize("service", ["", "headrace.v1.JobService", "headrace.v1.WorkerService"])
+def test_the_health_check_says_serving(grpcurl: Grpcurl, service: str) -> None:
+    assert grpcurl.call("grpc.health.v1.Health/Check", {"service": service}) == [{"status": "SERVING"}]
+
+
+def test_a_bad_request_shows_every_violation_with_its_path(grpcurl: Grpcurl) -> None:
+    spec = {"priority": 500, "labels": {"BAD KEY": "x"}, "queue": "No Such!", "claude": {"limits": {"max_turns": -1}}}
+    error = grpcurl.refused("headrace.v1.JobService/SubmitJob", {"namespace": "Bad", "spec": spec})
+    assert error["code"] == 3
+    assert error["details"]["ErrorInfo"]["reason"] == "INVALID_FIELD"
+    assert error["details"]["ErrorInfo"]["domain"] == "headrace"
+    violations = error["details"]["BadRequest"]["field_violations"]
+    assert {violation["field"] for violation in violations} == {
+        *("namespace", "spec.priority", 'spec.labels["BAD KEY"]', "spec.queue"),
+        *("spec.claude.prompt", "spec.claude.limits.max_turns"),
+    }
+    assert all(violation["description"] for violation in violations)
+
+
+def test_a_field_that_is_not_honoured_is_refused_by_name(grpcurl: Grpcurl) -> None:
+    spec = {"command": {"program": "sh"}, "timeouts": {"run_timeout": "5s"}}
+    error = grpcurl.refused("headrace.v1.JobService/SubmitJob", {"spec": spec})
+    info = error["details"]["ErrorInfo"]
+    assert (error["code"], info["reason"], info["metadata"]["field"]) == (
+        *(12, "NOT_SUPPORTED"),
+        "spec.timeouts.run_timeout",
+    )
+
+
+def test_what_is_missing_is_named(grpcurl: Grpcurl) -> None:
+    missing = "01890a5d-ac96-774b-bcce-b302099a8057"
+    error = grpcurl.refused("headrace.v1.JobService/GetJob", {"job_id": missing})
+    assert (error["code"], error["details"]["ErrorInfo"]["reason"]) == (5, "NOT_FOUND")
+    assert error["details"]["ResourceInfo"]["resource_name"] == missing
+
+
+def test_the_worker_of_the_control_plane_is_seen(grpcurl: Grpcurl) -> None:
+    (listed,) = grpcurl.call("headrace.v1.WorkerService/ListWorkers", {})
+    (worker,) = listed["workers"]
+    assert worker["capabilities"]["claudeSimulated"] is True
+    assert set(worker["capabilities"]["programs"]) == {"sh", "cat", "printf"}
