@@ -169,31 +169,34 @@ class Job:
         """The job as it is now."""
         return await self._client.run(calls.get_job(self._client.namespace, self.id))
 
-    def events(self, *, cursor: str = "", deltas: bool = False, no_follow: bool = False) -> Events:
+    def events(self, *, cursor: str = "", deltas: bool = False, no_follow: bool = False, output: bool = True) -> Events:
         """Everything in the job's log after the cursor, then what happens, to the job's end.
 
         Yields events once and in order; a `WatchGap` where events are gone for good; with `deltas` also pieces of
-        messages as they are said, which may be lost and are always followed by the whole message as an event.
+        messages as they are said, which may be lost and are always followed by the whole message as an event. Without
+        `output` only the events of the job's life.
         """
-        return Events(self.watch(cursor=cursor, deltas=deltas, no_follow=no_follow))
+        return Events(self.watch(cursor=cursor, deltas=deltas, no_follow=no_follow, output=output))
 
-    def watch(self, *, cursor: str = "", deltas: bool = False, no_follow: bool = False) -> Watch:
+    def watch(self, *, cursor: str = "", deltas: bool = False, no_follow: bool = False, output: bool = True) -> Watch:
         """As `events`, with what the stream says besides: snapshots, heartbeats, reconnects and the end."""
         return self._client.watch(
             job_service_pb2.WatchJobRequest(
-                namespace=self._client.namespace, job_id=self.id, cursor=cursor, deltas=deltas, no_follow=no_follow
+                namespace=self._client.namespace,
+                job_id=self.id,
+                cursor=cursor,
+                deltas=deltas,
+                no_follow=no_follow,
+                without_output=not output,
             )
         )
 
-    async def result(self, *, cursor: str = "") -> outcomes.Outcome:
-        """Waits for the end. Raises JobFailed, JobCancelled, JobExpired, JobSkipped or JobDeleted.
-
-        The wait reads the log after `cursor`: give the one of an `events` stream to read nothing twice.
-        """
+    async def result(self) -> outcomes.Outcome:
+        """Waits for the end. Raises JobFailed, JobCancelled, JobExpired, JobSkipped or JobDeleted."""
         job = await self.get()
         if job.state in outcomes.TERMINAL_STATES:
             return outcomes.outcome_of(job)
-        async with self.watch(cursor=cursor) as stream:
+        async with self.watch(output=False) as stream:
             async for item in stream:
                 if isinstance(item, watch_pb2.WatchEnd):
                     return outcomes.outcome_of_end(item)

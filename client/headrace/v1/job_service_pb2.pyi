@@ -232,20 +232,22 @@ class ExplainJobResponse(_message.Message):
     def __init__(self, state: _Optional[_Union[_job_pb2.JobState, str]] = ..., wait_reasons: _Optional[_Iterable[_Union[_job_pb2.WaitReason, _Mapping]]] = ..., queue_position: _Optional[int] = ..., estimated_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class WatchJobRequest(_message.Message):
-    __slots__ = ("namespace", "job_id", "unique_key", "cursor", "deltas", "no_follow")
+    __slots__ = ("namespace", "job_id", "unique_key", "cursor", "deltas", "no_follow", "without_output")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     UNIQUE_KEY_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
     DELTAS_FIELD_NUMBER: _ClassVar[int]
     NO_FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_OUTPUT_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     job_id: str
     unique_key: WatchUniqueKey
     cursor: str
     deltas: bool
     no_follow: bool
-    def __init__(self, namespace: _Optional[str] = ..., job_id: _Optional[str] = ..., unique_key: _Optional[_Union[WatchUniqueKey, _Mapping]] = ..., cursor: _Optional[str] = ..., deltas: _Optional[bool] = ..., no_follow: _Optional[bool] = ...) -> None: ...
+    without_output: bool
+    def __init__(self, namespace: _Optional[str] = ..., job_id: _Optional[str] = ..., unique_key: _Optional[_Union[WatchUniqueKey, _Mapping]] = ..., cursor: _Optional[str] = ..., deltas: _Optional[bool] = ..., no_follow: _Optional[bool] = ..., without_output: _Optional[bool] = ...) -> None: ...
 
 class WatchUniqueKey(_message.Message):
     __slots__ = ("queue", "key", "wait")

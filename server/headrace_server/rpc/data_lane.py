@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from headrace.v1 import event_pb2
 from headrace.v1 import worker_service_pb2 as pb
 
-from headrace_server.core.ids import JobId
 from headrace_server.core.limits import DELTA_RING_COUNT, OUTPUT_CREDIT_BYTES
 from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.admission import draining_refusal
@@ -143,7 +142,7 @@ class _Served:
             return
         stream = self._streams[lease]
         stream.committed, stream.sequence = appended.committed, appended.sequence
-        self._release_early(lease.job_id, stream)
+        self._release_early(lease, stream)
 
     def _announce(self, message: pb.AttemptDeltas) -> None:
         """Passes deltas on, or keeps them until the output that they follow is committed."""
@@ -155,17 +154,18 @@ class _Served:
             return
         stream.early += [(message.after_producer_sequence, delta) for delta in message.deltas]
         del stream.early[:-DELTA_RING_COUNT]
-        self._release_early(lease.job_id, stream)
+        self._release_early(lease, stream)
 
-    def _release_early(self, job_id: JobId, stream: _Stream) -> None:
+    def _release_early(self, lease: Lease, stream: _Stream) -> None:
         ready = []
         while stream.early and stream.early[0][0] <= stream.committed:
             _, delta = stream.early.pop(0)
+            delta.attempt = lease.attempt
             delta.after_sequence = stream.sequence
             ready.append(delta)
         if ready:
-            self._deltas.push(job_id, ready)
-            self._feed.wake((job_id,))
+            self._deltas.push(lease.job_id, ready)
+            self._feed.wake((lease.job_id,))
 
     async def _write(self) -> None:
         while True:

@@ -106,7 +106,14 @@ class _Follower:
         self._changed.clear()
         await self._send_deltas()
         while True:
-            page = await self._all.store.read(reads.read_page, row, self._sequence, EVENT_PAGE_BYTES, EVENT_PAGE_COUNT)
+            page = await self._all.store.read(
+                reads.read_page,
+                row,
+                self._sequence,
+                EVENT_PAGE_BYTES,
+                EVENT_PAGE_COUNT,
+                with_output=not self._request.without_output,
+            )
             if not page.events:
                 break
             self._sequence = page.last_sequence

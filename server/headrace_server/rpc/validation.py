@@ -147,6 +147,7 @@ _WATCH_JOB: Rules = _JOB | {
     "cursor": _token,
     "deltas": anything,
     "no_follow": anything,
+    "without_output": anything,
 }
 _CREATE_QUEUE: Rules = {"namespace": namespace, "queue": validate_queue.created_queue}
 _PAGE: Rules = {"page_size": at_least_zero, "page_token": _token}

@@ -22,7 +22,8 @@ def wait_reasons(job: Job, needs: Needs, position: int, registry: Registry) -> l
         return []
     reasons = [reason]
     if position > 1:
-        message = f"{position - 1} jobs of queue {job.queue!r} rank before it"
+        before = "1 job of" if position == 2 else f"{position - 1} jobs of"
+        message = f"ahead of it in rank: {before} queue {job.queue!r}"
         reasons.append(job_pb2.WaitReason(cause=job_pb2.WAIT_CAUSE_RANK, message=message))
     return reasons
 

@@ -76,15 +76,20 @@ def late_results(connection: Connection, job: Job) -> list[tuple[int, int, bytes
     ]
 
 
-def read_page(connection: Connection, row: int, after: int, bytes_max: int, count_max: int) -> Page:
+_OUTPUT_TOO = " UNION ALL SELECT sequence, body FROM outputs WHERE job = ? AND sequence > ?"
+
+
+def read_page(
+    connection: Connection, row: int, after: int, bytes_max: int, count_max: int, *, with_output: bool = True
+) -> Page:
     """The events of a job after a sequence, up to a number of bytes; a larger event is a page of its own."""
     events: list[bytes] = []
     size = 0
     last = after
     found = connection.iterate(
         "SELECT sequence, body FROM events WHERE job = ? AND sequence > ?"
-        " UNION ALL SELECT sequence, body FROM outputs WHERE job = ? AND sequence > ? ORDER BY 1 LIMIT ?",
-        (row, after, row, after, count_max),
+        f"{_OUTPUT_TOO if with_output else ''} ORDER BY 1 LIMIT ?",
+        (*(row, after) * (2 if with_output else 1), count_max),
     )
     for sequence, body in found:
         if events and size + len(body) > bytes_max:
