@@ -113,7 +113,9 @@ def _decision(message: job_pb2.RetryDecision, decision: Decision, next_time: Mic
 
 
 def _decision_of(message: job_pb2.RetryDecision, failure_class: FailureClass) -> Decision:
-    return Decision(RetryAction(message.action), message.rule, burns_attempt=failure_class is not FailureClass.QUOTA)
+    action = RetryAction(message.action)
+    burns_attempt = failure_class is not FailureClass.QUOTA or action is RetryAction.FAIL
+    return Decision(action, message.rule, burns_attempt=burns_attempt)
 
 
 def _submitted(event: event_pb2.Event, fact: facts.Submitted) -> None:

@@ -79,9 +79,31 @@ def _append(ledger: Ledger, batch: Batch) -> Appended:
 
 def _append_one(ledger: Ledger, job: Job, output: event_pb2.Output) -> None:
     produced = produced_of(output)
-    if produced.size_bytes and job.output_bytes + produced.size_bytes > job.output_bytes_max:
-        if not job.truncated:
-            ledger.record(job, facts.Truncated(job.output_bytes_max))
-        ledger.drop_output(job, produced.producer_sequence)
+    full = job.truncated or job.output_bytes + produced.size_bytes > job.output_bytes_max
+    if not (full and produced.size_bytes):
+        ledger.record(job, produced)
         return
-    ledger.record(job, produced)
+    if not job.truncated:
+        ledger.record(job, facts.Truncated(job.output_bytes_max))
+    if _tells(job, produced):
+        ledger.record(job, produced_of(_without_bytes(output)))
+    else:
+        ledger.drop_output(job, produced.producer_sequence)
+
+
+def _tells(job: Job, produced: facts.Produced) -> bool:
+    """Whether the job has to know of output even though its bytes are dropped: how it is resumed hangs on it (R6)."""
+    return (
+        (produced.dirty and not job.dirty)
+        or (produced.simulated and not job.simulated)
+        or produced.session not in ("", job.session)
+    )
+
+
+def _without_bytes(output: event_pb2.Output) -> event_pb2.Output:
+    kept = event_pb2.Output(producer_sequence=output.producer_sequence, time=output.time, dirty=output.dirty)
+    if output.HasField("claude"):
+        kept.claude.simulated = output.claude.simulated
+        if output.claude.HasField("init"):
+            kept.claude.init.claude_session_id = output.claude.init.claude_session_id
+    return kept

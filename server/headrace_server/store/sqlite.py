@@ -29,6 +29,8 @@ APPLICATION_ID = 0x48445243
 READERS_COUNT = 4
 BUSY_SECONDS = 5.0
 _SQLITE_FULL = 13
+_OUR_MISTAKES = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+"""A statement that breaks a constraint or can't be run; the database itself is sound."""
 _VALUES_ROWS_MAX = 128
 _VARIABLES_MAX = 32_000
 """SQLite takes 32,766 in a statement."""
@@ -106,6 +108,7 @@ class SqliteEngine:
         self._path = folder / "headrace.db"
         self._lock = _lock(folder / "lock")
         self._readers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._opened: list[Any] = []
         self._closed = False
         try:
             self._writer = self._open_writer()
@@ -113,11 +116,16 @@ class SqliteEngine:
             for _ in range(READERS_COUNT):
                 self._readers.put(self._open_reader())
         except sqlite3.DatabaseError as error:
-            os.close(self._lock)
+            self._abandon()
             raise _translated(error, self._path) from error
         except BaseException:
-            os.close(self._lock)
+            self._abandon()
             raise
+
+    def _abandon(self) -> None:
+        for raw in self._opened:
+            raw.close()
+        os.close(self._lock)
 
     def _open_writer(self) -> Any:
         raw = self._connect()
@@ -139,9 +147,11 @@ class SqliteEngine:
         return raw
 
     def _connect(self) -> Any:
-        return sqlite3.connect(
+        raw = sqlite3.connect(
             str(self._path), isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS, cached_statements=1024
         )
+        self._opened.append(raw)
+        return raw
 
     def migrate(self) -> None:
         migrations = _migrations()
@@ -160,6 +170,8 @@ class SqliteEngine:
             raw.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
+            if isinstance(error, _OUR_MISTAKES):
+                raise
             raise _translated(error, self._path) from error
         except BaseException:
             self._roll_back()
@@ -179,6 +191,8 @@ class SqliteEngine:
             raw.execute("BEGIN")
             yield SqliteConnection(raw)
         except sqlite3.Error as error:
+            if isinstance(error, _OUR_MISTAKES):
+                raise
             raise _translated(error, self._path) from error
         finally:
             if raw.in_transaction:

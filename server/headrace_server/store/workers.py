@@ -101,7 +101,7 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
     for job in leased_by(ledger, holder.worker):
         if job.incarnation != holder.incarnation:
             lose(ledger, job, "a newer incarnation of the worker connected")
-        elif job.id not in greeting.held:
+        elif greeting.held.get(job.id) != Lease(job.id, job.epoch, ledger.generation):
             lose(ledger, job, "the worker came back without it")
     jobs, stale = [], []
     for lease in greeting.held.values():

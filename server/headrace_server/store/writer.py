@@ -1,7 +1,8 @@
 """Group commit: one thread that runs the verbs that wait, together, in one transaction after the other.
 
 Operations that arrive while a transaction runs commit together in the next one, and each caller is answered only after its
-commit. When a group fails, its operations run again one by one, so one caller's fault is its own.
+commit. When an operation of a group fails, all run again one by one, so one caller's fault is its own. When the transaction
+can't begin or commit, that is nobody's fault, and all are refused at once.
 """
 
 import asyncio
@@ -146,34 +147,24 @@ class Writer:
         return self._gather(late, group)
 
     def _commit(self, group: list[_Operation]) -> tuple[list[_Outcome[Any]], list[Effects]]:
+        running = False
         try:
-            outcomes, effects = self._transact(group)
+            with self._engine.writing() as connection:
+                running = True
+                ledger = Ledger(connection, self._clock(), self._entropy, self._leased)
+                outcomes = _run(group, ledger)
+                running = False
         except Exception as error:
-            if len(group) == 1:
-                if not isinstance(error, StoreUnavailable):
-                    log.exception("a write failed")
-                return [_Outcome(group[0], None, error)], []
-            log.warning("a group of %d writes failed and is run one by one: %s", len(group), error)
-            alone = [self._commit([operation]) for operation in group]
-            return [one for outcomes, _ in alone for one in outcomes], [one for _, all_ in alone for one in all_]
-        return outcomes, [effects]
-
-    def _transact(self, group: list[_Operation]) -> tuple[list[_Outcome[Any]], Effects]:
-        with self._engine.writing() as connection:
-            ledger = Ledger(connection, self._clock(), self._entropy, self._leased)
-            outcomes: list[_Outcome[Any]] = []
-            for same in _runs(group):
-                if same[0].each:
-                    results = same[0].verb(ledger, [operation.argument for operation in same])
-                    outcomes += [
-                        _Outcome(operation, value, None) for operation, value in zip(same, results, strict=True)
-                    ]
-                else:
-                    outcomes.append(_Outcome(same[0], same[0].verb(ledger), None))
-            ledger.flush()
+            if running and len(group) > 1:
+                log.warning("one of %d writes failed, and all are run one by one: %s", len(group), error)
+                alone = [self._commit([operation]) for operation in group]
+                return [one for outcomes, _ in alone for one in outcomes], [one for _, all_ in alone for one in all_]
+            if not isinstance(error, StoreUnavailable):
+                log.exception("a write failed")
+            return [_Outcome(operation, None, error) for operation in group], []
         if self._engine.exclusive:
             self._remember_leased(ledger)
-        return outcomes, ledger.effects
+        return outcomes, [ledger.effects]
 
     def _remember_leased(self, ledger: Ledger) -> None:
         """Keeps the jobs that workers hold: their next words are about these, and reading them again costs most of a finish."""
@@ -197,6 +188,18 @@ class Writer:
                 future.set_exception(outcome.error)
             else:
                 future.set_result(outcome.value)
+
+
+def _run(group: list[_Operation], ledger: Ledger) -> list[_Outcome[Any]]:
+    outcomes: list[_Outcome[Any]] = []
+    for same in _runs(group):
+        if same[0].each:
+            results = same[0].verb(ledger, [operation.argument for operation in same])
+            outcomes += [_Outcome(operation, value, None) for operation, value in zip(same, results, strict=True)]
+        else:
+            outcomes.append(_Outcome(same[0], same[0].verb(ledger), None))
+    ledger.flush()
+    return outcomes
 
 
 def _runs(group: list[_Operation]) -> list[list[_Operation]]:
