@@ -1,0 +1,26 @@
+"""The rows, in the order of the table. Each has a control plane of its own, on a fresh folder."""
+
+from benchmark.bench import Row
+from benchmark.rows.deep import measure_depth
+from benchmark.rows.followers import measure_fan_out, measure_idle
+from benchmark.rows.handlers import measure_handlers, measure_latency
+from benchmark.rows.output import measure_output
+from benchmark.rows.restart import measure_restart
+from benchmark.rows.stalled import measure_stalled
+from benchmark.rows.submit import measure_bulk, measure_submit
+
+ROWS = {
+    row.name: row
+    for row in (
+        Row("submit", "durable SubmitJob by 64 callers", measure_submit),
+        Row("bulk", "durable SubmitJobs, 500 jobs a call", measure_bulk),
+        Row("handlers", "empty handler jobs on a worker with 512 slots", measure_handlers),
+        Row("latency", "from submit to the handler's start, a call every 5 ms", measure_latency),
+        Row("output", "from a worker through the store to one follower", measure_output),
+        Row("stalled", "a follower that stops reading while much is produced", measure_stalled),
+        Row("idle", "followers of a job on which nothing happens", measure_idle),
+        Row("fanout", "1, 10 and 100 followers of one job", measure_fan_out),
+        Row("depth", "submit and dispatch with a deep queue against an empty one", measure_depth),
+        Row("restart", "kill -9 with jobs queued and running, and a start on the same data", measure_restart),
+    )
+}

@@ -1,0 +1,93 @@
+"""Rows `idle` and `fanout`: what followers cost that hear nothing, and many that hear the same."""
+
+import contextlib
+
+from benchmark.bench import Bench
+from benchmark.figures import KIB, Bound, Figure, Floor, Of, Target
+from benchmark.floors import stream_request
+from benchmark.following import Follower, watch_request
+from benchmark.processes import Child, ProcessFailed, settled_rss
+from benchmark.rows.output import raw_stream, run_flood
+from benchmark.system import handler_spec, open_channel, stub
+from headrace.v1 import job_service_pb2
+
+WARM_COUNT = 50
+FOLLOWERS_PER_CONNECTION_COUNT = 250
+FAN_OUT_COUNTS = (1, 10, 100)
+MANY = 100
+MANY_SHARE = 10
+
+
+async def measure_idle(bench: Bench) -> list[Figure]:
+    """Memory of the server for each follower of a job that waits."""
+    count = bench.size.idle_followers_count
+    async with bench.launcher.system() as system:
+        bench.step(f"{count:,} followers")
+        request = watch_request(await system.submit(handler_spec("nobody")))
+        ours = await _bytes_each(system.server, system.address, request, count)
+    bench.step(f"{count:,} bare streams")
+    floor = await _bytes_each(bench.floors.server, bench.floors.address, stream_request(0, 1, 0), count)
+    bench.floors.note("idle raw stream", floor / KIB, "KiB")
+    return [
+        Figure(
+            "idle",
+            f"memory of each of {count:,} idle followers",
+            ours / KIB,
+            "KiB",
+            Floor("raw stream", floor / KIB),
+            Target(Of.OURS, Bound.AT_MOST, 40.0),
+        )
+    ]
+
+
+async def _bytes_each(server: Child, address: str, request: job_service_pb2.WatchJobRequest, count: int) -> float:
+    async with contextlib.AsyncExitStack() as stack:
+        followers: list[Follower] = []
+
+        async def open_on_new_connection(streams: int) -> None:
+            connection = await stack.enter_async_context(open_channel(address, alone=True))
+            followers.extend([await Follower(stub(connection), request).open() for _ in range(streams)])
+
+        await open_on_new_connection(min(WARM_COUNT, count))
+        before = await settled_rss(server)
+        for first in range(0, count, FOLLOWERS_PER_CONNECTION_COUNT):
+            await open_on_new_connection(min(FOLLOWERS_PER_CONNECTION_COUNT, count - first))
+        after = await settled_rss(server)
+        for follower in followers:
+            follower.cancel()
+    return (after - before) / count
+
+
+async def measure_fan_out(bench: Bench) -> list[Figure]:
+    """Events per second that reach 1, 10 and 100 followers of one job, all followers together."""
+    figures = []
+    for followers_count in FAN_OUT_COUNTS:
+        events = bench.size.fan_out_events_count // (MANY_SHARE if followers_count >= MANY else 1)
+        bench.step(f"{followers_count} followers of {events:,} events")
+        async with bench.launcher.system() as system:
+            flood = await run_flood(system, events, followers_count)
+        if not flood.complete:
+            raise ProcessFailed(f"of {followers_count} followers, one did not get every event in order")
+        bench.step(f"{followers_count} bare streams")
+        floor = await raw_stream(bench, flood, followers_count)
+        bench.floors.note(f"raw stream to {followers_count}, {flood.events_per_page} events a page", floor, "events/s")
+        figures.append(
+            Figure(
+                "fanout",
+                f"events to {followers_count} followers, in all",
+                flood.rate,
+                "events/s",
+                Floor("raw streams", floor),
+                details={
+                    "events": events,
+                    "events_per_page": flood.events_per_page,
+                    "spread_millis": _spread_millis([one.last for one in flood.followed]),
+                },
+            )
+        )
+    return figures
+
+
+def _spread_millis(ends: list[float]) -> float:
+    """From the first follower's end to the last one's."""
+    return (max(ends) - min(ends)) * 1000

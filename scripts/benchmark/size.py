@@ -1,0 +1,70 @@
+"""How much of everything a run does: quick, default or full. Numbers only."""
+
+from dataclasses import dataclass, replace
+
+from benchmark.figures import MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The bounds of a run; every row ends by count or by time."""
+
+    name: str
+    turns_count: int
+    """How often ours and the floor are measured in turns."""
+    turn_seconds: float
+    bulk_calls_count: int
+    """SubmitJobs calls a turn, of 500 jobs each."""
+    handler_jobs_count: int
+    paced_calls_count: int
+    output_events_count: int
+    stalled_bytes: int
+    idle_followers_count: int
+    fan_out_events_count: int
+    """Of the job that is followed by 1 and 10; a tenth of it for 100."""
+    deep_jobs_count: int
+    deep_sample_count: int
+    restart_queued_count: int
+
+
+DEFAULT = Size(
+    name="default",
+    turns_count=3,
+    turn_seconds=1.5,
+    bulk_calls_count=24,
+    handler_jobs_count=20_000,
+    paced_calls_count=400,
+    output_events_count=40_000,
+    stalled_bytes=128 * MIB,
+    idle_followers_count=1_000,
+    fan_out_events_count=20_000,
+    deep_jobs_count=100_000,
+    deep_sample_count=9_000,
+    restart_queued_count=10_000,
+)
+FULL = replace(
+    DEFAULT,
+    name="full",
+    turns_count=5,
+    turn_seconds=3.0,
+    handler_jobs_count=60_000,
+    paced_calls_count=1_000,
+    output_events_count=200_000,
+    stalled_bytes=1024 * MIB,
+    deep_jobs_count=1_000_000,
+)
+QUICK = Size(
+    name="quick",
+    turns_count=1,
+    turn_seconds=0.3,
+    bulk_calls_count=4,
+    handler_jobs_count=1_500,
+    paced_calls_count=40,
+    output_events_count=2_000,
+    stalled_bytes=8 * MIB,
+    idle_followers_count=50,
+    fan_out_events_count=1_000,
+    deep_jobs_count=3_000,
+    deep_sample_count=1_500,
+    restart_queued_count=500,
+)
