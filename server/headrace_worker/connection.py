@@ -13,7 +13,7 @@ from random import Random
 import grpc.aio
 
 from headrace.v1 import worker_pb2, worker_service_pb2
-from headrace_worker.channel import FINAL_REASONS, LOST, Stream, StreamEnded, describe, reason_of
+from headrace_worker.channel import FINAL_REASONS, LOST, Stream, StreamEnded, describe, reason_of, run_parts
 from headrace_worker.control_lane import ControlLane
 from headrace_worker.lease import WorkerLease
 from headrace_worker.limits import (
@@ -98,12 +98,10 @@ class Connection:
     async def run(self) -> None:
         """Stays connected until it is cancelled. Raises Dismissed when the server will never take this worker."""
         while True:
-            errors: tuple[BaseException, ...] = ()
             try:
                 await self._connect_once()
-            except* LOST as group:
-                errors = group.exceptions
-            self._note_loss(errors)
+            except LOST as error:
+                self._note_loss(error)
             await asyncio.sleep(self._backoff_seconds())
 
     async def _connect_once(self) -> None:
@@ -133,11 +131,12 @@ class Connection:
             incarnation=self._identity.incarnation,
             connection_id=response.welcome.connection_id,
         )
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._read(stream))
-            tasks.create_task(self._write(stream))
-            tasks.create_task(self._renew())
-            tasks.create_task(self._output.run(channel, opening, self._slots.output_settled))
+        await run_parts(
+            self._read(stream),
+            self._write(stream),
+            self._renew(),
+            self._output.run(channel, opening, self._slots.output_settled),
+        )
 
     def _hello(self) -> worker_service_pb2.ConnectRequest:
         identity = self._identity
@@ -219,14 +218,13 @@ class Connection:
                 raise StreamEnded(f"no answer to a renewal for {UNANSWERED_INTERVALS_MAX} intervals")
             self._control.renew()
 
-    def _note_loss(self, errors: tuple[BaseException, ...]) -> None:
-        for error in errors:
-            if isinstance(error, grpc.aio.AioRpcError) and reason_of(error) in FINAL_REASONS:
-                raise Dismissed(f"{reason_of(error)}: {error.details()}") from error
+    def _note_loss(self, error: Exception) -> None:
+        if isinstance(error, grpc.aio.AioRpcError) and reason_of(error) in FINAL_REASONS:
+            raise Dismissed(f"{reason_of(error)}: {error.details()}") from error
         now = self._clock()
         if self._notice_time is None or now - self._notice_time >= UNREACHABLE_NOTICE_SECONDS:
             self._notice_time = now
-            logger.warning("no connection to %s (%s); trying again", self._address, describe(errors[0]))
+            logger.warning("no connection to %s (%s); trying again", self._address, describe(error))
 
     def _backoff_seconds(self) -> float:
         cap = min(RECONNECT_SECONDS_MAX, RECONNECT_SECONDS_MIN * 2.0**self._failures)

@@ -46,7 +46,8 @@ class WorkerLease:
         return self._counter
 
     def grant(self, counter: int, lease_seconds: float, now: float) -> None:
-        """The server's welcome answers the renewal and says how long a lease is."""
+        """The server's welcome answers the renewal and says how long a lease is; one before it may have been longer."""
+        self.deadline = None
         self._seconds = lease_seconds
         self.answer(counter, now)
 

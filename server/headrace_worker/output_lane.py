@@ -12,7 +12,7 @@ import grpc.aio
 
 from headrace.v1 import worker_service_pb2
 from headrace_worker.attempts import RunningAttempt
-from headrace_worker.channel import LOST, Stream, describe
+from headrace_worker.channel import LOST, Stream, describe, run_parts
 from headrace_worker.lease import LeaseKey, key_of
 from headrace_worker.limits import (
     BATCH_BYTES_MAX,
@@ -62,8 +62,8 @@ class OutputLane:
         while True:
             try:
                 await self._stream(channel, opening, settled)
-            except* LOST as group:
-                logger.info("the data lane broke: %s", describe(group.exceptions[0]))
+            except LOST as error:
+                logger.info("the data lane broke: %s", describe(error))
             if self._answered:
                 delay = RECONNECT_SECONDS_MIN
             await asyncio.sleep(delay)
@@ -75,10 +75,8 @@ class OutputLane:
         stream = Stream(channel, METHOD, worker_service_pb2.StreamOutputResponse.FromString)
         try:
             self._begin()
-            async with asyncio.TaskGroup() as tasks:
-                await stream.send(worker_service_pb2.StreamOutputRequest(open=opening).SerializeToString())
-                tasks.create_task(self._read(stream, settled))
-                tasks.create_task(self._write(stream))
+            await stream.send(worker_service_pb2.StreamOutputRequest(open=opening).SerializeToString())
+            await run_parts(self._read(stream, settled), self._write(stream))
         finally:
             self._end()
             stream.cancel()
