@@ -32,7 +32,7 @@ def reopen(open_engine: OpenEngine, tmp_path: Path) -> Iterator[OpenStore]:
         for earlier in opened:
             earlier.close()
         engine = open_engine(tmp_path / "data")
-        opened.append(Bench(engine, clock))
+        opened.append(Bench(engine, clock, seed=len(opened)))
         return opened[-1]
 
     yield reopen
