@@ -4,6 +4,8 @@ import os
 
 # Before grpc is imported: nothing in here ever forks without exec.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+# What goes wrong is said by this program, in words.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import asyncio
 import logging
@@ -84,7 +86,7 @@ async def _run(settings: Settings) -> int:
     try:
         address = await app.start()
     except (DataInUse, ForeignData, StoreUnavailable, OSError) as error:
-        typer.echo(f"headrace serve: {error}", err=True)
+        typer.echo(f"headrace serve: {reason_of(error)}", err=True)
         return EXIT_UNUSABLE
     where = f"{address.host}:{address.port}"
     (settings.data / "address").write_text(f"{where}\n")
@@ -118,9 +120,18 @@ class _Signals:
         os._exit(EXIT_AT_ONCE)
 
 
+def reason_of(error: Exception) -> str:
+    """Why it can't be started, without numbers that only programs understand."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def main() -> None:
     """Entry point of `python -m headrace_server`."""
-    typer.run(serve)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(serve)
+    app(prog_name="headrace serve")
 
 
 if __name__ == "__main__":

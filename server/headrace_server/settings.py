@@ -1,18 +1,23 @@
 """The settings of a control plane: options of the command line over variables `HEADRACE_*`, read once at start."""
 
 import os
+import shutil
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from headrace_server.core.limits import DRAIN_SECONDS, HEARTBEAT_SECONDS, LEASE_SECONDS_DEFAULT, RENEWAL_SECONDS_DEFAULT
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+NO_PROGRAM = ("", "simulated", "none")
+Names = Annotated[tuple[str, ...], NoDecode]
+Folders = Annotated[tuple[Path, ...], NoDecode]
 
 
 class Settings(BaseSettings):
-    """Everything that an operator can set."""
+    """Everything that an operator can set. In variables, lists are separated by commas."""
 
     model_config = SettingsConfigDict(env_prefix="HEADRACE_", frozen=True, extra="ignore")
 
@@ -22,13 +27,13 @@ class Settings(BaseSettings):
     """TCP address; port 0 picks a free one."""
     workers: int = Field(default=4, ge=0, le=10_000)
     """Slots of the local worker; 0 starts none."""
-    allow_command: tuple[str, ...] = ()
+    allow_command: Names = ()
     """Programs that the local worker may run."""
-    allow_root: tuple[Path, ...] = ()
+    allow_root: Folders = ()
     """Folders inside which the local worker lets a workspace lie."""
     claude: str = ""
     """The local worker's CLI: a path, `simulated`, `none`, or empty for `claude` on the PATH."""
-    handlers: tuple[str, ...] = ()
+    handlers: Names = ()
     """Python modules whose handlers the local worker registers."""
     lease_seconds: float = Field(default=LEASE_SECONDS_DEFAULT, ge=2, le=3600)
     """Without a renewal for this long a worker is taken for lost."""
@@ -43,6 +48,40 @@ class Settings(BaseSettings):
     log_level: str = "info"
     """`debug`, `info`, `warning` or `error`."""
 
+    @field_validator("allow_command", "allow_root", "handlers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        """Jobs run in folders of their own, and are told of places inside it."""
+        return value.expanduser().absolute()
+
+    @field_validator("allow_root")
+    @classmethod
+    def _folders(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        roots = tuple(root.expanduser().absolute() for root in value)
+        for root in roots:
+            if not root.is_dir():
+                raise ValueError(f"{str(root)!r} is not a folder")
+        return roots
+
+    @field_validator("allow_command")
+    @classmethod
+    def _programs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for program in value:
+            _check_program(program)
+        return value
+
+    @field_validator("claude")
+    @classmethod
+    def _cli(cls, value: str) -> str:
+        if value not in NO_PROGRAM:
+            _check_program(value)
+        return value
+
     @field_validator("listen")
     @classmethod
     def _loopback_only(cls, value: str) -> str:
@@ -51,8 +90,8 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is not HOST:PORT")
         if host not in LOOPBACK_HOSTS:
             raise ValueError(
-                f"{host!r} is not a loopback address ({', '.join(LOOPBACK_HOSTS)}). There is no authentication yet, so"
-                " whoever could reach the port could run programs as you. Reach it from elsewhere through an SSH tunnel."
+                f"{host!r} is not a loopback address ({', '.join(LOOPBACK_HOSTS)}). There is no authentication yet, so "
+                "whoever could reach the port could run programs as you. Reach it from elsewhere through an SSH tunnel."
             )
         return value
 
@@ -62,6 +101,12 @@ class Settings(BaseSettings):
         if value not in ("debug", "info", "warning", "error"):
             raise ValueError(f"{value!r} is not one of debug, info, warning, error")
         return value
+
+
+def _check_program(program: str) -> None:
+    """The local worker has this process's PATH and folder, so what is not found here is not found there."""
+    if shutil.which(program) is None:
+        raise ValueError(f"{program!r} is not a program: no such file, or it can't be executed")
 
 
 def _state_home() -> Path:

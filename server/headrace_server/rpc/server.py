@@ -4,6 +4,7 @@ Workers and clients share one server, so the windows are those that its ingest n
 `app` to say.
 """
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,21 @@ def listen_tcp(server: grpc.aio.Server, address: str) -> int:
     try:
         port = server.add_insecure_port(address)
     except RuntimeError as error:
-        raise OSError(f"can't listen on {address}: {error}") from error
+        raise OSError(f"can't listen on {address}: {bind_failure(address) or error}") from error
     return port
+
+
+def bind_failure(address: str) -> str:
+    """Why a socket can't be bound to `host:port`, which the gRPC core tells its own log only; empty when it can."""
+    host, _, port = address.rpartition(":")
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(place)
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return ""
 
 
 def listen_unix(server: grpc.aio.Server, path: Path) -> None:
