@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -33,6 +34,7 @@ class ControlPlane:
         self.address = ""
         self._options = options
         self._process: subprocess.Popen[str] | None = None
+        self._seen: set[Process] = set()
         for name in ("work", "home", "t"):
             (root / name).mkdir()
         self.environment = {
@@ -82,8 +84,19 @@ class ControlPlane:
     def connect(self) -> blocking.Client:
         return blocking.connect(self.address)
 
+    def processes(self) -> dict[int, str]:
+        """What lives of it, the whole tree, by process id: the command line. What was seen once is recognised again."""
+        live = live_processes()
+        needle = f"{self.root}/".encode()
+        found = {process for process in live if process in self._seen or process.mentions(needle)}
+        while more := {process for process in live - found if process.parent in {one.pid for one in found}}:
+            found |= more
+        self._seen |= found
+        return {process.pid: process.line for process in found}
+
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
+        self.processes()
         self._process.send_signal(number)
 
     def wait(self) -> int:
@@ -116,14 +129,15 @@ class ControlPlane:
             if self._process is not None:
                 self.stop()
             if kind is None:
-                assert self.leftovers() == []
+                left = self.leftovers()
+                assert not left, left
         finally:
             self._end_all()
 
     def leftovers(self) -> list[str]:
         """Processes, sockets and temporary files that an orderly end should not have left."""
-        wait_for(lambda: not processes_of(self.root), "its processes end", must=False)
-        left = [f"process {pid}: {line}" for pid, line in processes_of(self.root).items()]
+        wait_for(lambda: not self.processes(), "its processes end", must=False)
+        left = [f"process {pid}: {line}" for pid, line in self.processes().items()]
         left += [f"socket {path}" for path in self.root.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)]
         for folder in (self.root / "t", self.data / "local-worker" / "tmp", self.data / "local-worker" / "spool"):
             left += [f"file {path}" for path in folder.glob("*")]
@@ -144,7 +158,7 @@ class ControlPlane:
     def _end_all(self) -> None:
         if self._process is not None:
             self.kill()
-        for pid in processes_of(self.root):
+        for pid in self.processes():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -152,20 +166,44 @@ class ControlPlane:
         shutil.rmtree(self.root / "d", ignore_errors=True)
 
 
-def processes_of(root: Path) -> dict[int, str]:
-    """Live processes with the folder in their command line, environment or working folder, with their command line."""
-    found = {}
-    needle = f"{root}/".encode()
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
-            continue
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process, told from a later one with its id by when it started."""
+
+    pid: int
+    start: int
+    parent: int = field(compare=False)
+
+    @property
+    def line(self) -> str:
+        return self._read("cmdline").replace(b"\0", b" ").decode(errors="replace").strip()
+
+    def mentions(self, text: bytes) -> bool:
+        """Whether the text stands in its command line, its environment or its working folder."""
         try:
-            line, environment = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
-            folder = os.readlink(entry / "cwd").encode() + b"/"
+            folder = os.readlink(f"/proc/{self.pid}/cwd").encode() + b"/"
         except OSError:
-            continue
-        if needle in line + environment or folder.startswith(needle):
-            found[int(entry.name)] = line.replace(b"\0", b" ").decode(errors="replace").strip()
+            folder = b""
+        return text in self._read("cmdline") + self._read("environ") + folder
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return Path(f"/proc/{self.pid}/{name}").read_bytes()
+        except OSError:
+            return b""
+
+
+def live_processes() -> set[Process]:
+    """Everything that runs and is not a zombie, but this process."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            try:
+                words = (entry / "stat").read_text().rpartition(") ")[2].split()
+            except OSError:
+                continue
+            if words[0] not in "ZX":
+                found.add(Process(int(entry.name), start=int(words[19]), parent=int(words[1])))
     return found
 
 
@@ -185,14 +223,26 @@ class Gate:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._descriptor = 0
         os.mkfifo(path)
 
-    def open(self, then: Callable[[], object] = lambda: None) -> None:
-        """Lets the reader go on, after `then`; waits until there is one. The gate is gone afterwards."""
-        descriptor = wait_for(self._write_end, f"somebody waits at {self.path.name}")
-        then()
+    def hold(self) -> None:
+        """Returns once somebody is held."""
+        if not self._descriptor:
+            self._descriptor = wait_for(self._write_end, f"somebody waits at {self.path.name}")
+
+    def open(self) -> None:
+        """Lets the reader go on, for which it waits. The gate is gone afterwards."""
+        self.hold()
         self.path.unlink()
-        os.close(descriptor)
+        os.close(self._descriptor)
+
+    def open_to(self, name: str) -> "Gate":
+        """The same, with another gate that stands before the reader goes on."""
+        self.hold()
+        following = Gate(self.path.with_name(name))
+        self.open()
+        return following
 
     def _write_end(self) -> int:
         try:
