@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 TABLE_COLUMNS_MIN = 130
 PROFILE_FUNCTIONS_COUNT = 25
+THREAD_SECONDS_MIN = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +98,19 @@ async def interruptible(wanted: Wanted) -> Report:
 
 
 def show_profiles(folder: Path) -> None:
-    """The functions that took most, over all servers of the row."""
-    files = sorted(str(path) for path in folder.glob("*.profile"))
+    """What each thread took, and the functions that took most, over all servers of the row."""
+    files = sorted(path for path in folder.iterdir())
     if not files:
         print("bench: the server left no profile", file=sys.stderr)
         return
-    print("\nCPU seconds of the server, all threads; figures above were taken under the profile", file=sys.stderr)
-    stats = pstats.Stats(*files, stream=sys.stderr)
+    threads: Counter[str] = Counter()
+    for path in files:
+        threads[path.suffix[1:]] += pstats.Stats(str(path)).total_tt
+    taken = ", ".join(
+        f"{name} {seconds:.2f}" for name, seconds in threads.most_common() if seconds >= THREAD_SECONDS_MIN
+    )
+    print(f"\nCPU seconds of the server, under the profile as the figures above: {taken}", file=sys.stderr)
+    stats = pstats.Stats(*map(str, files), stream=sys.stderr).strip_dirs()
     stats.sort_stats(pstats.SortKey.TIME).print_stats(PROFILE_FUNCTIONS_COUNT)
 
 

@@ -1,4 +1,4 @@
-"""Runs the control plane with a profile of every thread, in CPU seconds: `FILE [option of headrace serve] …`.
+"""Runs the control plane with a profile of each Python thread, in CPU seconds: `PATH [option of headrace serve] …`.
 
 Waiting, for the disk, for a lock, for the other threads' turn, is not counted. Figures taken under a profile are for
 comparing functions with each other only: it makes short ones look expensive.
@@ -6,7 +6,6 @@ comparing functions with each other only: it makes short ones look expensive.
 
 import cProfile
 import os
-import pstats
 import sys
 import threading
 import time
@@ -30,17 +29,17 @@ def profiled(name: str, run: Callable[..., Any], profiles: Profiles) -> Callable
         except ValueError:
             # From Python 3.12 on, only one thread can have a profile.
             return run(*arguments, **named)
-        profiles.append((name, profile))
         try:
             return run(*arguments, **named)
         finally:
             profile.disable()
+            profiles.append((name, profile))
 
     return running
 
 
 def serve(path: str, options: list[str]) -> None:
-    """Serves until it is told to end, then writes one file: all threads together."""
+    """Serves until it is told to end, then writes a file for each thread that has ended: `PATH-NUMBER.THREAD`."""
     profiles: Profiles = []
     start = threading.Thread.start
 
@@ -53,9 +52,8 @@ def serve(path: str, options: list[str]) -> None:
     try:
         profiled("loop", main, profiles)()
     finally:
-        stats = [pstats.Stats(profile) for _, profile in profiles if profile.getstats()]
-        if stats:
-            stats[0].add(*stats[1:]).dump_stats(path)
+        for number, (name, profile) in enumerate(profiles):
+            profile.dump_stats(f"{path}-{number}.{name}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ class Size:
     handler_jobs_count: int
     paced_calls_count: int
     output_events_count: int
+    output_bytes: int
+    """Of the same in large chunks."""
     stalled_bytes: int
     idle_followers_count: int
     fan_out_events_count: int
@@ -29,27 +31,29 @@ class Size:
 
 DEFAULT = Size(
     name="default",
-    turns_count=3,
-    turn_seconds=1.5,
-    bulk_calls_count=24,
-    handler_jobs_count=20_000,
+    turns_count=5,
+    turn_seconds=2.0,
+    bulk_calls_count=40,
+    handler_jobs_count=30_000,
     paced_calls_count=400,
     output_events_count=40_000,
+    output_bytes=64 * MIB,
     stalled_bytes=128 * MIB,
     idle_followers_count=1_000,
     fan_out_events_count=20_000,
     deep_jobs_count=100_000,
-    deep_sample_count=9_000,
+    deep_sample_count=24_000,
     restart_queued_count=10_000,
 )
 FULL = replace(
     DEFAULT,
     name="full",
-    turns_count=5,
+    turns_count=7,
     turn_seconds=3.0,
     handler_jobs_count=60_000,
     paced_calls_count=1_000,
     output_events_count=200_000,
+    output_bytes=256 * MIB,
     stalled_bytes=1024 * MIB,
     deep_jobs_count=1_000_000,
 )
@@ -61,6 +65,7 @@ QUICK = Size(
     handler_jobs_count=1_500,
     paced_calls_count=40,
     output_events_count=2_000,
+    output_bytes=4 * MIB,
     stalled_bytes=8 * MIB,
     idle_followers_count=50,
     fan_out_events_count=1_000,

@@ -114,7 +114,7 @@ class Launcher:
         options = ["--data", str(data), "--listen", listen, "--no-worker", "--log-level", "warning"]
         program = ["-m", "headrace_server"]
         if self.profiles is not None:
-            program = ["-m", "benchmark.profiled_server", str(self.profiles / f"{time.monotonic_ns()}.profile")]
+            program = ["-m", "benchmark.profiled_server", str(self.profiles / str(time.monotonic_ns()))]
         server = await self.processes.start("server", [*program, *options])
         line = await server.line()
         if not line.startswith(SERVES):

@@ -5,24 +5,45 @@ from dataclasses import dataclass
 
 import headrace
 from benchmark.bench import Bench
-from benchmark.figures import MIB, Bound, Figure, Floor, Of, Target, percentile
+from benchmark.figures import KIB, MIB, Bound, Figure, Floor, Of, Target, percentile
 from benchmark.following import Followed, Follower, watch_request
 from benchmark.processes import ProcessFailed
 from benchmark.system import CALL_SECONDS, QUEUE, System, submit_requests
 from headrace.v1 import job_pb2
 
-EVENT_BYTES = 200
+LINE_BYTES = 200
+CHUNK_BYTES = 64 * KIB
 GAP_SECONDS = 0.005
 CAP_BYTES = 16 * 1024 * MIB
 LIFECYCLE_EVENTS_COUNT = 4
 """Of a job's log besides its output: submitted, assigned, started, succeeded."""
+RAW_PAGES_COUNT = 400
+"""Of a bare stream, all followers together: enough to time, and soon over."""
+RAW_PAGES_COUNT_MIN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a job writes."""
+
+    events_count: int
+    event_bytes: int = LINE_BYTES
+    gap_seconds: float = 0.0
+    """Between two events; zero: as fast as they are taken."""
+
+    def spec(self) -> job_pb2.JobSpec:
+        """The job."""
+        task = headrace.handler(
+            "written", {"events": self.events_count, "bytes": self.event_bytes, "gap": self.gap_seconds}
+        )
+        return headrace.spec(task, queue=QUEUE, output_bytes_max=CAP_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
 class Flood:
     """One job's output, and how it reached its followers."""
 
-    events_count: int
+    written: Written
     seconds: float
     """From the handler's first line to the last page of the last follower."""
     followed: list[Followed]
@@ -38,83 +59,84 @@ class Flood:
         pages = sum(one.pages for one in self.followed)
         return max(1, round(sum(one.events for one in self.followed) / pages))
 
-    @property
-    def complete(self) -> bool:
-        """Whether every follower got every event, in order."""
-        wanted = self.events_count + LIFECYCLE_EVENTS_COUNT
-        return all(one.events == wanted and not one.holes for one in self.followed)
-
 
 async def measure_output(bench: Bench) -> list[Figure]:
-    """Events per second of a handler that never rests, and the delivery time of one that does."""
-    count = bench.size.output_events_count
-    async with bench.launcher.system() as system:
-        bench.step(f"{count:,} events of {EVENT_BYTES} bytes")
-        flood = await run_flood(system, count, followers_count=1)
-    if not flood.complete:
-        raise ProcessFailed(f"a follower did not get every event in order: {flood.followed}")
-    bench.step("the same pages from a bare server")
-    floor = await raw_stream(bench, flood, 1)
-    bench.floors.note(f"raw stream, {flood.events_per_page} events a page", floor, "events/s")
+    """Lines and large chunks of a handler that never rests, and the delivery time of one that does."""
+    size = bench.size
     return [
-        Figure(
-            "output",
-            f"events of {EVENT_BYTES} bytes, one follower",
-            flood.rate,
-            "events/s",
-            Floor("raw stream", floor),
-            Target(Of.RATIO, Bound.AT_LEAST, 0.5),
-            details={"events": count, "events_per_page": flood.events_per_page},
-        ),
-        Figure(
-            "output",
-            "the same in bytes",
-            flood.rate * EVENT_BYTES / 1e6,
+        await _flooded(bench, Written(size.output_events_count), "lines of 200 bytes, one follower", "events/s", 1.0),
+        await _flooded(
+            bench,
+            Written(size.output_bytes // CHUNK_BYTES, CHUNK_BYTES),
+            "chunks of 64 KiB, one follower",
             "MB/s",
-            Floor("raw stream", floor * EVENT_BYTES / 1e6),
+            CHUNK_BYTES / 1e6,
         ),
         await _delivery(bench),
     ]
+
+
+async def _flooded(bench: Bench, written: Written, what: str, unit: str, per_event: float) -> Figure:
+    async with bench.launcher.system() as system:
+        bench.step(f"{written.events_count:,} events of {written.event_bytes:,} bytes")
+        flood = await run_flood(system, written, followers_count=1)
+    bench.step("the same pages from a bare server")
+    floor = await raw_stream(bench, flood)
+    return Figure(
+        "output",
+        what,
+        flood.rate * per_event,
+        unit,
+        Floor("raw stream", floor * per_event),
+        Target(Of.RATIO, Bound.AT_LEAST, 0.5),
+        details={"events": written.events_count, "events_per_page": flood.events_per_page},
+    )
 
 
 async def _delivery(bench: Bench) -> Figure:
     count = bench.size.paced_calls_count
     async with bench.launcher.system() as system:
         bench.step(f"{count} events, one every 5 ms")
-        followed = (await run_flood(system, count, followers_count=1, gap=GAP_SECONDS)).followed[0]
+        flood = await run_flood(system, Written(count, gap_seconds=GAP_SECONDS), followers_count=1)
+    deliveries = flood.followed[0].deliveries
     requests = submit_requests("nobody", "echo")
     echo = await bench.floors.paced_echo([next(requests) for _ in range(count)], GAP_SECONDS, CALL_SECONDS)
     return Figure(
         "output",
-        "delivery of an event every 5 ms, p50",
-        percentile(followed.deliveries, 50) * 1000,
+        "delivery of a line every 5 ms, p50",
+        percentile(deliveries, 50) * 1000,
         "ms",
         Floor("echo + fdatasync", echo.millis(50) + bench.floors.disk.millis(50)),
         Target(Of.OURS, Bound.AT_MOST, 5.0),
-        details={"p99_millis": percentile(followed.deliveries, 99) * 1000},
+        details={"p99_millis": percentile(deliveries, 99) * 1000},
     )
 
 
-def written_spec(events: int, gap: float) -> job_pb2.JobSpec:
-    """A job that writes so many events."""
-    task = headrace.handler("written", {"events": events, "bytes": EVENT_BYTES, "gap": gap})
-    return headrace.spec(task, queue=QUEUE, output_bytes_max=CAP_BYTES)
+async def run_flood(system: System, written: Written, followers_count: int) -> Flood:
+    """Has every follower open before the worker starts, then reads them all to the end.
 
-
-async def run_flood(system: System, events: int, followers_count: int, gap: float = 0.0) -> Flood:
-    """Has every follower open before the worker starts, then reads them all to the end."""
-    job_id = await system.submit(written_spec(events, gap))
+    Raises ProcessFailed when one of them did not get every event, in order.
+    """
+    job_id = await system.submit(written.spec())
     opened = [await Follower(system.jobs, watch_request(job_id)).open() for _ in range(followers_count)]
     worker = await system.start_worker(slots=1)
-    followed = list(await asyncio.gather(*(one.read(stamped=gap > 0) for one in opened)))
+    followed = list(await asyncio.gather(*(one.read(stamped=written.gap_seconds > 0) for one in opened)))
     started = float((await system.wait_result(job_id)).value["started"])
     await worker.end()
-    return Flood(events, max(one.last for one in followed) - started, followed)
+    for one in followed:
+        if one.holes or one.events != written.events_count + LIFECYCLE_EVENTS_COUNT:
+            raise ProcessFailed(f"a follower got {one.events} events with {one.holes} holes, of {written.events_count}")
+    return Flood(written, max(one.last for one in followed) - started, followed)
 
 
-async def raw_stream(bench: Bench, flood: Flood, followers_count: int) -> float:
-    """Events per second of a bare server with as many pages of the same size to as many followers."""
-    followed = await bench.floors.stream(flood.events_count, flood.events_per_page, EVENT_BYTES, followers_count)
+async def raw_stream(bench: Bench, flood: Flood) -> float:
+    """Events per second of a bare server that streams pages of the same size to as many followers, in all."""
+    followers_count = len(flood.followed)
+    per_page = flood.events_per_page
+    pages = max(RAW_PAGES_COUNT_MIN, RAW_PAGES_COUNT // followers_count)
+    followed = await bench.floors.stream(pages * per_page, per_page, flood.written.event_bytes, followers_count)
     seconds = max(one.last for one in followed) - min(one.first for one in followed)
-    received = sum(one.events for one in followed) - sum(flood.events_per_page for _ in followed)
-    return max(received, 1) / max(seconds, 1e-6)
+    rate = (pages - 1) * per_page * followers_count / seconds
+    what = f"raw stream to {followers_count}, {per_page} events of {flood.written.event_bytes} bytes a page"
+    bench.floors.note(what, rate, "events/s")
+    return rate

@@ -51,8 +51,8 @@ async def measure_stalled(bench: Bench) -> list[Figure]:
         stalled = await Follower(system.jobs, watch_request(job_id)).open()
         async with watched(system.server, worker) as peaks:
             beside = await _read(system, job_id, size)
-        bench.step("the stalled follower reads on")
-        late = await stalled.read(digested=True)
+            bench.step("the stalled follower reads on")
+            late = await stalled.read(digested=True)
         bench.step(f"{size // MIB} MiB without a stalled follower")
         alone = await _run(system, size)
     _check(Run(size, 1.0, late), beside, alone)
