@@ -6,6 +6,7 @@ It says what has to be delivered; when and on which stream is not decided here. 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from headrace.v1 import event_pb2, outcome_pb2, worker_pb2, worker_service_pb2
 from headrace_worker.deltas import DeltaBuffer
@@ -24,7 +25,7 @@ class AttemptLinks:
 
     output_waits: "Callable[[RunningAttempt], None]"
     """Output or deltas of the attempt wait to be sent."""
-    report_waits: "Callable[[RunningAttempt, worker_service_pb2.AttemptReport], None]"
+    report_waits: "Callable[[RunningAttempt], None]"
     """A report of the attempt waits to be sent."""
     make_outbox: Callable[[str], Outbox]
     """A new outbox for a kind of task."""
@@ -56,6 +57,7 @@ class RunningAttempt:
         "phase",
         "reports",
         "returning",
+        "said_report_number",
         "stale",
         "start_nanos",
         "task",
@@ -73,6 +75,8 @@ class RunningAttempt:
         self.deltas: DeltaBuffer | None = None
         self.reports: list[worker_service_pb2.AttemptReport] = []
         self.committed_report_number = 0
+        self.said_report_number = 0
+        """On this stream."""
         self.finish: worker_service_pb2.AttemptFinish | None = None
         self.finish_said = False
         """On this stream."""
@@ -124,7 +128,7 @@ class RunningAttempt:
             step=step,
         )
         self.reports.append(report)
-        self._links.report_waits(self, report)
+        self._links.report_waits(self)
 
     def stop_requested(self) -> StopRequest | None:
         """See `contract.Attempt`."""
@@ -197,6 +201,14 @@ class RunningAttempt:
             finish.usage.CopyFrom(outcome.usage)
         self._set_outcome(finish, outcome)
         self.finish = finish
+
+    def take_reports(self) -> list[worker_service_pb2.AttemptReport]:
+        """The reports that were not said on this stream and whose output is committed: the server takes no others."""
+        committed = self.outbox.committed if self.outbox else 0
+        waiting = self.reports[self.said_report_number :]
+        ready = list(takewhile(lambda report: report.after_producer_sequence <= committed, waiting))
+        self.said_report_number += len(ready)
+        return ready
 
     def delivered(self) -> bool:
         """Whether the server has everything that has to come before the finish."""

@@ -37,10 +37,12 @@ class ControlLane:
         self._releases.append(worker_service_pb2.AttemptRelease(lease=lease, cause=cause, message=message))
         self._waiting.set()
 
-    def report(self, attempt: RunningAttempt, report: worker_service_pb2.AttemptReport) -> None:
-        """The attempt has something to report."""
-        self._reports.append(report)
-        self._waiting.set()
+    def report(self, attempt: RunningAttempt) -> None:
+        """The attempt may have something to report."""
+        reports = attempt.take_reports()
+        if reports:
+            self._reports.extend(reports)
+            self._waiting.set()
 
     def finish(self, finish: worker_service_pb2.AttemptFinish) -> None:
         """The attempt ended, and everything before its end is delivered."""

@@ -132,6 +132,7 @@ class Slots:
             if stale:
                 self.fence(attempt, "the server no longer takes its output")
             else:
+                self._control.report(attempt)
                 self._deliver(attempt)
 
     def decline_command(self, command: worker_service_pb2.AttemptCommand) -> None:
@@ -271,9 +272,9 @@ class Slots:
         attempt.finish_said = False
         if attempt.phase == STARTED:
             self._control.start(attempt)
+        attempt.said_report_number = attempt.committed_report_number
         if not attempt.stale:
-            for report in attempt.reports[attempt.committed_report_number :]:
-                self._control.report(attempt, report)
+            self._control.report(attempt)
         self._deliver(attempt)
 
     def _resend(self, attempt: RunningAttempt, committed: int) -> None:

@@ -269,6 +269,8 @@ class ScriptedServer:
 
     def _report(self, report: pb.AttemptReport, response: pb.ConnectResponse) -> None:
         attempt = self.attempts[key_of(report.lease)]
+        if report.after_producer_sequence > len(attempt.outputs):
+            self.violations.append(f"report {report.report_number} before output {report.after_producer_sequence}")
         if report.report_number == len(attempt.reports) + 1:
             attempt.reports.append(report)
         elif report.report_number > len(attempt.reports):

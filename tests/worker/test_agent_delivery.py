@@ -146,8 +146,7 @@ def test_a_finish_is_repeated_after_a_cut_until_it_is_acknowledged(tmp_path: Pat
         server.cut()
         await server.until(lambda: len(attempt.finishes) == 2)
         server.settle(attempt)
-        await server.until_renewed(2)
-        assert not server.control.renewals[-1].held
+        await server.until(lambda: not server.control.renewals[-1].held)
         assert len(attempt.finishes) == 2
 
     play(tmp_path, scenario)
@@ -167,8 +166,7 @@ def test_output_that_the_server_misses_at_the_finish_is_refused_only_when_it_is_
         server.say(pb.ConnectResponse(finish_acks=[missing]))
         await server.until(lambda: len(attempt.finishes) == 2)
         server.settle(attempt)
-        await server.until_renewed(2)
-        assert not server.control.renewals[-1].held
+        await server.until(lambda: not server.control.renewals[-1].held)
 
     play(tmp_path, scenario)
 
@@ -231,10 +229,9 @@ def test_l1_output_of_a_stale_lease_ends_the_attempt_and_its_finish_is_for_the_r
         await server.until(lambda: attempt.finishes)
         assert writer.attempt is not None
         assert writer.attempt.killed
-        await server.until_renewed(2)
+        await server.until(lambda: not server.control.renewals[-1].held)
         assert len(attempt.finishes) == 1
         assert attempt.data == b"kept"
-        assert not server.control.renewals[-1].held
 
     play(tmp_path, scenario)
 
@@ -261,6 +258,26 @@ def test_deltas_follow_their_output_and_say_when_some_were_dropped(tmp_path: Pat
             assert texts == [str(number) for number in range(len(texts))]
             assert len(texts) + dropped == counted
             assert (dropped > 0) == (counted == 300)
+
+    uvloop.run(run())
+
+
+def test_a_report_waits_for_the_output_that_it_follows(tmp_path: Path) -> None:
+    async def run() -> None:
+        async def climb(attempt: RunningAttempt) -> Outcome:
+            await attempt.emit(chunk(b"before"))
+            attempt.report_step(event_pb2.CancelStepped(step=event_pb2.CANCEL_STEP_INTERRUPT))
+            return Succeeded(outcome_pb2.Result())
+
+        async with serving(tmp_path) as server, running_agent(server, tmp_path, {"handler": climb}):
+            server.acknowledging = False
+            attempt = server.assign(handler_spec("f"))
+            await server.until(lambda: attempt.outputs)
+            await server.until_renewed(2)
+            assert not attempt.reports
+            await server.release_acks()
+            await server.until(lambda: attempt.finishes)
+            assert attempt.reports[0].after_producer_sequence == 1
 
     uvloop.run(run())
 
