@@ -136,6 +136,6 @@ def test_what_is_missing_is_named(grpcurl: Grpcurl) -> None:
 
 def test_the_worker_of_the_control_plane_is_seen(grpcurl: Grpcurl) -> None:
     (listed,) = grpcurl.call("headrace.v1.WorkerService/ListWorkers", {})
-    (worker,) = listed["workers"]
+    (worker,) = [one for one in listed["workers"] if one["id"] == "local"]
     assert worker["capabilities"]["claudeSimulated"] is True
     assert set(worker["capabilities"]["programs"]) == {"sh", "cat", "printf"}
