@@ -9,12 +9,16 @@ from operator import attrgetter
 
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId, Micros
+from headrace_server.core.limits import USAGE_AMOUNT_MAX, USAGE_COUNT_MAX
 from headrace_server.core.states import JobState
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an attempt or a job used; totals that only grow. Cost in millionths of a US dollar, time in microseconds."""
+    """What an attempt or a job used; totals that only grow, up to limits.
+
+    Cost in millionths of a US dollar, time in microseconds.
+    """
 
     turns: int = 0
     input_tokens: int = 0
@@ -26,7 +30,9 @@ class Usage:
     tool_calls: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(
+        if other is NO_USAGE:
+            return self
+        return bounded_usage(
             self.turns + other.turns,
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
@@ -36,6 +42,33 @@ class Usage:
             self.api_micros + other.api_micros,
             self.tool_calls + other.tool_calls,
         )
+
+
+def bounded_usage(
+    turns: int,
+    input_tokens: int,
+    output_tokens: int,
+    cache_creation_tokens: int,
+    cache_read_tokens: int,
+    cost_usd_micros: int,
+    api_micros: int,
+    tool_calls: int,
+) -> Usage:
+    """A usage, each number cut to what can be kept and told."""
+    return Usage(
+        _cut(turns, USAGE_COUNT_MAX),
+        _cut(input_tokens, USAGE_AMOUNT_MAX),
+        _cut(output_tokens, USAGE_AMOUNT_MAX),
+        _cut(cache_creation_tokens, USAGE_AMOUNT_MAX),
+        _cut(cache_read_tokens, USAGE_AMOUNT_MAX),
+        _cut(cost_usd_micros, USAGE_AMOUNT_MAX),
+        _cut(api_micros, USAGE_AMOUNT_MAX),
+        _cut(tool_calls, USAGE_COUNT_MAX),
+    )
+
+
+def _cut(number: int, most: int) -> int:
+    return min(max(number, 0), most)
 
 
 NO_USAGE = Usage()

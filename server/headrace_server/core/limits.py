@@ -28,6 +28,17 @@ HANDLER_INPUT_BYTES_MAX = 1024 * 1024
 SPEC_BYTES_MAX = 2 * 1024 * 1024
 RESULT_BYTES_MAX = 1024 * 1024
 FAILURE_DETAIL_BYTES_MAX = 16 * 1024
+FAILURE_TEXT_BYTES_MAX = 2 * 1024
+"""Message and sign of a failure, each."""
+REPORT_BYTES_MAX = 1024 * 1024
+HELLO_BYTES_MAX = 256 * 1024
+NESTED_LEVELS_MAX = 80
+"""Messages inside each other in a Struct or Value, two or three for each level of JSON. Protobuf reads 100, and whatever carries
+it adds some."""
+USAGE_COUNT_MAX = 2**31 - 1
+"""Turns and tool calls; more is cut."""
+USAGE_AMOUNT_MAX = 2**53
+"""Tokens, cost and time of a usage; more is cut."""
 
 MAX_ATTEMPTS_MAX = 100
 MAX_ATTEMPTS_DEFAULT = 3
@@ -78,6 +89,8 @@ STREAMS_COUNT_MAX = 10_000
 WORKER_ID_CHARACTERS_MAX = 128
 DELTA_RING_COUNT = 256
 """Deltas kept per running attempt for followers that are behind."""
+DELTA_BYTES_MAX = 8 * 1024
+"""A longer delta is dropped, with a marker."""
 DELTA_JOBS_COUNT_MAX = 1024
 REQUEST_RETENTION_DAYS = 7
 DRAIN_SECONDS = 10.0

@@ -19,6 +19,7 @@ from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.core.states import JobState
 from headrace_server.rpc.admission import draining_refusal
 from headrace_server.rpc.call import Call
+from headrace_server.rpc.lane_limits import check_word
 from headrace_server.rpc.validate_worker import check_connect
 from headrace_server.rpc.worker_message import (
     capabilities_of,
@@ -148,6 +149,7 @@ class _Served:
     async def _read(self) -> None:
         await self._hear(self._first)
         async for request in self._requests:
+            check_word(request)
             await self._hear(request)
             if self._failed is not None:
                 raise self._failed

@@ -16,6 +16,7 @@ from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.admission import draining_refusal
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.control_lane import Lanes
+from headrace_server.rpc.lane_limits import bounded_delta, check_output
 from headrace_server.rpc.validate_worker import check_open
 from headrace_server.rpc.worker_message import lease_message, lease_of
 from headrace_server.runtime.deltas import Deltas
@@ -79,6 +80,10 @@ class _Served:
         self._acks = pb.StreamOutputResponse(credit_bytes=OUTPUT_CREDIT_BYTES)
         self._wake = asyncio.Event()
         self._wake.set()
+        self._in_flight_bytes = 0
+        """Of batches that are not committed yet."""
+        self._room = asyncio.Event()
+        self._room.set()
         self._failed: BaseException | None = None
 
     async def run(self) -> None:
@@ -104,17 +109,28 @@ class _Served:
             if self._lane.data_lane != self._number:
                 message = "a newer data lane of the worker has taken the place of this one"
                 raise Refused(Refusal(Reason.CONNECTION_REPLACED, message))
+            check_output(request)
             for batch in request.batches:
                 self._append(batch)
             for deltas in request.deltas:
                 self._announce(deltas)
+            # A worker that keeps to its credit never waits here; one that does not is no longer read.
+            await self._room.wait()
 
     def _append(self, message: pb.OutputBatch) -> None:
         lease = lease_of(message.lease)
+        self._take_room(message.ByteSize())
         batch = Batch(self._lane.holder, lease, message.outputs)
         appended = self._all.store.write_each(append_each, batch)
         self._withdraw(lease, max((o.producer_sequence for o in message.outputs if is_whole(o)), default=0))
-        appended.add_done_callback(lambda future: self._appended(future, lease))
+        appended.add_done_callback(lambda future: self._appended(future, lease, message.ByteSize()))
+
+    def _take_room(self, size: int) -> None:
+        self._in_flight_bytes += size
+        if self._in_flight_bytes > OUTPUT_CREDIT_BYTES:
+            self._room.clear()
+        else:
+            self._room.set()
 
     def _withdraw(self, lease: Lease, spoken: int) -> None:
         """Takes back the deltas of a message before it is committed, so that no follower can get them after it."""
@@ -124,7 +140,8 @@ class _Served:
             stream.early = [early for early in stream.early if early[0] >= spoken]
             self._deltas.settle(lease.job_id)
 
-    def _appended(self, future: "asyncio.Future[Appended]", lease: Lease) -> None:
+    def _appended(self, future: "asyncio.Future[Appended]", lease: Lease, size: int) -> None:
+        self._take_room(-size)
         if future.cancelled():
             return
         error = future.exception()
@@ -152,7 +169,7 @@ class _Served:
         stream = self._streams[lease]
         if message.after_producer_sequence < stream.spoken:
             return
-        stream.early += [(message.after_producer_sequence, delta) for delta in message.deltas]
+        stream.early += [(message.after_producer_sequence, bounded_delta(delta)) for delta in message.deltas]
         del stream.early[:-DELTA_RING_COUNT]
         self._release_early(lease, stream)
 

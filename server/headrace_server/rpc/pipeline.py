@@ -66,7 +66,7 @@ class Pipeline:
         rpc = Rpc(
             name=f"{service}/{descriptor.name}",
             call_class=call_class,
-            parse=request_class.FromString,
+            parse=_parser(request_class),
             check=self._checks.get(descriptor.input_type.full_name),
         )
         if descriptor.client_streaming:
@@ -176,12 +176,19 @@ def _not_there(method: MethodDescriptor) -> Method:
     return refuse
 
 
+def _parser(kind: type[Message]) -> Callable[[bytes], Any]:
+    def parse(body: bytes) -> Any:
+        try:
+            return kind.FromString(body)
+        except DecodeError:
+            violation = Violation("", "is not a valid message of its type")
+            raise Refused(Refusal(Reason.INVALID_FIELD, "the request can't be read", violations=(violation,))) from None
+
+    return parse
+
+
 def _accepted(rpc: Rpc, request: bytes) -> Any:
-    try:
-        message = rpc.parse(request)
-    except DecodeError:
-        violation = Violation("", "is not a valid message of its type")
-        raise Refused(Refusal(Reason.INVALID_FIELD, "the request can't be read", violations=(violation,))) from None
+    message = rpc.parse(request)
     if rpc.check is not None and (refusal := rpc.check(message)) is not None:
         raise Refused(refusal)
     return message

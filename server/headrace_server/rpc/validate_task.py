@@ -23,7 +23,7 @@ from headrace_server.rpc.violations import (
     enum,
     message_of,
     pattern,
-    serialised_within,
+    structured_within,
     text,
 )
 
@@ -136,7 +136,7 @@ CLAUDE: Rules = {
     "append_system_prompt": bytes_within(limits.SYSTEM_PROMPT_BYTES_MAX),
     "limits": message_of(CLAUDE_LIMITS),
     "workspace": workspace,
-    "output_schema": serialised_within(limits.HANDLER_INPUT_BYTES_MAX),
+    "output_schema": structured_within(limits.HANDLER_INPUT_BYTES_MAX),
     "deltas": anything,
     "resume_policy": enum(task_pb2.ResumePolicy),
     "environment_profile": text(limits.KEY_CHARACTERS_MAX),
@@ -154,7 +154,7 @@ HANDLER: Rules = {
     "name": pattern(
         _HANDLER_NAME, f"1 to {limits.HANDLER_NAME_CHARACTERS_MAX} characters of A-Z, a-z, 0-9, _, . and -"
     ),
-    "input": serialised_within(limits.HANDLER_INPUT_BYTES_MAX),
+    "input": structured_within(limits.HANDLER_INPUT_BYTES_MAX),
 }
 
 

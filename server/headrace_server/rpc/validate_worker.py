@@ -91,6 +91,8 @@ def check_connect(request: worker_service_pb2.ConnectRequest) -> Refusal | None:
     for field in ("worker_id", "incarnation", "slots"):
         if not getattr(hello, field):
             violations.add(f"hello.{field}", "is required")
+    if hello.ByteSize() > limits.HELLO_BYTES_MAX:
+        violations.add("hello", f"has {hello.ByteSize()} bytes; at most {limits.HELLO_BYTES_MAX} are allowed")
     check_fields(hello, HELLO, "hello.", violations)
     if not request.HasField("renewal"):
         violations.add("renewal", "is required in the first message")

@@ -12,6 +12,7 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 from headrace_server.core import limits
 from headrace_server.core.refusal import Reason, Refusal, Violation
+from headrace_server.rpc.nesting import is_nested_too_deep
 
 VIOLATIONS_COUNT_MAX = 100
 """Kept of one request; the others are counted."""
@@ -124,6 +125,18 @@ def serialised_within(size_max: int) -> FieldCheck:
         size = value.ByteSize()
         if size > size_max:
             violations.add(path, f"has {size} bytes when serialised; at most {size_max} are allowed")
+
+    return check
+
+
+def structured_within(size_max: int) -> FieldCheck:
+    """A `Struct`, bounded by its length when serialised and by how deep it is nested."""
+    sized = serialised_within(size_max)
+
+    def check(value: Any, path: str, violations: Violations) -> None:
+        sized(value, path, violations)
+        if is_nested_too_deep(value):
+            violations.add(path, "is nested too deeply; 25 levels are allowed")
 
     return check
 

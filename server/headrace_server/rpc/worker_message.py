@@ -9,10 +9,12 @@ from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.ids import job_id_text, parse_job_id
 from headrace_server.core.job import Job
+from headrace_server.core.limits import REASON_CHARACTERS_MAX
 from headrace_server.core.placement import Capabilities
 from headrace_server.core.refusal import Reason, Refusal, Refused, Violation
+from headrace_server.rpc.lane_limits import bounded_failure, is_result_too_deep
 from headrace_server.runtime.registry import ControlLane
-from headrace_server.store.codec import failure_of, set_time, usage_of
+from headrace_server.store.codec import set_time, usage_of
 from headrace_server.store.leases import Finish, Holder, Lease
 from headrace_server.store.workers import Release, StoredWorker, Word
 
@@ -108,7 +110,7 @@ def _release(message: pb.AttemptRelease) -> Release:
         cause = ReleaseCause(message.cause)
     except ValueError:
         cause = ReleaseCause.DECLINED
-    return Release(lease_of(message.lease), cause, message.message)
+    return Release(lease_of(message.lease), cause, message.message[:REASON_CHARACTERS_MAX])
 
 
 def _finish(message: pb.AttemptFinish) -> Finish:
@@ -116,7 +118,8 @@ def _finish(message: pb.AttemptFinish) -> Finish:
     return Finish(
         lease=lease_of(message.lease),
         succeeded=message.succeeded.SerializeToString() if kind == "succeeded" else None,
-        failed=failure_of(message.failed) if kind == "failed" else None,
+        unreadable=kind == "succeeded" and is_result_too_deep(message.succeeded),
+        failed=bounded_failure(message.failed) if kind == "failed" else None,
         cancelled=kind == "cancelled",
         usage=usage_of(message.usage),
         last_producer_sequence=message.last_producer_sequence,

@@ -15,7 +15,8 @@ from headrace_server.core import facts
 from headrace_server.core.facts import Fact
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import Micros, job_id_text
-from headrace_server.core.job import Cancellation, Failure, Job, Progress, Usage
+from headrace_server.core.job import NO_USAGE, Cancellation, Failure, Job, Progress, Usage, bounded_usage
+from headrace_server.core.limits import KEY_CHARACTERS_MAX, REASON_CHARACTERS_MAX
 from headrace_server.core.retry import Decision, RetryAction
 from headrace_server.core.states import JobState
 from headrace_server.store.wire import output_event
@@ -72,15 +73,17 @@ def usage_message(usage: Usage) -> outcome_pb2.Usage:
 
 def usage_of(message: outcome_pb2.Usage) -> Usage:
     """Reads a usage."""
-    return Usage(
-        turns=message.turns,
-        input_tokens=message.input_tokens,
-        output_tokens=message.output_tokens,
-        cache_creation_tokens=message.cache_creation_tokens,
-        cache_read_tokens=message.cache_read_tokens,
-        cost_usd_micros=message.cost_usd_micros,
-        api_micros=micros_of(message.api_duration),
-        tool_calls=message.tool_calls,
+    if not message.ByteSize():
+        return NO_USAGE
+    return bounded_usage(
+        message.turns,
+        message.input_tokens,
+        message.output_tokens,
+        message.cache_creation_tokens,
+        message.cache_read_tokens,
+        message.cost_usd_micros,
+        micros_of(message.api_duration),
+        message.tool_calls,
     )
 
 
@@ -246,8 +249,12 @@ def produced_of(output: event_pb2.Output) -> facts.Produced:
         size = len(output.claude.raw_json) + len(output.claude.raw_bytes)
         if output.claude.WhichOneof("kind") == "init":
             session = output.claude.init.claude_session_id
+            if len(session) > KEY_CHARACTERS_MAX:
+                session = ""
     elif kind == "progress":
-        progress = Progress(output.progress.done, output.progress.total, output.progress.message)
+        progress = Progress(
+            output.progress.done, output.progress.total, output.progress.message[:REASON_CHARACTERS_MAX]
+        )
     elif kind == "usage":
         usage = usage_of(output.usage)
     return facts.Produced(

@@ -69,6 +69,8 @@ class Finish:
     last_report_number: int
     body: bytes
     """The whole of it, kept when it comes too late."""
+    unreadable: bool = False
+    """The result is nested deeper than whatever would carry it can be."""
 
 
 def held(ledger: Ledger, holder: Holder, lease: Lease) -> Job | None:
@@ -153,8 +155,10 @@ def spec_of(ledger: Ledger, job: Job) -> job_pb2.JobSpec:
 
 
 def _succeed(ledger: Ledger, job: Job, word: Finish, result: bytes) -> Disposition:
-    if len(result) > RESULT_BYTES_MAX:
+    if len(result) > RESULT_BYTES_MAX or word.unreadable:
         message = f"the result has {len(result)} bytes, {RESULT_BYTES_MAX} are allowed"
+        if word.unreadable:
+            message = "the result is nested too deeply"
         _fail_attempt(ledger, job, _failure(FailureClass.INVALID, message, "result"), word.usage)
         return Disposition.INVALID
     if job.state is JobState.CANCELLING:
