@@ -23,6 +23,8 @@ MESSAGE_BYTES_MAX = 512
 METADATA_COUNT_MAX = 8
 METADATA_BYTES_MAX = 128
 VIOLATION_BYTES_MAX = 256
+ITEM_VIOLATIONS_BYTES_MAX = 2048
+"""Of one item of a bulk call: with a thousand bad ones, the answer still has to fit into one message."""
 RETRY_AFTER_SECONDS_DEFAULT = 1.0
 """For refusals that promise RetryInfo and know no better time."""
 
@@ -90,18 +92,33 @@ def internal_status(error_id: str) -> RpcStatus:
 def to_item_error(refusal: Refusal) -> error_pb2.ItemError:
     """The same refusal as the error of one item of a bulk call."""
     retry_after = refusal.retry_after_seconds
+    violations = list(_item_violations(refusal.violations))
+    metadata = {key: _cut(value, METADATA_BYTES_MAX) for key, value in refusal.metadata.items()}
+    if len(violations) < len(refusal.violations):
+        omitted = len(refusal.violations) - len(violations) + int(metadata.get("violations_omitted", 0))
+        metadata["violations_omitted"] = str(omitted)
     return error_pb2.ItemError(
         code=code_number(CODES[refusal.reason.value]),
         reason=f"ERROR_REASON_{refusal.reason.value}",
         message=_cut(refusal.message, MESSAGE_BYTES_MAX),
-        violations=[
-            error_pb2.FieldViolation(field=violation.field, description=violation.description)
-            for violation in refusal.violations
-        ],
-        metadata=refusal.metadata,
+        violations=violations,
+        metadata=metadata,
         retry_after=None if retry_after is None else _duration(retry_after),
         resource_name=refusal.resource_name,
     )
+
+
+def _item_violations(violations: tuple[Violation, ...]) -> Iterator[error_pb2.FieldViolation]:
+    room = ITEM_VIOLATIONS_BYTES_MAX
+    for violation in violations:
+        found = error_pb2.FieldViolation(
+            field=_cut(violation.field, VIOLATION_BYTES_MAX),
+            description=_cut(violation.description, VIOLATION_BYTES_MAX),
+        )
+        room -= found.ByteSize() + 4
+        if room < 0:
+            return
+        yield found
 
 
 def code_number(code: StatusCode) -> int:

@@ -15,7 +15,7 @@ from headrace_server.rpc.follow import Following, follow
 from headrace_server.rpc.job_message import job_message, state_count
 from headrace_server.rpc.job_view import full_message, get_snapshot, reasons
 from headrace_server.rpc.new_job import namespace_of, new_job
-from headrace_server.rpc.page_token import decode_page_token, encode_page_token, page_rows
+from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, page_rows, row_of
 from headrace_server.rpc.validation import check_item
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler
@@ -25,9 +25,6 @@ from headrace_server.store.codec import number
 from headrace_server.store.engine import Connection
 from headrace_server.store.store import Store
 from headrace_server.store.submit import Accepted, NewJob, check_each, submit_all, submit_each
-
-LIST_BYTES_MAX = 3 * 1024 * 1024
-"""A page of jobs ends early rather than pass the limit of a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +87,7 @@ class JobService:
         namespace = namespace_of(request.namespace)
         wanted = parse_filter(request.filter)
         count = page_rows(request.page_size)
-        position = decode_page_token(request.page_token, "ListJobs", namespace, request.filter)
-        before = int(position[0]) if position else 0
+        before = row_of(decode_page_token(request.page_token, "ListJobs", namespace, request.filter))
 
         def read(connection: Connection) -> tuple[list[Job], dict[int, bytes], list[tuple[int, int]]]:
             jobs = reads.list_jobs(connection, namespace, wanted, before, count + 1)

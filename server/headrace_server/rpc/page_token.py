@@ -16,6 +16,9 @@ Position = Sequence[int | str]
 """The last row of the page, by the columns that the list is sorted by."""
 
 _DIGEST_BYTES = 8
+ROW_MAX = 2**63 - 1
+LIST_BYTES_MAX = 3 * 1024 * 1024
+"""A page ends early rather than pass the limit of a message."""
 
 
 def encode_page_token(position: Position, *scope: str) -> str:
@@ -35,8 +38,31 @@ def decode_page_token(token: str, *scope: str) -> list[int | str] | None:
     digest, content = raw[:_DIGEST_BYTES], raw[_DIGEST_BYTES:]
     if digest != _digest(content, scope):
         raise Refused(_refusal("was not made by this server, or for another list or filter"))
-    position: list[int | str] = json.loads(content)
+    try:
+        position: list[int | str] = json.loads(content)
+    except (ValueError, RecursionError):
+        raise Refused(_refusal("was not made by this server")) from None
     return position
+
+
+def row_of(position: list[int | str] | None) -> int:
+    """The row in the token of a list by row; zero for the first page. Raises Refused (INVALID_TOKEN)."""
+    if position is None:
+        return 0
+    match position:
+        case [int(row)] if 0 < row <= ROW_MAX:
+            return row
+    raise Refused(_refusal("was not made by this server"))
+
+
+def name_of(position: list[int | str] | None) -> str:
+    """The name in the token of a list by name; empty for the first page. Raises Refused (INVALID_TOKEN)."""
+    if position is None:
+        return ""
+    match position:
+        case [str(name)]:
+            return name
+    raise Refused(_refusal("was not made by this server"))
 
 
 def page_rows(page_size: int) -> int:

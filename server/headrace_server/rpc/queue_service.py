@@ -16,7 +16,7 @@ from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.job_message import state_count
 from headrace_server.rpc.new_job import namespace_of
-from headrace_server.rpc.page_token import decode_page_token, encode_page_token, page_rows
+from headrace_server.rpc.page_token import decode_page_token, encode_page_token, name_of, page_rows
 from headrace_server.store.codec import set_time
 from headrace_server.store.queues import (
     DEFAULT_QUEUE,
@@ -38,6 +38,7 @@ class QueueService:
 
     async def create_queue(self, request: pb.CreateQueueRequest, call: Call) -> pb.CreateQueueResponse:
         namespace = namespace_of(request.namespace)
+        request.queue.DiscardUnknownFields()
         made = await self.store.write(lambda ledger: create_queue(ledger, namespace, request.queue))
         return pb.CreateQueueResponse(queue=_message(_taken(made)))
 
@@ -52,8 +53,7 @@ class QueueService:
     async def list_queues(self, request: pb.ListQueuesRequest, call: Call) -> pb.ListQueuesResponse:
         namespace = namespace_of(request.namespace)
         count = page_rows(request.page_size)
-        position = decode_page_token(request.page_token, "ListQueues", namespace)
-        after = str(position[0]) if position else ""
+        after = name_of(decode_page_token(request.page_token, "ListQueues", namespace))
         queues = await self.store.read(list_queues, namespace, after, count + 1)
         response = pb.ListQueuesResponse(queues=[_message(queue) for queue in queues[:count]])
         if len(queues) > count:
@@ -68,6 +68,7 @@ class QueueService:
             for path in request.update_mask.paths:
                 body.ClearField(path)
             changed = queue_pb2.Queue()
+            request.queue.DiscardUnknownFields()
             request.update_mask.MergeMessage(request.queue, changed)
             body.MergeFrom(changed)
 

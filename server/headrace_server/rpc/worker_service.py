@@ -9,7 +9,7 @@ from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.control_lane import Lanes, serve_control_lane
 from headrace_server.rpc.data_lane import serve_data_lane
-from headrace_server.rpc.page_token import decode_page_token, encode_page_token, page_rows
+from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, name_of, page_rows
 from headrace_server.rpc.worker_message import worker_message
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
@@ -33,8 +33,7 @@ class WorkerService:
 
     async def list_workers(self, request: pb.ListWorkersRequest, call: Call) -> pb.ListWorkersResponse:
         count = page_rows(request.page_size)
-        position = decode_page_token(request.page_token, "ListWorkers")
-        after = str(position[0]) if position else ""
+        after = name_of(decode_page_token(request.page_token, "ListWorkers"))
 
         def read(connection: Connection) -> list[tuple[StoredWorker, int]]:
             workers = list_workers(connection, after, count + 1)
@@ -42,10 +41,15 @@ class WorkerService:
 
         found = await self.lanes.store.read(read)
         response = pb.ListWorkersResponse()
+        size = 0
         for worker, used in found[:count]:
-            response.workers.append(worker_message(worker, used, self.lanes.registry.lane(worker.worker)))
-        if len(found) > count:
-            response.next_page_token = encode_page_token((found[count - 1][0].worker,), "ListWorkers")
+            message = worker_message(worker, used, self.lanes.registry.lane(worker.worker))
+            size += message.ByteSize()
+            if response.workers and size > LIST_BYTES_MAX:
+                break
+            response.workers.append(message)
+        if len(response.workers) < len(found):
+            response.next_page_token = encode_page_token((response.workers[-1].id,), "ListWorkers")
         return response
 
     async def get_worker(self, request: pb.GetWorkerRequest, call: Call) -> pb.GetWorkerResponse:
