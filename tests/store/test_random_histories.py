@@ -142,16 +142,18 @@ class Histories(RuleBasedStateMachine):
     def act(self, action: str, seed: int) -> None:
         """One step. Drawn from a list, because of rules of their own hypothesis leaves most out of most runs."""
         chance = Random(seed)
-        number, maybe = chance.getrandbits(16), lambda: chance.random() < 0.5
+        number = chance.getrandbits(16)
         rarely = chance.random() < 0.15
         if action == "submit":
-            self.submit(number, maybe(), "small" if maybe() else "default", maybe())
+            self.submit(
+                number, chance.random() < 0.5, "small" if chance.random() < 0.5 else "default", chance.random() < 0.5
+            )
         elif action == "cycle":
             self.cycle(chance.randint(0, SLOTS), chance.randint(0, SLOTS), {number % 2} if rarely else set())
         elif action == "cancel":
             self.cancel(number)
         elif action == "connect":
-            self.connect(number, reattach=maybe(), forgets=rarely)
+            self.connect(number, reattach=chance.random() < 0.5, forgets=rarely)
         elif action == "time":
             self.bench.clock.advance(chance.choice((0.5, 5.0, 400.0, 700.0)))
         elif action == "reopen":
@@ -230,25 +232,26 @@ class Histories(RuleBasedStateMachine):
     def report(self, number: int, kind: str) -> None:
         lease, holder, lives = self.lease(number)
         before = self.bench.job(lease.job_id).report_number
-        parts: dict[str, Any] = {
+        kinds: dict[str, dict[str, Any]] = {
             "ask": {"input_requested": input_pb2.InputRequest(request_id=f"q{number % 2}")},
             "withdraw": {"input_withdrawn": {"request_id": f"q{number % 2}"}},
             "step": {"step": event_pb2.CancelStepped(step=event_pb2.CANCEL_STEP_TERMINATE)},
-        }[kind]
+        }
         reported = before + 1 + number % 2
-        committed = self.bench.report(lease, holder, report_number=reported, **parts)
+        committed = self.bench.report(lease, holder, report_number=reported, **kinds[kind])
         if lives:
             assert committed == (reported if reported == before + 1 else before)
 
     def finish(self, number: int, how: str, early: bool) -> None:
         lease, holder, lives = self.lease(number)
         known = self.known[lease.job_id]
-        parts: dict[str, Any] = {
+        ways: dict[str, dict[str, Any]] = {
             "succeeded": {},
             "failed": {"failed": failure(CLASSES[number % len(CLASSES)], retry_after=number % 3)},
             "cancelled": {"succeeded": None},
             "returned": {"returned": True},
-        }[how]
+        }
+        parts = ways[how]
         outputs = known.sent.get(lease.epoch, 0) + early
         before = self.bench.job(lease.job_id)
         disposition, _ = self.bench.finish(lease, holder, outputs=outputs, **parts)
@@ -330,8 +333,8 @@ def test_i1_to_i13_hold_in_random_histories(engine: str) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
-            stateful_step_count=50,
+            max_examples=30,
+            stateful_step_count=40,
             deadline=None,
             derandomize=True,
             print_blob=True,

@@ -18,6 +18,8 @@ class _Ring:
     """Deltas that were ever pushed; the last one's number."""
     settled: int = 0
     """Deltas up to this belong to messages that stand in the log by now."""
+    begun: int = 0
+    """Deltas up to this were never in this ring; a reader who has seen some of them may have missed others."""
 
 
 class Deltas:
@@ -25,14 +27,17 @@ class Deltas:
 
     def __init__(self) -> None:
         self._rings: OrderedDict[JobId, _Ring] = OrderedDict()
+        self._dropped = 0
+        """The highest number in a ring that is gone: a ring begins after it, so that numbers of one job only grow."""
 
     def push(self, job_id: JobId, deltas: Sequence[event_pb2.Delta]) -> None:
         """Takes deltas of a job, in order; the oldest fall out when the ring is full."""
         ring = self._rings.get(job_id)
         if ring is None:
-            ring = self._rings[job_id] = _Ring()
+            ring = self._rings[job_id] = _Ring(pushed=self._dropped, settled=self._dropped, begun=self._dropped)
             if len(self._rings) > DELTA_JOBS_COUNT_MAX:
-                self._rings.popitem(last=False)
+                self.forget(next(iter(self._rings)))
+        self._rings.move_to_end(job_id)
         ring.deltas.extend(deltas)
         ring.pushed += len(deltas)
 
@@ -45,7 +50,9 @@ class Deltas:
 
     def forget(self, job_id: JobId) -> None:
         """Drops the ring of a job that has ended."""
-        self._rings.pop(job_id, None)
+        ring = self._rings.pop(job_id, None)
+        if ring is not None:
+            self._dropped = max(self._dropped, ring.pushed)
 
     def after(self, job_id: JobId, number: int, sequence: int) -> tuple[list[event_pb2.Delta], int]:
         """The deltas after a number that a reader at a sequence may see, and the number of the last one.
@@ -56,9 +63,11 @@ class Deltas:
         ring = self._rings.get(job_id)
         if ring is None:
             return [], number
+        taken: list[event_pb2.Delta] = []
+        if 0 < number < ring.begun:
+            taken.append(event_pb2.Delta(dropped=0, after_sequence=sequence))
         number = max(number, ring.settled)
         first = ring.pushed - len(ring.deltas) + 1
-        taken: list[event_pb2.Delta] = []
         if number + 1 < first:
             taken.append(event_pb2.Delta(dropped=first - number - 1, after_sequence=sequence))
             number = first - 1

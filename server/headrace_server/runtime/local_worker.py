@@ -42,34 +42,33 @@ class LocalWorker:
         self._command = command
         self._pidfd = -1
         self._pid = 0
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
         """Adopts or starts the worker, and starts it again whenever it ends. Returns once it was stopped and has ended."""
         loop = asyncio.get_running_loop()
         backoff = RESTART_SECONDS_MIN
-        while not self._stopping:
+        while not self._stopping.is_set():
             started = loop.time()
             await self._adopt_or_start()
             await self._ended.wait()
             self._close()
-            if self._is_stopping():
+            if self._stopping.is_set():
                 return
             if loop.time() - started > STEADY_SECONDS:
                 backoff = RESTART_SECONDS_MIN
             log.error(
                 "the local worker has ended; its log is %s; starting it again in %.1f s", self._command.log, backoff
             )
-            await asyncio.sleep(backoff)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(backoff):
+                    await self._stopping.wait()
             backoff = min(backoff * 2, RESTART_SECONDS_MAX)
-
-    def _is_stopping(self) -> bool:
-        return self._stopping
 
     async def stop(self, grace_seconds: float) -> None:
         """Asks the worker to drain, and ends it when it has not ended after the grace."""
-        self._stopping = True
+        self._stopping.set()
         for what, wait_seconds in (
             (signal.SIGTERM, grace_seconds),
             (signal.SIGTERM, KILL_SECONDS),
@@ -84,10 +83,10 @@ class LocalWorker:
 
     def end_at_once(self) -> None:
         """Has the worker end all that it runs and exit, without waiting for it."""
-        self._stopping = True
-        # The second signal ends it at once; its keepers end the process trees.
+        self._stopping.set()
+        # The second signal ends it at once; its keepers end the process trees. Two of a kind could arrive as one.
         self._signal(signal.SIGTERM)
-        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGINT)
 
     async def _adopt_or_start(self) -> None:
         self._ended.clear()

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.limits import GRANTS_COUNT_MAX
+from headrace_server.core.placement import Offer
 from headrace_server.core.refusal import Refused
 from headrace_server.runtime.clock import Clock
-from headrace_server.runtime.cycle import Cycle, run_cycle, take_back
+from headrace_server.runtime.cycle import Cycle, Granted, run_cycle, take_back
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.store.leases import Holder
 from headrace_server.store.ledger import Effects
@@ -33,6 +35,10 @@ class Scheduler:
         """Jobs may be ready that no cycle has looked at with room to spare."""
         self._next_due: Micros | None = Micros(0)
         """When the next SCHEDULED job becomes due; zero before the first cycle has looked."""
+        self._room: dict[Holder, int] = {}
+        """Free slots that the last cycle left."""
+        self._unsent: list[Granted] = []
+        """Grants that have to be taken back."""
         self.draining = False
         """Set while the server drains: nothing is granted any more."""
 
@@ -54,38 +60,59 @@ class Scheduler:
 
         Raises Refused when the store can't commit it; then nothing was granted.
         """
-        offers = [] if self.draining else self._registry.offers()
+        await self._take_back()
         ended = self._registry.watch.ended(self._clock.monotonic())
         lost = [Holder(worker, incarnation) for worker, incarnation in ended]
+        offers = self._offers(lost)
         due = self._next_due is not None and self._next_due <= self._clock.now()
-        if not (lost or due or (offers and self._queued)):
+        if not (lost or due or (offers and (self._queued or self._has_more_room(offers)))):
             return None
-        self._queued = False
         lanes = {lane.holder.worker: lane for lane in self._registry.lanes()}
-        try:
-            cycle = await self._store.write(lambda ledger: run_cycle(ledger, offers, lost), bounded=False)
-        except BaseException:
-            self._queued = True
-            raise
+        cycle = await self._run_cycle(offers, lost)
         for holder in lost:
             log.warning("the lease of worker %s (%s) has ended", holder.worker, holder.incarnation)
             self._registry.end(holder)
-        self._next_due = cycle.next_due
         if len(cycle.granted) == GRANTS_COUNT_MAX:
             self.wake()
-        await self._deliver(cycle, lanes)
+        self._deliver(cycle, lanes)
+        await self._take_back()
         return cycle
 
-    async def _deliver(self, cycle: Cycle, lanes: dict[str, ControlLane]) -> None:
-        unsent = []
+    def _offers(self, lost: Sequence[Holder]) -> list[Offer]:
+        if self.draining:
+            return []
+        return [offer for offer in self._registry.offers() if Holder(offer.worker, offer.incarnation) not in lost]
+
+    def _has_more_room(self, offers: Sequence[Offer]) -> bool:
+        """Whether a slot is free that the last cycle did not leave free: a missed wake-up costs a second, not for ever."""
+        return any(offer.free_slots > self._room.get(Holder(offer.worker, offer.incarnation), 0) for offer in offers)
+
+    async def _run_cycle(self, offers: Sequence[Offer], lost: Sequence[Holder]) -> Cycle:
+        # What commits before this cycle is answered may not be in it: only what was known before is forgotten.
+        self._queued, self._next_due = False, None
+        try:
+            cycle = await self._store.write(lambda ledger: run_cycle(ledger, offers, lost), bounded=False)
+        except BaseException:
+            self._queued, self._next_due = True, Micros(0)
+            raise
+        self._next_due = _earliest(self._next_due, cycle.next_due)
+        return cycle
+
+    def _deliver(self, cycle: Cycle, lanes: dict[str, ControlLane]) -> None:
         for granted in cycle.granted:
             lane = lanes[granted.worker]
             if self._registry.lane(granted.worker) is lane:
                 lane.assign(granted.lease, granted.assignment)
             else:
-                unsent.append(granted)
-        if unsent:
+                self._unsent.append(granted)
+        self._room = {Holder(offer.worker, offer.incarnation): offer.free_slots for offer in self._registry.offers()}
+
+    async def _take_back(self) -> None:
+        """Takes back what could not be handed over; what can't be committed now is tried again with the next cycle."""
+        if self._unsent:
+            unsent = tuple(self._unsent)
             await self._store.write(lambda ledger: take_back(ledger, unsent), bounded=False)
+            del self._unsent[: len(unsent)]
 
     async def run(self) -> None:
         """Runs cycles until it is cancelled."""
@@ -106,3 +133,8 @@ class Scheduler:
         if self._next_due is None:
             return IDLE_SECONDS
         return min(IDLE_SECONDS, max(0.0, (self._next_due - self._clock.now()) / SECOND))
+
+
+def _earliest(one: Micros | None, two: Micros | None) -> Micros | None:
+    times = [time for time in (one, two) if time is not None]
+    return min(times) if times else None

@@ -1,0 +1,184 @@
+"""The local worker: adopted or started, started again when it ends, and ended with its control plane."""
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace_server.runtime import local_worker
+from headrace_server.runtime.local_worker import LocalWorker, LocalWorkerCommand
+
+FAKE = """
+import fcntl, os, signal, sys
+lock, mode = sys.argv[1:]
+descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+os.ftruncate(descriptor, 0)
+signals = {signal.SIGTERM, signal.SIGINT}
+signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+os.write(descriptor, f"{os.getpid()}\\n".encode())
+with open(lock + ".starts", "a") as starts:
+    print(os.getpid(), os.getsid(0), file=starts)
+if mode == "crashes":
+    sys.exit(3)
+count = {"drains": 1, "twice": 2, "deaf": 99}[mode]
+heard = [signal.sigwait(signals).name for _ in range(count)]
+with open(lock + ".heard", "w") as file:
+    file.write(" ".join(heard))
+"""
+
+Command = Callable[[str], LocalWorkerCommand]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[Command]:
+    """How to start a fake worker; ends what a test leaves running."""
+    script, lock = tmp_path / "fake.py", tmp_path / "lock"
+    script.write_text(FAKE)
+
+    def command(mode: str) -> LocalWorkerCommand:
+        return LocalWorkerCommand([sys.executable, "-S", str(script), str(lock), mode], lock, tmp_path / "logs" / "log")
+
+    yield command
+    for pid, _ in starts(command("drains")):
+        if is_locked(lock):
+            os.kill(pid, signal.SIGKILL)
+
+
+def starts(command: LocalWorkerCommand) -> list[tuple[int, int]]:
+    """Process and session of every worker that was started."""
+    path = Path(f"{command.lock}.starts")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(int(pid), int(session)) for pid, session in (line.split() for line in lines)]
+
+
+def is_locked(path: Path) -> bool:
+    if not path.exists():
+        return False
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - it is another process that makes it true
+            await asyncio.sleep(0.005)
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 20))
+
+
+def test_a_worker_is_started_in_a_session_of_its_own_and_drained_at_the_end(command: Command) -> None:
+    async def test() -> None:
+        made = command("drains")
+        worker = LocalWorker(made)
+        running = asyncio.ensure_future(worker.run())
+        await until(lambda: starts(made))
+        ((pid, session),) = starts(made)
+        assert session == pid
+        await worker.stop(10)
+        await running
+        assert Path(f"{made.lock}.heard").read_text() == "SIGTERM"
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    run(test)
+
+
+def test_the_holder_of_the_lock_is_adopted(command: Command) -> None:
+    async def test() -> None:
+        made = command("drains")
+        earlier = await asyncio.create_subprocess_exec(*made.arguments)
+        await until(lambda: starts(made))
+        worker = LocalWorker(made)
+        running = asyncio.ensure_future(worker.run())
+        await until(lambda: worker._pid)
+        await worker.stop(10)
+        await running
+        await earlier.wait()
+        assert [pid for pid, _ in starts(made)] == [earlier.pid]
+        assert Path(f"{made.lock}.heard").read_text() == "SIGTERM"
+
+    run(test)
+
+
+def test_a_worker_that_ends_is_started_again_after_a_pause_that_grows(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        monkeypatch.setattr(local_worker, "RESTART_SECONDS_MIN", 0.01)
+        made = command("crashes")
+        worker = LocalWorker(made)
+        running = asyncio.ensure_future(worker.run())
+        await until(lambda: len(starts(made)) >= 3)
+        await worker.stop(10)
+        await running
+        assert len({pid for pid, _ in starts(made)}) == len(starts(made))
+
+    run(test)
+
+
+def test_a_stop_during_the_pause_ends_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        monkeypatch.setattr(local_worker, "RESTART_SECONDS_MIN", 3600.0)
+        made = command("crashes")
+        worker = LocalWorker(made)
+        running = asyncio.ensure_future(worker.run())
+        await until(lambda: starts(made) and worker._pidfd < 0)
+        await worker.stop(10)
+        await running
+        assert len(starts(made)) == 1
+
+    run(test)
+
+
+def test_a_worker_that_does_not_drain_is_killed(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        monkeypatch.setattr(local_worker, "KILL_SECONDS", 0.05)
+        made = command("deaf")
+        worker = LocalWorker(made)
+        running = asyncio.ensure_future(worker.run())
+        await until(lambda: starts(made))
+        await worker.stop(0.05)
+        await running
+        assert not is_locked(made.lock)
+
+    run(test)
+
+
+def test_to_end_at_once_is_two_signals_even_when_they_arrive_together(command: Command) -> None:
+    async def test() -> None:
+        made = command("twice")
+        worker = LocalWorker(made)
+        running = asyncio.ensure_future(worker.run())
+        await until(lambda: starts(made))
+        worker.end_at_once()
+        await running
+        assert sorted(Path(f"{made.lock}.heard").read_text().split()) == ["SIGINT", "SIGTERM"]
+
+    run(test)
+
+
+def test_a_stop_before_the_start_starts_nothing(command: Command) -> None:
+    async def test() -> None:
+        made = command("drains")
+        worker = LocalWorker(made)
+        await worker.stop(1)
+        await worker.run()
+        worker.end_at_once()
+        assert starts(made) == []
+
+    run(test)
