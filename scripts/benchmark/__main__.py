@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,12 +103,10 @@ def show_profiles(folder: Path) -> None:
     if not files:
         print("bench: the server left no profile", file=sys.stderr)
         return
-    threads: Counter[str] = Counter()
+    threads: defaultdict[str, float] = defaultdict(float)
     for path in files:
-        threads[path.suffix[1:]] += pstats.Stats(str(path)).total_tt
-    taken = ", ".join(
-        f"{name} {seconds:.2f}" for name, seconds in threads.most_common() if seconds >= THREAD_SECONDS_MIN
-    )
+        threads[path.suffix[1:]] += pstats.Stats(str(path)).get_stats_profile().total_tt
+    taken = ", ".join(f"{name} {seconds:.2f}" for name, seconds in threads.items() if seconds >= THREAD_SECONDS_MIN)
     print(f"\nCPU seconds of the server, under the profile as the figures above: {taken}", file=sys.stderr)
     stats = pstats.Stats(*map(str, files), stream=sys.stderr).strip_dirs()
     stats.sort_stats(pstats.SortKey.TIME).print_stats(PROFILE_FUNCTIONS_COUNT)

@@ -86,6 +86,8 @@ class Calls:
     seconds: float
     durations: Sequence[float]
     """Of each call, in seconds."""
+    server_cpu_seconds: float = 0.0
+    """What the server computed meanwhile, where it was looked at."""
 
     @property
     def rate(self) -> float:
@@ -101,8 +103,8 @@ class Calls:
 class Turns:
     """Ours and the floor, measured in turns."""
 
-    ours: Sequence[Calls]
-    floor: Sequence[Calls]
+    ours: list[Calls]
+    floor: list[Calls]
 
     @property
     def rate(self) -> float:
@@ -127,6 +129,12 @@ class Turns:
 def all_millis(turns: Sequence[Calls], percent: float) -> float:
     """A percentile of the durations of several turns, in milliseconds."""
     return percentile([one for calls in turns for one in calls.durations], percent) * 1000
+
+
+def cpu_micros(turns: Sequence[Calls]) -> float:
+    """What the server computed for each call, in microseconds."""
+    calls = sum(len(one.durations) for one in turns)
+    return sum(one.server_cpu_seconds for one in turns) / calls * 1e6
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -42,6 +42,10 @@ class Floors:
     """Appends of 4 KiB with fdatasync, in the folder where the data lies."""
     measured: list[Measured] = field(default_factory=list)
 
+    async def disk_now(self) -> Calls:
+        """The disk as it is just now, for a row that waits for it."""
+        return await asyncio.to_thread(synced_writes, self.processes.folder, SYNCED_COUNT)
+
     def note(self, what: str, value: float, unit: str) -> None:
         """Remembers a floor."""
         self.measured.append(Measured(what, value, unit))

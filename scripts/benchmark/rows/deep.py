@@ -1,6 +1,7 @@
 """Row `depth`: what a submit and a dispatch cost with a deep queue, beside the same with an empty one."""
 
 import statistics
+from collections.abc import Sequence
 
 from benchmark.bench import Bench
 from benchmark.figures import Bound, Figure, Floor, Of, Target
@@ -9,7 +10,7 @@ from benchmark.rows.handlers import SLOTS, first_and_last
 from benchmark.system import System, bulk_requests
 
 CALLERS = 4
-PARTS = 3
+PARTS = 5
 WARM_COUNT = 1_000
 SECONDS_MAX = 60.0
 COST_RATIO_MAX = 1.2
@@ -30,23 +31,29 @@ async def measure_depth(bench: Bench) -> list[Figure]:
         dispatch_deep = await _dispatch_micros(system, sample)
     return [
         _figure(f"submit, {depth:,} queued", submit_deep, submit_empty),
-        _figure(f"dispatch, {depth:,} queued", dispatch_deep, dispatch_empty),
+        _figure(f"dispatch, {depth:,} queued", [dispatch_deep], [dispatch_empty]),
     ]
 
 
-def _figure(what: str, deep: float, empty: float) -> Figure:
+def _figure(what: str, deep: Sequence[float], empty: Sequence[float]) -> Figure:
     target = Target(Of.RATIO, Bound.AT_MOST, COST_RATIO_MAX)
-    return Figure("depth", what, deep, "µs/job", Floor("empty queue", empty), target)
+    details = {"parts": _texts(deep), "parts_with_an_empty_queue": _texts(empty)}
+    floor = Floor("empty queue", statistics.median(empty))
+    return Figure("depth", what, statistics.median(deep), "µs/job", floor, target, details=details)
 
 
-async def _submit_micros(system: System, name: str, count: int) -> float:
-    """Of bulk submits; the median of a few parts."""
+def _texts(costs: Sequence[float]) -> str:
+    return ", ".join(f"{cost:.0f}" for cost in costs)
+
+
+async def _submit_micros(system: System, name: str, count: int) -> list[float]:
+    """Of bulk submits, in a few parts."""
     costs = []
     for part in range(PARTS):
         requests = bulk_requests("empty", f"{name}-{part}", count // PARTS)
         calls = await crowd(system.send_bulk, requests, CALLERS, SECONDS_MAX)
         costs.append(calls.seconds / (count // PARTS) * 1e6)
-    return statistics.median(costs)
+    return costs
 
 
 async def _dispatch_micros(system: System, count: int) -> float:

@@ -79,7 +79,9 @@ async def measure_output(bench: Bench) -> list[Figure]:
 async def _flooded(bench: Bench, written: Written, what: str, unit: str, per_event: float) -> Figure:
     async with bench.launcher.system() as system:
         bench.step(f"{written.events_count:,} events of {written.event_bytes:,} bytes")
+        cpu = system.server.cpu_seconds
         flood = await run_flood(system, written, followers_count=1)
+        cpu = system.server.cpu_seconds - cpu
     bench.step("the same pages from a bare server")
     floor = await raw_stream(bench, flood)
     return Figure(
@@ -89,7 +91,11 @@ async def _flooded(bench: Bench, written: Written, what: str, unit: str, per_eve
         unit,
         Floor("raw stream", floor * per_event),
         Target(Of.RATIO, Bound.AT_LEAST, 0.5),
-        details={"events": written.events_count, "events_per_page": flood.events_per_page},
+        details={
+            "events": written.events_count,
+            "events_per_page": flood.events_per_page,
+            "server_cpu_micros": cpu / written.events_count * 1e6,
+        },
     )
 
 
@@ -101,12 +107,13 @@ async def _delivery(bench: Bench) -> Figure:
     deliveries = flood.followed[0].deliveries
     requests = submit_requests("nobody", "echo")
     echo = await bench.floors.paced_echo([next(requests) for _ in range(count)], GAP_SECONDS, CALL_SECONDS)
+    disk = await bench.floors.disk_now()
     return Figure(
         "output",
         "delivery of a line every 5 ms, p50",
         percentile(deliveries, 50) * 1000,
         "ms",
-        Floor("echo + fdatasync", echo.millis(50) + bench.floors.disk.millis(50)),
+        Floor("echo + fdatasync", echo.millis(50) + disk.millis(50)),
         Target(Of.OURS, Bound.AT_MOST, 5.0),
         details={"p99_millis": percentile(deliveries, 99) * 1000},
     )

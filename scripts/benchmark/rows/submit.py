@@ -1,9 +1,16 @@
 """Rows `submit` and `bulk`: durable submits, in turns with a server that only answers."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
 from benchmark.bench import Bench
-from benchmark.figures import Bound, Calls, Figure, Floor, Of, Target, Turns
+from benchmark.figures import Bound, Calls, Detail, Figure, Floor, Of, Target, Turns, cpu_micros
 from benchmark.load import crowd
+from benchmark.processes import Child
 from benchmark.system import BULK_COUNT, CALL_SECONDS, System, bulk_requests, submit_requests
+from headrace.v1 import job_service_pb2
+
+Turn = Callable[[int], Awaitable[Calls]]
 
 CALLERS = 64
 BULK_CALLERS = 4
@@ -27,7 +34,7 @@ async def measure_submit(bench: Bench) -> list[Figure]:
             Floor("echo", turns.floor_rate),
             Target(Of.RATIO, Bound.AT_LEAST, 0.85),
             turns.rate_ratio,
-            _ratios(turns),
+            _details(turns, 1),
         ),
         Figure("submit", "its p50", p50, "ms", Floor("echo", floor_p50)),
         Figure("submit", "its p99", p99, "ms", Floor("echo", floor_p99)),
@@ -49,48 +56,67 @@ async def measure_bulk(bench: Bench) -> list[Figure]:
             Floor("answered only", turns.floor_rate * BULK_COUNT),
             Target(Of.OURS, Bound.AT_LEAST, 36_000),
             turns.rate_ratio,
-            _ratios(turns),
+            _details(turns, BULK_COUNT),
         ),
         Figure("bulk", f"its p50, {BULK_CALLERS} callers", p50, "ms", Floor("answered only", floor_p50)),
     ]
 
 
 async def _submit_turns(bench: Bench, system: System) -> Turns:
-    async def ours(name: str, seconds: float) -> Calls:
-        requests = submit_requests(HANDLER, name)
+    def seconds(turn: int) -> float:
+        return WARM_SECONDS if turn < 0 else bench.size.turn_seconds
+
+    async def ours(turn: int) -> Calls:
         return await crowd(
-            lambda request: system.jobs.SubmitJob(request, timeout=CALL_SECONDS), requests, CALLERS, seconds
+            lambda request: system.jobs.SubmitJob(request, timeout=CALL_SECONDS),
+            submit_requests(HANDLER, f"turn{turn}"),
+            CALLERS,
+            seconds(turn),
         )
 
-    async def floor(name: str, seconds: float) -> Calls:
-        return await bench.floors.echo(submit_requests(HANDLER, name), CALLERS, seconds, CALL_SECONDS)
+    async def floor(turn: int) -> Calls:
+        return await bench.floors.echo(submit_requests(HANDLER, f"turn{turn}"), CALLERS, seconds(turn), CALL_SECONDS)
 
-    await floor("warm", WARM_SECONDS)
-    await ours("warm", WARM_SECONDS)
-    ours_calls, floor_calls = [], []
-    for number in range(bench.size.turns_count):
-        bench.step(f"turn {number + 1} of {bench.size.turns_count}")
-        floor_calls.append(await floor(f"turn{number}", bench.size.turn_seconds))
-        ours_calls.append(await ours(f"turn{number}", bench.size.turn_seconds))
-    return Turns(ours_calls, floor_calls)
+    return await _in_turns(bench, system, ours, floor)
 
 
 async def _bulk_turns(bench: Bench, system: System) -> Turns:
-    count = bench.size.bulk_calls_count * BULK_COUNT
-    ours_calls, floor_calls = [], []
-    for number in range(-1, bench.size.turns_count):
+    def requests(turn: int) -> list[job_service_pb2.SubmitJobsRequest]:
+        calls = 1 if turn < 0 else bench.size.bulk_calls_count
+        return bulk_requests(HANDLER, f"turn{turn}", calls * BULK_COUNT)
+
+    async def ours(turn: int) -> Calls:
+        return await crowd(system.send_bulk, requests(turn), BULK_CALLERS, BULK_SECONDS_MAX)
+
+    async def floor(turn: int) -> Calls:
+        return await bench.floors.bulk(requests(turn), BULK_CALLERS, BULK_SECONDS_MAX, CALL_SECONDS)
+
+    return await _in_turns(bench, system, ours, floor)
+
+
+async def _in_turns(bench: Bench, system: System, ours: Turn, floor: Turn) -> Turns:
+    """One turn to warm up, which is not counted, then as many as the run's size says."""
+    await floor(-1)
+    await ours(-1)
+    turns = Turns([], [])
+    for number in range(bench.size.turns_count):
         bench.step(f"turn {number + 1} of {bench.size.turns_count}")
-        requests = bulk_requests(HANDLER, f"turn{number}", count if number >= 0 else BULK_COUNT)
-        floor = await bench.floors.bulk(requests, BULK_CALLERS, BULK_SECONDS_MAX, CALL_SECONDS)
-        ours = await crowd(system.send_bulk, requests, BULK_CALLERS, BULK_SECONDS_MAX)
-        if number >= 0:
-            floor_calls.append(floor)
-            ours_calls.append(ours)
-    return Turns(ours_calls, floor_calls)
+        turns.floor.append(await _with_cpu(bench.floors.server, floor, number))
+        turns.ours.append(await _with_cpu(system.server, ours, number))
+    return turns
 
 
-def _ratios(turns: Turns) -> dict[str, bool | float | str]:
+async def _with_cpu(server: Child, turn: Turn, number: int) -> Calls:
+    before = server.cpu_seconds
+    calls = await turn(number)
+    return replace(calls, server_cpu_seconds=server.cpu_seconds - before)
+
+
+def _details(turns: Turns, per_call: int) -> dict[str, Detail]:
+    """`per_call`: jobs in a call."""
+    ratios = (ours.rate / floor.rate for ours, floor in zip(turns.ours, turns.floor, strict=True))
     return {
-        f"ratio_of_turn_{number + 1}": round(ours.rate / floor.rate, 3)
-        for number, (ours, floor) in enumerate(zip(turns.ours, turns.floor, strict=True))
+        "ratios_of_turns": ", ".join(f"{ratio:.2f}" for ratio in ratios),
+        "server_cpu_micros": cpu_micros(turns.ours) / per_call,
+        "floor_cpu_micros": cpu_micros(turns.floor) / per_call,
     }
