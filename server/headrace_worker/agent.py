@@ -237,6 +237,6 @@ class Agent:
         if not self._ending.done():
             self._ending.set_result(ending)
 
-    def _make_outbox(self, kind: str) -> Outbox:
+    def _make_outbox(self, kind: str, on_output: Callable[[], None]) -> Outbox:
         bytes_max = max(self._terms.spool_bytes_max, CLAUDE_SPOOL_BYTES_MAX if kind == "claude" else 0)
-        return Outbox(Spool(self._spools, bytes_max))
+        return Outbox(Spool(self._spools, bytes_max), on_output)

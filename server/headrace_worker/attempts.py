@@ -27,8 +27,8 @@ class AttemptLinks:
     """Output or deltas of the attempt wait to be sent."""
     report_waits: "Callable[[RunningAttempt], None]"
     """A report of the attempt waits to be sent."""
-    make_outbox: Callable[[str], Outbox]
-    """A new outbox for a kind of task."""
+    make_outbox: Callable[[str, Callable[[], None]], Outbox]
+    """A new outbox for a kind of task, which calls back whenever it has taken something."""
     wall_nanos: Callable[[], int]
     """Nanoseconds since 1970."""
 
@@ -98,15 +98,13 @@ class RunningAttempt:
     async def emit(self, output: event_pb2.Output) -> int:
         """See `contract.Attempt`. After a request to kill, output is dropped: nobody waits for it."""
         if self.outbox is None:
-            self.outbox = self._links.make_outbox(self.kind)
+            self.outbox = self._links.make_outbox(self.kind, lambda: self._links.output_waits(self))
             if self.killed:
                 self.outbox.seal()
         nanos = self._links.wall_nanos()
         output.time.seconds, output.time.nanos = divmod(nanos, 1_000_000_000)
         self.dirty = self.dirty or output.dirty
-        sequence = await self.outbox.put(output)
-        self._links.output_waits(self)
-        return sequence
+        return await self.outbox.put(output)
 
     def emit_delta(self, delta: event_pb2.Delta) -> None:
         """See `contract.Attempt`."""

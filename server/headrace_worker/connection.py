@@ -23,6 +23,7 @@ from headrace_worker.limits import (
     RECONNECT_SECONDS_MIN,
     RENEWAL_SECONDS_MIN,
     UNANSWERED_INTERVALS_MAX,
+    UNANSWERED_SECONDS_MIN,
     UNREACHABLE_NOTICE_SECONDS,
 )
 from headrace_worker.output_lane import OutputLane
@@ -211,11 +212,12 @@ class Connection:
 
     async def _renew(self) -> None:
         """Renews at every interval, and notices that nobody answers any more."""
+        patience = max(UNANSWERED_SECONDS_MIN, UNANSWERED_INTERVALS_MAX * self._interval_seconds)
         while True:
             await asyncio.sleep(self._interval_seconds)
             answered = self._lease.last_answer
-            if answered is not None and self._clock() - answered > UNANSWERED_INTERVALS_MAX * self._interval_seconds:
-                raise StreamEnded(f"no answer to a renewal for {UNANSWERED_INTERVALS_MAX} intervals")
+            if answered is not None and self._clock() - answered > patience:
+                raise StreamEnded(f"no answer to a renewal for {patience:g} s")
             self._control.renew()
 
     def _note_loss(self, error: Exception) -> None:

@@ -12,9 +12,15 @@ OUTPUT_ITEM_BYTES_MAX = 2 * 1024 * 1024
 
 OUTBOX_MEMORY_BYTES_MAX = 1024 * 1024
 """Output of one attempt that waits in memory; past it, it waits on disk."""
+YIELD_BYTES = 64 * 1024
+"""A producer that never has to wait lets everybody else have a turn after this much."""
+YIELD_OVERHEAD_BYTES = 256
+"""What an output counts for besides its bytes."""
 SPOOL_BYTES_MAX = 64 * 1024 * 1024
 CLAUDE_SPOOL_BYTES_MAX = 2 * 1024 * 1024 * 1024
 """Claude Code does not feel a full pipe, so its output has to have a place."""
+SPOOL_BLOCK_BYTES = 256 * 1024
+"""Output is written to disk and read back in pieces of about this size."""
 SPOOL_SEGMENT_BYTES_MAX = 4 * 1024 * 1024
 
 DELTAS_COUNT_MAX = 256
@@ -28,6 +34,8 @@ RENEWAL_SECONDS_MIN = 0.01
 UNREACHABLE_NOTICE_SECONDS = 10.0
 UNANSWERED_INTERVALS_MAX = 3
 """Renewal intervals without an answer after which the server is taken for gone."""
+UNANSWERED_SECONDS_MIN = 1.0
+"""However short the interval is: a busy host is no dead server."""
 LEASE_MARGIN_SHARE = 0.2
 LEASE_MARGIN_SECONDS_MIN = 4.0
 """Kept free at the lease's end: longer than a keeper needs to end its tree. Of a short lease, at most half."""
@@ -44,6 +52,25 @@ FAREWELL_SECONDS = 1.0
 """For the server to acknowledge what a worker says that ends at once."""
 ABORT_SECONDS = 5.0
 """For executors to end what they run when the worker ends at once."""
+
+MEMORY_SAMPLE_SECONDS = 1.0
+"""Between two looks at the memory of all trees."""
+CLAUDE_MEMORY_SOFT_BYTES = 6 * 1024**3
+CLAUDE_MEMORY_HARD_BYTES = 8 * 1024**3
+
+STALL_START_SECONDS = 120.0
+STALL_FIRST_TOKEN_SECONDS = 300.0
+STALL_STREAMING_SECONDS = 180.0
+STALL_TOOL_SECONDS = 1800.0
+STALL_AFTER_TOOL_SECONDS = 300.0
+STALL_COMPACTING_SECONDS = 600.0
+STALL_BACKGROUND_SECONDS = 3600.0
+
+SWEEP_SECONDS = 10.0
+"""To end a tree whose keeper was killed."""
+SWEEP_INTERVAL_SECONDS = 0.05
+SWEEP_NOTICE_SECONDS = 10.0
+"""How often the log says that what an earlier start left does not end."""
 
 PROGRESS_INTERVAL_SECONDS = 0.1
 HANDLER_NAME_CHARACTERS_MAX = 128

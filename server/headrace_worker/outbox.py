@@ -6,11 +6,12 @@ stream something is sent never enters here.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
 from headrace.v1 import event_pb2
-from headrace_worker.limits import OUTBOX_MEMORY_BYTES_MAX, OUTPUT_ITEM_BYTES_MAX
+from headrace_worker.limits import OUTBOX_MEMORY_BYTES_MAX, OUTPUT_ITEM_BYTES_MAX, YIELD_BYTES, YIELD_OVERHEAD_BYTES
 from headrace_worker.spool import Spool
 
 
@@ -25,16 +26,19 @@ class Batch:
 class Outbox:
     """Numbers outputs 1, 2, 3 … and keeps each until the server has committed it."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, on_output: Callable[[], None]) -> None:
+        """`on_output` is called whenever something was taken."""
         self.last_sequence = 0
         """Of the last output that was taken."""
         self.committed = 0
         """Up to here the server has everything."""
         self._spool = spool
+        self._on_output = on_output
         self._window: deque[bytes] = deque()
         self._window_bytes = 0
         self._in_flight = 0
         self._sealed = False
+        self._unyielded = 0
         self._room: asyncio.Event | None = None
 
     @property
@@ -53,20 +57,29 @@ class Outbox:
         return self._spool.size_bytes
 
     async def put(self, output: event_pb2.Output) -> int:
-        """Takes an output and returns its number. Waits while there is no room; a sealed outbox drops it instead."""
+        """Takes an output and returns its number. Waits while there is no room; a sealed outbox drops it instead.
+
+        It lets others have a turn every now and then, also when there is room.
+        """
+        sequence = self.last_sequence
         while not self._sealed:
             output.producer_sequence = self.last_sequence + 1
             data = output.SerializeToString()
             if len(data) > OUTPUT_ITEM_BYTES_MAX:
                 raise ValueError(f"an output of {len(data)} bytes is larger than {OUTPUT_ITEM_BYTES_MAX}")
             if self._take(data):
-                self.last_sequence += 1
+                self.last_sequence = sequence = self.last_sequence + 1
+                self._unyielded += len(data) + YIELD_OVERHEAD_BYTES
+                self._on_output()
                 break
             if self._room is None:
                 self._room = asyncio.Event()
             self._room.clear()
             await self._room.wait()
-        return self.last_sequence
+        if self._unyielded > YIELD_BYTES:
+            self._unyielded = 0
+            await asyncio.sleep(0)
+        return sequence
 
     def next_batch(self, bytes_max: int) -> Batch | None:
         """What is sent next, in flight from now on; None while a batch is in flight or nothing waits.

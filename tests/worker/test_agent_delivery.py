@@ -219,6 +219,25 @@ def test_a_producer_waits_while_memory_and_disk_are_full(tmp_path: Path) -> None
     play(tmp_path, scenario, Terms(spool_bytes_max=2 * MIB, drain_seconds=0.1))
 
 
+def test_l3_a_producer_that_never_waits_does_not_keep_the_worker_from_renewing(tmp_path: Path) -> None:
+    async def run() -> None:
+        renewals_before_the_end: list[int] = []
+
+        async def flood(attempt: RunningAttempt) -> Outcome:
+            while len(server.control.renewals) < 5:
+                await attempt.emit(chunk(b"x" * 200))
+            renewals_before_the_end.append(len(server.control.renewals))
+            return Succeeded(outcome_pb2.Result())
+
+        async with serving(tmp_path) as server, running_agent(server, tmp_path, {"handler": flood}):
+            attempt = server.assign(handler_spec("f"))
+            await server.until(lambda: attempt.finishes)
+            assert renewals_before_the_end == [5]
+            assert len(attempt.batches) > 1
+
+    uvloop.run(run())
+
+
 def test_l1_output_of_a_stale_lease_ends_the_attempt_and_its_finish_is_for_the_record(tmp_path: Path) -> None:
     async def scenario(server: ScriptedServer, writer: Writer) -> None:
         attempt = server.assign(handler_spec("f"))

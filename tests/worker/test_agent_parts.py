@@ -19,7 +19,7 @@ from headrace_worker.channel import read_address
 from headrace_worker.deltas import DeltaBuffer
 from headrace_worker.executors.values import to_dict, to_value
 from headrace_worker.lease import WorkerLease, margin_seconds
-from headrace_worker.limits import DELTAS_COUNT_MAX, OUTPUT_ITEM_BYTES_MAX, SPOOL_SEGMENT_BYTES_MAX
+from headrace_worker.limits import DELTAS_COUNT_MAX, OUTPUT_ITEM_BYTES_MAX, SPOOL_BLOCK_BYTES, SPOOL_SEGMENT_BYTES_MAX
 from headrace_worker.local_lock import LocalLock, LockTaken
 from headrace_worker.outbox import Batch, Outbox
 from headrace_worker.output_lane import encode_batch
@@ -80,8 +80,9 @@ def test_the_margin_leaves_a_keeper_its_time(seconds: float, margin: float) -> N
     assert margin_seconds(seconds) == margin
 
 
-@given(st.lists(st.binary(max_size=2000)), st.lists(st.booleans()))
-def test_a_spool_gives_back_what_it_got_in_order(records: list[bytes], takes: list[bool]) -> None:
+@given(st.lists(st.integers(0, 300_000), max_size=40), st.lists(st.booleans()))
+def test_a_spool_gives_back_what_it_got_in_order(sizes: list[int], takes: list[bool]) -> None:
+    records = [bytes([number]) * size for number, size in enumerate(sizes)]
     spool = Spool(Path(tempfile.gettempdir()), 10**9)
     taken = []
     for record, take in zip(records, [*takes, *[False] * len(records)], strict=False):
@@ -98,21 +99,45 @@ def test_a_spool_is_bounded_and_leaves_no_file(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 3 * SPOOL_SEGMENT_BYTES_MAX)
     record = bytes(SPOOL_SEGMENT_BYTES_MAX // 2)
     assert [spool.append(record) for _ in range(8)] == [True] * 6 + [False] * 2
+    assert open_files_below(tmp_path) > 0
     assert list(tmp_path.iterdir()) == []
     spool.take()
     assert spool.append(record)
     spool.close()
     assert spool.size_bytes == 0
+    assert open_files_below(tmp_path) == 0
+
+
+def test_a_spool_gives_disk_space_back_while_it_is_used(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 4 * SPOOL_SEGMENT_BYTES_MAX)
+    record = bytes(SPOOL_SEGMENT_BYTES_MAX // 2)
+    for _ in range(4):
+        spool.append(record)
+    for _ in range(20):
+        spool.append(record)
+        spool.take()
+        assert open_files_below(tmp_path) <= 4
+    spool.close()
+
+
+def open_files_below(folder: Path) -> int:
+    """Files of this process in the folder, named or not."""
+    links = (os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink())
+    return sum(link.startswith(str(folder)) for link in links)
 
 
 def test_a_spool_refuses_when_the_disk_does(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert not Spool(tmp_path / "file" / "folder", 1000).append(b"x")
+    spool = Spool(tmp_path / "file" / "folder", 10**9)
+    taken = [spool.append(bytes(SPOOL_BLOCK_BYTES)) for _ in range(3)]
+    assert taken == [True, False, False]
+    assert spool.take() == bytes(SPOOL_BLOCK_BYTES)
+    assert spool.append(b"there is room again")
 
 
 def test_outputs_are_numbered_and_stay_until_they_are_committed(tmp_path: Path) -> None:
     async def run() -> None:
-        outbox = Outbox(Spool(tmp_path, 1000))
+        outbox = Outbox(Spool(tmp_path, 1000), lambda: None)
         assert [await outbox.put(text_output(text)) for text in "abc"] == [1, 2, 3]
         assert texts(outbox.next_batch(1000)) == ["a", "b", "c"]
         assert outbox.next_batch(1000) is None
@@ -130,7 +155,7 @@ def test_outputs_are_numbered_and_stay_until_they_are_committed(tmp_path: Path) 
 
 def test_a_batch_keeps_to_its_bytes_but_for_a_single_larger_output(tmp_path: Path) -> None:
     async def run() -> None:
-        outbox = Outbox(Spool(tmp_path, 10_000))
+        outbox = Outbox(Spool(tmp_path, 10_000), lambda: None)
         for text in ("x" * 500, "y" * 40, "z" * 40):
             await outbox.put(text_output(text))
         assert texts(outbox.next_batch(100)) == ["x" * 500]
@@ -144,7 +169,7 @@ def test_a_batch_keeps_to_its_bytes_but_for_a_single_larger_output(tmp_path: Pat
 
 def test_a_sealed_outbox_lets_go_of_who_waits_and_delivers_what_it_took(tmp_path: Path) -> None:
     async def run() -> None:
-        outbox = Outbox(Spool(tmp_path, 0))
+        outbox = Outbox(Spool(tmp_path, 0), lambda: None)
         await outbox.put(text_output("x" * 900_000))
         waiting = asyncio.ensure_future(outbox.put(text_output("y" * 900_000)))
         await asyncio.sleep(0)
