@@ -56,6 +56,8 @@ SPEC: Sequence[NotSupported] = (
     NotSupported("unique_key", "unique keys are not served"),
     NotSupported("concurrency_key", "limits by key are not kept"),
     *(NotSupported(f"timeouts.{name}", "this timeout is not kept", _is_some_time) for name in TIMEOUT_NAMES),
+    NotSupported("retry_policy.max_snoozes", "work can't be put off by itself"),
+    NotSupported("placement.preferred_labels", "placement looks at required labels and free slots only"),
     NotSupported("placement.resources.slots", "a job takes exactly one slot", _more_than_one),
     NotSupported("placement.resources.memory_bytes", _RESOURCES),
     NotSupported("placement.resources.cpu_millis", _RESOURCES),
@@ -68,6 +70,7 @@ SPEC: Sequence[NotSupported] = (
 ITEM: Sequence[NotSupported] = (NotSupported("ref", _DEPENDENCIES),)
 WATCH_JOB: Sequence[NotSupported] = (NotSupported("unique_key", "unique keys are not served"),)
 QUEUE: Sequence[NotSupported] = (
+    NotSupported("retry_policy.max_snoozes", "work can't be put off by itself"),
     NotSupported("max_concurrency", "limits on concurrency are not kept"),
     NotSupported("max_concurrency_per_key", "limits on concurrency are not kept"),
     NotSupported("fairness.scope", "rank alone decides", _is_fair),
