@@ -5,23 +5,19 @@ finish before its output, more bytes in flight than granted, two batches of an a
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
-from google.protobuf import any_pb2, duration_pb2, struct_pb2
+from google.protobuf import any_pb2, duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from headrace.v1 import event_pb2, job_pb2, task_pb2, worker_pb2
+from headrace.v1 import event_pb2, job_pb2, worker_pb2
 from headrace.v1 import worker_service_pb2 as pb
-from headrace_worker.agent import Agent, EndCause, Terms
-from headrace_worker.connection import Identity
-from headrace_worker.host import boot_seconds
 from headrace_worker.lease import LeaseKey, key_of
-from headrace_worker.slots import Run
 
 DEADLINE_SECONDS = 20.0
 EOF: Any = vars(grpc.aio)["EOF"]
@@ -364,51 +360,3 @@ async def serving(folder: Path) -> AsyncIterator[ScriptedServer]:
     finally:
         await server.stop()
     assert server.violations == []
-
-
-@asynccontextmanager
-async def running_agent(
-    server: ScriptedServer,
-    folder: Path,
-    runs: Mapping[str, Run],
-    terms: Terms | None = None,
-    *,
-    slots: int = 4,
-    cause: EndCause = EndCause.DRAINED,
-    on_lease: Callable[[float], None] = lambda deadline: None,
-    clock: Callable[[], float] = boot_seconds,
-) -> AsyncIterator[Agent]:
-    """An agent that is connected; at the end it is drained, unless it ended for the `cause` that is given."""
-    capabilities = worker_pb2.WorkerCapabilities(executors=list(runs))
-    identity = Identity("w", "1", slots, capabilities, "host", "0")
-    agent = Agent(
-        server.address,
-        identity,
-        runs,
-        folder / "data",
-        terms or Terms(drain_seconds=0.2),
-        on_lease=on_lease,
-        clock=clock,
-        resources=worker_pb2.HostResources,
-    )
-    running = asyncio.ensure_future(agent.run())
-    try:
-        await asyncio.wait_for(agent.wait_connected(), DEADLINE_SECONDS)
-        yield agent
-    finally:
-        if cause is EndCause.DRAINED:
-            agent.drain()
-        ending = await asyncio.wait_for(running, DEADLINE_SECONDS)
-    assert ending.cause is cause
-
-
-def handler_spec(name: str, **values: Any) -> job_pb2.JobSpec:
-    """A job for a handler."""
-    struct = struct_pb2.Struct()
-    struct.update(values)
-    return job_pb2.JobSpec(handler=task_pb2.HandlerTask(name=name, input=struct))
-
-
-def numbered(count: int) -> Iterator[bytes]:
-    """Lines that say which they are."""
-    return (f"{number}\n".encode() for number in range(count))

@@ -12,7 +12,8 @@ from headrace.v1 import worker_service_pb2 as pb
 from headrace_worker.agent import Terms
 from headrace_worker.attempts import RunningAttempt
 from headrace_worker.executors.contract import Cancelled, Failed, Outcome, Succeeded
-from worker.agent_server import ScriptedServer, handler_spec, numbered, running_agent, serving
+from worker.agent_running import handler_spec, numbered, running_agent
+from worker.agent_server import ScriptedServer, serving
 
 KIB = 1024
 MIB = 1024 * KIB

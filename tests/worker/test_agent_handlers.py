@@ -12,7 +12,8 @@ import uvloop
 from headrace.v1 import outcome_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace.worker import BlockingHandlerContext, HandlerCancelled, HandlerContext, Worker, WorkerDismissed
-from worker.agent_server import ScriptedServer, ServedAttempt, handler_spec, serving
+from worker.agent_running import handler_spec
+from worker.agent_server import ScriptedServer, ServedAttempt, serving
 
 Scenario = Callable[[ScriptedServer], Awaitable[None]]
 

@@ -12,7 +12,8 @@ from headrace.v1 import worker_service_pb2 as pb
 from headrace_worker.agent import Agent, EndCause, Terms
 from headrace_worker.attempts import RunningAttempt
 from headrace_worker.executors.contract import Cancelled, Outcome, StopRequest, Succeeded
-from worker.agent_server import ScriptedServer, handler_spec, running_agent, serving
+from worker.agent_running import handler_spec, running_agent
+from worker.agent_server import ScriptedServer, serving
 
 HOUR_SECONDS = 3600.0
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import uvloop
 
 from headrace.v1 import job_pb2, task_pb2
-from worker.agent_server import DEADLINE_SECONDS, ScriptedServer, handler_spec, serving
+from worker.agent_running import handler_spec
+from worker.agent_server import DEADLINE_SECONDS, ScriptedServer, serving
 
 HANDLERS = """
 import asyncio, threading
