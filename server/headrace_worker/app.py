@@ -18,17 +18,19 @@ from time import time
 from headrace.v1 import worker_pb2
 from headrace_worker.agent import Agent, Terms
 from headrace_worker.connection import Identity
+from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand, credentials_of
 from headrace_worker.executors.command import CommandExecutor
 from headrace_worker.executors.handler import Handler, HandlerExecutor
 from headrace_worker.host import host_name, new_incarnation, software_version, state_folder
 from headrace_worker.limits import THREADS_COUNT_MAX
-from headrace_worker.process import TreesLease
 from headrace_worker.sdk import Worker
 from headrace_worker.settings import Settings
 from headrace_worker.simulator.frames import VERSION as SIMULATOR_VERSION
 from headrace_worker.slots import Run
+from headrace_worker.sweep import end_left_trees, folder_mark
+from headrace_worker.trees import MemoryLimits, Trees
 from headrace_worker.workspace import Workspaces, remove_older_than
 
 PROGRAM_VARIABLES = ("PATH", "LANG", "HOME")
@@ -65,14 +67,31 @@ class Claude:
     simulated: bool
 
 
+def data_folder(settings: Settings) -> Path:
+    """Where the worker keeps what it needs."""
+    return settings.data or state_folder() / "workers" / settings.id
+
+
+def clear_away(data: Path) -> None:
+    """Ends and removes what earlier starts of the worker left. Call it before the worker's first word, under its lock.
+
+    Blocks until nothing that they started runs any more. Raises OSError.
+    """
+    met = end_left_trees(folder_mark(data))
+    if met:
+        logger.warning("%d processes of an earlier start were still there; they are gone", met)
+    remove_older_than(data / "tmp", 0, float("inf"), frozenset())
+    for name in ("workspaces", "claude"):
+        remove_older_than(data / name, KEPT_SECONDS, time(), frozenset())
+
+
 @contextmanager
 def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tuple[Agent, Identity]]:
     """An agent as the settings want it. Only on a running loop. Raises SetupFailed."""
-    data = settings.data or state_folder() / "workers" / settings.id
+    data = data_folder(settings)
     claude = find_claude(settings.claude, environment)
     handlers = load_handlers(settings.handlers)
-    _remove_old(data)
-    trees = TreesLease()
+    trees = Trees(folder_mark(data))
     executors = Executors(
         worker_pb2.WorkerCapabilities(
             labels=settings.label, workspace_roots=[str(root) for root in settings.allow_root]
@@ -83,7 +102,8 @@ def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tup
     if claude is not None:
         _add_claude(executors, claude, settings, environment, shared, workspaces, trees, data)
     if settings.allow_command:
-        command = CommandExecutor(settings.allow_command, shared, workspaces, trees)
+        memory = MemoryLimits(settings.command_memory_soft_bytes, settings.command_memory_hard_bytes)
+        command = CommandExecutor(settings.allow_command, shared, workspaces, trees, memory=memory)
         executors.add("command", command.run)
         executors.capabilities.programs.extend(command.programs)
     threads = ThreadPoolExecutor(min(settings.slots, THREADS_COUNT_MAX), "headrace-handler")
@@ -157,7 +177,7 @@ def _add_claude(
     environment: Mapping[str, str],
     shared: Mapping[str, str],
     workspaces: Workspaces,
-    trees: TreesLease,
+    trees: Trees,
     data: Path,
 ) -> None:
     command = ClaudeCommand(
@@ -168,11 +188,19 @@ def _add_claude(
         credentials=credentials_of(environment),
         config_folder=settings.claude_config,
     )
-    executors.add("claude", ClaudeExecutor(command, workspaces, trees, time).run)
+    memory = MemoryLimits(settings.claude_memory_soft_bytes, settings.claude_memory_hard_bytes)
+    executors.add("claude", ClaudeExecutor(command, workspaces, trees, time, _seconds(settings), memory).run)
     executors.capabilities.claude_version = claude.version
     executors.capabilities.claude_simulated = claude.simulated
 
 
-def _remove_old(data: Path) -> None:
-    for name in ("workspaces", "claude", "tmp"):
-        remove_older_than(data / name, KEPT_SECONDS, time(), frozenset())
+def _seconds(settings: Settings) -> ConversationSeconds:
+    return ConversationSeconds(
+        start=settings.stall_start_seconds,
+        first_token=settings.stall_first_token_seconds,
+        streaming=settings.stall_streaming_seconds,
+        tool=settings.stall_tool_seconds,
+        after_tool=settings.stall_after_tool_seconds,
+        compacting=settings.stall_compacting_seconds,
+        background=settings.stall_background_seconds,
+    )

@@ -11,7 +11,7 @@ import uvloop
 from pydantic import ValidationError
 
 from headrace_worker.agent import EndCause, Ending
-from headrace_worker.app import SetupFailed, composed
+from headrace_worker.app import SetupFailed, clear_away, composed, data_folder
 from headrace_worker.local_lock import LocalLock, LockTaken
 from headrace_worker.settings import Settings
 from headrace_worker.signals import ending_by_signal
@@ -24,7 +24,7 @@ EPILOG = (
     "Every option can be set by a variable HEADRACE_WORKER_… with its name: HEADRACE_WORKER_ALLOW_COMMAND=git,make."
     "\n\nThe first SIGTERM or SIGINT drains: no new work, running work gets --drain-seconds, then goes back to the"
     " queue. A second one ends it at once.\n\nExit status: 0 drained, 1 ended at once, 2 wrong options, 3 not taken by"
-    " the server, 4 lost its control plane (with --lock), 5 lock taken."
+    " the server, 4 lost its control plane (with --lock), 5 lock or data folder taken."
 )
 
 app = typer.Typer(name="headrace work", add_completion=False, rich_markup_mode=None)
@@ -96,17 +96,20 @@ def work(
 
 def run(settings: Settings) -> int:
     """Works until the end; returns the exit status."""
-    lock: LocalLock | None = None
+    locks: list[LocalLock] = []
+    data = data_folder(settings)
     try:
-        if settings.lock is not None:
-            lock = LocalLock(settings.lock)
+        for path in (settings.lock, data / "lock"):
+            if path is not None:
+                locks.append(LocalLock(path))
+        clear_away(data)
         return uvloop.run(serve(settings))
     except LockTaken as error:
         fail(LOCKED_STATUS, str(error))
     except (SetupFailed, OSError) as error:
         fail(USAGE_STATUS, str(error))
     finally:
-        if lock is not None:
+        for lock in locks:
             lock.close()
 
 

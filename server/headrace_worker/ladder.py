@@ -50,6 +50,13 @@ async def end_tree(tree: ProcessTree, attempt: Attempt, terminate_seconds: float
         attempt.report_step(event_pb2.CancelStepped(step=event_pb2.CANCEL_STEP_TREE_GONE, survivors=tree.survivors))
 
 
+async def kill_tree(tree: ProcessTree) -> None:
+    """SIGKILL to the tree, without a word; returns when nothing is left."""
+    if not tree.gone:
+        tree.signal_tree(signal.SIGKILL)
+    await tree.wait_gone()
+
+
 async def kill_and_close(tree: ProcessTree) -> None:
     """Ends the tree without a word and gives back what it held, even when the caller is cancelled meanwhile."""
     ending = asyncio.create_task(_kill_and_close(tree))
@@ -61,7 +68,5 @@ async def kill_and_close(tree: ProcessTree) -> None:
 
 
 async def _kill_and_close(tree: ProcessTree) -> None:
-    if not tree.gone:
-        tree.signal_tree(signal.SIGKILL)
-    await tree.wait_gone()
+    await kill_tree(tree)
     tree.close()

@@ -1,7 +1,7 @@
-"""The lock of the one local worker that belongs to a control plane.
+"""Locks that a worker holds for its life: that of its data folder, and, for the local one, that of its control plane.
 
-The worker holds it for its life; a control plane that starts again sees by it that its worker is still there. The
-kernel frees it with the process, however that ends. Nothing is read from the file but the holder's process id.
+A control plane that starts again sees by the latter that its worker is still there. The kernel frees them with the
+process, however that ends. Nothing is read from the file but the holder's process id.
 """
 
 import fcntl

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +23,9 @@ from uuid import uuid4
 
 from headrace_worker.executors.limits import CHUNK_BYTES_MAX, ORPHAN_GRACE_SECONDS, SPAWN_SECONDS
 from headrace_worker.pipe import PipeReader, PipeWriter
-from headrace_worker.sweep import MARKER, sweep
+from headrace_worker.process_table import Process
+from headrace_worker.sweep import KEEPER_VARIABLE, TREE_VARIABLE, sweep
+from headrace_worker.trees import Memory, MemoryLimits, Trees
 
 KEEPER = str(Path(__file__).with_name("keeper.py"))
 INVALID_ERRNOS = frozenset(
@@ -60,61 +61,42 @@ class SpawnFailed(Exception):
         """True: it can never be. False: the host lacks something just now."""
 
 
-class TreesLease:
-    """Until when keepers let their trees live: the agent extends it with each renewal that the server confirmed.
-
-    Deadlines are readings of CLOCK_BOOTTIME, which goes on while the host sleeps. None: no deadline.
-    """
-
-    def __init__(self, deadline: float | None = None) -> None:
-        self.deadline = deadline
-        self._trees: set[ProcessTree] = set()
-
-    def extend(self, deadline: float | None) -> None:
-        """Gives every running and future tree a new deadline."""
-        self.deadline = deadline
-        for tree in self._trees:
-            tree.send({"deadline": deadline})
-
-    def extend_seconds(self, seconds: float) -> None:
-        """Gives every tree a deadline that many seconds from now."""
-        self.extend(time.clock_gettime(time.CLOCK_BOOTTIME) + seconds)
-
-    def join(self, tree: "ProcessTree") -> None:
-        """From now on the tree gets every extension."""
-        self._trees.add(tree)
-
-    def leave(self, tree: "ProcessTree") -> None:
-        """The tree is gone."""
-        self._trees.discard(tree)
-
-
 class ProcessTree:
     """A program, everything it started, and the keeper that ends them. Made by `spawn`."""
 
     def __init__(
         self,
         keeper: subprocess.Popen[bytes],
+        pidfd: int,
         control: socket.socket,
-        marker: str,
+        mark: str,
         pipes: tuple[PipeWriter, PipeReader, PipeReader],
+        limits: MemoryLimits,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.stdin, self.stdout, self.stderr = pipes
+        self.memory = Memory(limits)
+        self.members: frozenset[Process] = frozenset()
+        """Its processes, as they were last seen; the keeper is none of them."""
         self.survivors = 0
         """Processes that were left when they were last counted."""
         self._keeper = keeper
         self._control = control
-        self._marker = marker
+        self._mark = mark
         self._received = b""
         self._started: asyncio.Future[int] = loop.create_future()
         self._exited: asyncio.Future[ExitStatus] = loop.create_future()
         self._gone: asyncio.Future[None] = loop.create_future()
         self._proved = False
         self._sweeping: asyncio.Task[None] | None = None
-        self._pidfd = os.pidfd_open(keeper.pid)
+        self._pidfd = pidfd
         loop.add_reader(control.fileno(), self._listen)
         loop.add_reader(self._pidfd, self._keeper_ended)
+
+    @property
+    def keeper_pid(self) -> int:
+        """Process id of the keeper."""
+        return self._keeper.pid
 
     @property
     def exit_status(self) -> ExitStatus | None:
@@ -208,8 +190,10 @@ class ProcessTree:
             self._sweeping = asyncio.create_task(self._sweep())
 
     async def _sweep(self) -> None:
-        """The second line, for a keeper that was itself killed: finds the tree by its mark."""
-        await asyncio.to_thread(sweep, self._marker)
+        """The second line, for a keeper that was itself killed: finds its tree by the mark and by who was seen in it."""
+        while left := await asyncio.to_thread(sweep, self._mark, self.members):
+            self.survivors = left
+            logger.warning("processes outlive SIGKILL", extra={"survivors": left})
         self._set_gone()
 
     def _set_gone(self) -> None:
@@ -224,17 +208,17 @@ class ProcessTree:
         self._gone.set_result(None)
 
 
-async def spawn(program: Program, lease: TreesLease) -> ProcessTree:
+async def spawn(program: Program, trees: Trees, limits: MemoryLimits | None = None) -> ProcessTree:
     """Starts a program under a keeper of its own.
 
     Raises SpawnFailed, and then leaves nothing behind.
     """
     try:
-        tree = _start_keeper(program, lease)
+        tree = await _start_tree(program, trees, limits or MemoryLimits())
     except OSError as error:
         raise SpawnFailed(f"the keeper could not be started: {error}", permanent=False) from error
-    lease.join(tree)
-    tree._gone.add_done_callback(lambda _: lease.leave(tree))
+    trees.join(tree)
+    tree._gone.add_done_callback(lambda _: trees.leave(tree))
     try:
         await tree.confirm_started()
     except BaseException:
@@ -249,51 +233,68 @@ async def _close_when_gone(tree: ProcessTree) -> None:
     tree.close()
 
 
-def _start_keeper(program: Program, lease: TreesLease) -> ProcessTree:
-    opened: list[int] = []
+async def _start_tree(program: Program, trees: Trees, limits: MemoryLimits) -> ProcessTree:
+    handles: list[int] = []
+    mark = f"{trees.mark}.{uuid4().hex}"
     try:
-        stdin_end, stdin = _pipe(opened)
-        stdout, stdout_end = _pipe(opened)
-        stderr, stderr_end = _pipe(opened)
-        marker = uuid4().hex
-        spec = os.memfd_create("program")
-        opened.append(spec)
-        _write_spec(spec, program, lease.deadline, marker, (stdin_end, stdout_end, stderr_end))
-        control, control_end = socket.socketpair()
+        keeper, control = _start_keeper(program, trees.deadline, mark, handles)
     except OSError:
-        _close_all(opened)
+        _close_all(handles)
         raise
+    try:
+        pidfd = os.pidfd_open(keeper.pid)
+    except OSError:
+        # Without its worker the keeper ends its tree, and itself after that.
+        control.close()
+        _close_all(handles)
+        await asyncio.shield(asyncio.to_thread(keeper.wait))
+        raise
+    stdin, stdout, stderr = handles
+    return ProcessTree(
+        keeper, pidfd, control, mark, (PipeWriter(stdin), PipeReader(stdout), PipeReader(stderr)), limits
+    )
+
+
+def _start_keeper(
+    program: Program, deadline: float | None, mark: str, opened: list[int]
+) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """Leaves the worker's ends of the program's streams in `opened`, or, when it fails, what has to be closed."""
+    stdin_end, stdin = _pipe(opened)
+    stdout, stdout_end = _pipe(opened)
+    stderr, stderr_end = _pipe(opened)
+    spec = os.memfd_create("program")
+    opened.append(spec)
+    _write_spec(spec, program, deadline, mark, (stdin_end, stdout_end, stderr_end))
+    control, control_end = socket.socketpair()
+    handles = (stdin_end, stdout_end, stderr_end, spec)
     with control_end:
-        handles = (stdin_end, stdout_end, stderr_end, spec)
         try:
             keeper = subprocess.Popen(
                 [sys.executable, "-I", "-S", KEEPER, str(spec), str(control_end.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 cwd="/",
-                env={},
+                env={KEEPER_VARIABLE: mark},
                 pass_fds=(*handles, control_end.fileno()),
                 start_new_session=True,
             )
         except OSError:
-            _close_all(opened)
             control.close()
             raise
     _close_all(list(handles))
-    for handle in (stdin, stdout, stderr):
+    opened[:] = (stdin, stdout, stderr)
+    for handle in opened:
         os.set_blocking(handle, False)
     control.setblocking(False)
-    return ProcessTree(keeper, control, marker, (PipeWriter(stdin), PipeReader(stdout), PipeReader(stderr)))
+    return keeper, control
 
 
-def _write_spec(
-    handle: int, program: Program, deadline: float | None, marker: str, pipes: tuple[int, int, int]
-) -> None:
+def _write_spec(handle: int, program: Program, deadline: float | None, mark: str, pipes: tuple[int, int, int]) -> None:
     stdin, stdout, stderr = pipes
     spec = {
         "argv": list(program.arguments),
         "cwd": program.folder,
-        "env": {**program.environment, MARKER: marker},
+        "env": {**program.environment, TREE_VARIABLE: mark},
         "stdin": stdin,
         "stdout": stdout,
         "stderr": stderr,

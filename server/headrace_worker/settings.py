@@ -1,18 +1,33 @@
 """The settings of a worker: options of the command line over variables `HEADRACE_WORKER_*`, read once at start."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import ByteSize, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from headrace_worker.channel import DEFAULT_ADDRESS, read_address
 from headrace_worker.host import host_name, worker_id_of
-from headrace_worker.limits import DRAIN_SECONDS_DEFAULT, SLOTS_COUNT_MAX, WORKER_ID_CHARACTERS_MAX
+from headrace_worker.limits import (
+    CLAUDE_MEMORY_HARD_BYTES,
+    CLAUDE_MEMORY_SOFT_BYTES,
+    DRAIN_SECONDS_DEFAULT,
+    SLOTS_COUNT_MAX,
+    STALL_AFTER_TOOL_SECONDS,
+    STALL_BACKGROUND_SECONDS,
+    STALL_COMPACTING_SECONDS,
+    STALL_FIRST_TOKEN_SECONDS,
+    STALL_START_SECONDS,
+    STALL_STREAMING_SECONDS,
+    STALL_TOOL_SECONDS,
+    WORKER_ID_CHARACTERS_MAX,
+)
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 Names = Annotated[tuple[str, ...], NoDecode]
 Folders = Annotated[tuple[Path, ...], NoDecode]
+Silence = Annotated[float, Field(ge=0.1, le=7 * 86_400)]
+Bytes = Annotated[ByteSize, Field(ge=0)]
 Labels = Annotated[dict[str, str], NoDecode]
 
 
@@ -46,6 +61,28 @@ class Settings(BaseSettings):
     """Folder of workspaces and spools; the default lies in the user's state folder."""
     drain_seconds: float = Field(default=DRAIN_SECONDS_DEFAULT, ge=0, le=86_400)
     """How long running work may go on after the first signal."""
+    claude_memory_soft_bytes: Bytes = ByteSize(CLAUDE_MEMORY_SOFT_BYTES)
+    """A Claude job whose process tree holds more says so in its log; 0 sets no limit. `6GiB` can be said too."""
+    claude_memory_hard_bytes: Bytes = ByteSize(CLAUDE_MEMORY_HARD_BYTES)
+    """A Claude job whose process tree holds more is killed and fails as RESOURCE; 0 sets no limit."""
+    command_memory_soft_bytes: Bytes = ByteSize(0)
+    """The same for command jobs."""
+    command_memory_hard_bytes: Bytes = ByteSize(0)
+    """The same for command jobs."""
+    stall_start_seconds: Silence = STALL_START_SECONDS
+    """How long the CLI may be silent before its first frame; then the attempt ends as STALL."""
+    stall_first_token_seconds: Silence = STALL_FIRST_TOKEN_SECONDS
+    """The same while the model has not begun to answer."""
+    stall_streaming_seconds: Silence = STALL_STREAMING_SECONDS
+    """The same within an answer."""
+    stall_tool_seconds: Silence = STALL_TOOL_SECONDS
+    """The same while a tool runs."""
+    stall_after_tool_seconds: Silence = STALL_AFTER_TOOL_SECONDS
+    """The same after a tool's result."""
+    stall_compacting_seconds: Silence = STALL_COMPACTING_SECONDS
+    """The same while the CLI shortens its context."""
+    stall_background_seconds: Silence = STALL_BACKGROUND_SECONDS
+    """The same while only background tasks run."""
     lock: Path | None = None
     """For the local worker of one control plane: a file that is locked for its life; it exits when its lease ends."""
     log_level: str = "info"
@@ -69,6 +106,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"{pair!r} is not KEY=VALUE")
             labels[key] = text
         return labels
+
+    @model_validator(mode="after")
+    def _soft_below_hard(self) -> Self:
+        for kind in ("claude", "command"):
+            soft, hard = getattr(self, f"{kind}_memory_soft_bytes"), getattr(self, f"{kind}_memory_hard_bytes")
+            if soft and hard and soft > hard:
+                raise ValueError(f"{kind}_memory_soft_bytes is {soft}, more than {kind}_memory_hard_bytes, {hard}")
+        return self
 
     @field_validator("server")
     @classmethod

@@ -1,6 +1,7 @@
 """How a conversation ends when it does not end by itself: cancels, kills, stalls, and a CLI that is deaf."""
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,11 @@ from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.contract import Cancelled, Failed, Outcome, Succeeded
 
 Run = Callable[..., tuple[Outcome, Any]]
+COMPACTING = {"fault": "frame", "frame": {"type": "system", "subtype": "status", "status": "compacting"}}
+BACKGROUND = {
+    "fault": "frame",
+    "frame": {"type": "system", "subtype": "background_tasks_changed", "tasks": [{"task_id": "b"}]},
+}
 
 
 def scripted(*steps: dict[str, Any]) -> str:
@@ -104,16 +110,30 @@ def test_a_cli_that_does_not_exit_is_ended_and_its_result_kept(run_claude: Run) 
         ("first_token", [{"fault": "hang"}]),
         ("streaming", [{"text": "x" * 200, "hang_after_deltas": 2}]),
         ("tool", [{"tools": [{"name": "Bash", "input": {"command": "sleep 600"}}]}]),
+        ("tool", [{"fault": "hang", "at": "tool", "child": True}]),
+        ("after_tool", [{"tools": [{"name": "Glob", "input": {"pattern": "*"}}]}, {"fault": "hang"}]),
+        ("compacting", [COMPACTING, {"fault": "hang"}]),
+        ("streaming", [{"fault": "ignore", "what": "sigterm"}, {"fault": "hang", "at": "stream"}]),
+        ("background", [BACKGROUND, {"text": "It runs on."}]),
     ],
 )
-def test_stall_in_each_phase_ends_with_evidence(run_claude: Run, phase: str, steps: list[dict[str, Any]]) -> None:
-    long = {"start": 30.0, "first_token": 30.0, "streaming": 30.0, "tool": 30.0, "after_tool": 30.0}
+def test_stall_in_each_phase_ends_with_evidence(
+    run_claude: Run, phase: str, steps: list[dict[str, Any]], processes: Any
+) -> None:
+    phases = ("start", "first_token", "streaming", "tool", "after_tool", "compacting", "background")
+    long = dict.fromkeys(phases, 30.0)
     seconds = ConversationSeconds(
         **{**long, phase: 0.5}, receipt=0.3, interrupt=0.5, close=0.3, terminate=0.3, drain=0.3
     )
     outcome, attempt = run_claude(scripted(*steps), seconds=seconds, allowed_tools=["Bash"])
     assert failure_of(outcome) == ("STALL", f"watchdog={phase}")
+    assert isinstance(outcome, Failed)
+    assert outcome.failure.message.startswith("nothing was heard for 0.")
+    assert f" s in the phase {phase}" in outcome.failure.message
+    assert ("; tools that run: Bash; " in outcome.failure.message) == (phase == "tool")
+    assert "; the last frame was " in outcome.failure.message
     assert attempt.rungs() == []
+    assert processes.children_of(os.getpid()) == []
 
 
 def test_stall_at_the_start(run_claude: Run) -> None:

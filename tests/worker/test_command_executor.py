@@ -13,7 +13,7 @@ import uvloop
 from headrace.v1 import event_pb2, outcome_pb2, task_pb2
 from headrace_worker.executors.command import CommandExecutor, CommandSeconds
 from headrace_worker.executors.contract import Cancelled, Failed, Outcome, Succeeded
-from headrace_worker.process import TreesLease
+from headrace_worker.trees import Trees
 from headrace_worker.workspace import Workspaces
 
 STDOUT, STDERR = event_pb2.OUTPUT_STREAM_STDOUT, event_pb2.OUTPUT_STREAM_STDERR
@@ -21,7 +21,7 @@ DEAF = "import signal, time\nfor n in (2, 15): signal.signal(n, signal.SIG_IGN)\
 
 
 @pytest.fixture
-def executor(workspaces: Workspaces, lease: TreesLease, base_environment: dict[str, str]) -> CommandExecutor:
+def executor(workspaces: Workspaces, lease: Trees, base_environment: dict[str, str]) -> CommandExecutor:
     seconds = CommandSeconds(drain=0.3, terminate=0.3)
     return CommandExecutor([sys.executable, "cat", "no-such-thing"], base_environment, workspaces, lease, seconds)
 
@@ -122,7 +122,10 @@ def test_x8_folders_are_gone_afterwards(run: Any, tmp_path: Path) -> None:
 
 
 def test_c1_ladder_ends_with_the_first_rung_that_helps(run: Any) -> None:
-    script = "import signal\nprint('ready', flush=True)\ntry: signal.pause()\nexcept KeyboardInterrupt: print('bye')"
+    script = (
+        "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\nprint('ready', flush=True)\n"
+        "signal.sigwait([signal.SIGINT])\nprint('bye')"
+    )
 
     async def cancel(attempt: Any) -> None:
         await attempt.wait_output(lambda a: a.bytes_of(STDOUT) == b"ready\n")

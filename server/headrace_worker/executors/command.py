@@ -21,9 +21,11 @@ from headrace_worker.executors.limits import (
     STDIN_WRITE_SECONDS,
     TERMINATE_SECONDS,
 )
-from headrace_worker.ladder import end_tree, first_of, kill_and_close, report_step
+from headrace_worker.executors.memory import memory_failure, note_soft_limit
+from headrace_worker.ladder import end_tree, first_of, kill_and_close, kill_tree, report_step
 from headrace_worker.pipe import PipeReader
-from headrace_worker.process import ExitStatus, ProcessTree, Program, SpawnFailed, TreesLease, spawn
+from headrace_worker.process import ExitStatus, ProcessTree, Program, SpawnFailed, spawn
+from headrace_worker.trees import MemoryLimits, Trees
 from headrace_worker.workspace import PreparedWorkspace, WorkspaceRefused, Workspaces
 
 RESERVED_VARIABLES = frozenset({"TMPDIR", "HEADRACE_TREE"})
@@ -52,8 +54,9 @@ class CommandExecutor:
         programs: Sequence[str],
         environment: Mapping[str, str],
         workspaces: Workspaces,
-        lease: TreesLease,
+        trees: Trees,
         seconds: CommandSeconds | None = None,
+        memory: MemoryLimits | None = None,
     ) -> None:
         """`programs`: names, looked up once on the PATH of `environment`, or absolute paths.
 
@@ -62,8 +65,9 @@ class CommandExecutor:
         self._programs = resolve_programs(programs, environment.get("PATH", ""))
         self._environment = dict(environment)
         self._workspaces = workspaces
-        self._lease = lease
+        self._trees = trees
         self._seconds = seconds or CommandSeconds()
+        self._memory = memory or MemoryLimits()
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -96,7 +100,7 @@ class CommandExecutor:
             {**self._environment, **task.environment, "TMPDIR": str(workspace.temporary)},
         )
         try:
-            tree = await spawn(program, self._lease)
+            tree = await spawn(program, self._trees, self._memory)
         except SpawnFailed as failed:
             return spawn_failure(failed)
         try:
@@ -134,21 +138,36 @@ class CommandRun:
     async def run(self) -> Outcome:
         """Feeds, reads and ends the program, and says how it ended."""
         async with asyncio.TaskGroup() as tasks:
-            feeding = tasks.create_task(self._feed())
+            others = [
+                tasks.create_task(self._feed()),
+                tasks.create_task(note_soft_limit(self._attempt, self._tree.memory)),
+            ]
             reading = tasks.create_task(self._read_all())
-            await first_of(self._tree.wait_exit(), self._attempt.wait_stop())
-            stop = None if self._tree.exit_status is not None else self._attempt.stop_requested()
-            if stop is not None:
-                await self._interrupt(stop)
-            else:
-                await first_of(self._tree.wait_gone(), self._attempt.wait_stop(), timeout_seconds=self._seconds.drain)
-            if stop is not None or not self._tree.gone:
-                await end_tree(self._tree, self._attempt, self._seconds.terminate)
-            feeding.cancel()
+            await first_of(self._tree.wait_exit(), self._attempt.wait_stop(), self._tree.memory.wait_over_hard())
+            exited = self._tree.exit_status is not None
+            stop = None if exited else self._attempt.stop_requested()
+            too_large = not exited and stop is None
+            await self._end(stop, too_large)
+            for task in others:
+                task.cancel()
             await self._finish_reading(reading)
         if stop is not None:
             return Cancelled()
+        if too_large:
+            return Failed(memory_failure(self._tree.memory, self._stderr_tail))
         return self._outcome(await self._tree.wait_exit())
+
+    async def _end(self, stop: StopRequest | None, too_large: bool) -> None:
+        """Ends what is left of the tree."""
+        if too_large:
+            await kill_tree(self._tree)
+            return
+        if stop is not None:
+            await self._interrupt(stop)
+        else:
+            await first_of(self._tree.wait_gone(), self._attempt.wait_stop(), timeout_seconds=self._seconds.drain)
+        if stop is not None or not self._tree.gone:
+            await end_tree(self._tree, self._attempt, self._seconds.terminate)
 
     async def _finish_reading(self, reading: asyncio.Task[None]) -> None:
         """Delivers what the pipes still hold, unless nobody waits for it any more."""
@@ -160,7 +179,8 @@ class CommandRun:
             return
         report_step(self._attempt, event_pb2.CANCEL_STEP_INTERRUPT, "SIGINT to the program")
         self._tree.signal_program(signal.SIGINT)
-        await first_of(self._tree.wait_gone(), self._attempt.wait_kill(), timeout_seconds=stop.grace_seconds)
+        ends = (self._tree.wait_gone(), self._attempt.wait_kill(), self._tree.memory.wait_over_hard())
+        await first_of(*ends, timeout_seconds=stop.grace_seconds)
 
     async def _feed(self) -> None:
         try:

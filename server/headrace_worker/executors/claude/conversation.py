@@ -15,7 +15,7 @@ from typing import Any
 from headrace.v1 import event_pb2
 from headrace_worker.executors.claude.control import CONTROL_TYPES, Control, ControlRefused, InputLane, user_message
 from headrace_worker.executors.claude.delivery import Delivery
-from headrace_worker.executors.claude.failure import Evidence
+from headrace_worker.executors.claude.failure import Evidence, is_success
 from headrace_worker.executors.claude.framer import Framer, Line
 from headrace_worker.executors.claude.lane import Lane, LaneFull
 from headrace_worker.executors.claude.turn import Phase, Turn
@@ -28,7 +28,17 @@ from headrace_worker.executors.limits import (
     STDIN_WRITE_SECONDS,
     TERMINATE_SECONDS,
 )
-from headrace_worker.ladder import end_tree, first_of, killed, report_step
+from headrace_worker.executors.memory import note_soft_limit, size
+from headrace_worker.ladder import end_tree, first_of, kill_tree, killed, report_step
+from headrace_worker.limits import (
+    STALL_AFTER_TOOL_SECONDS,
+    STALL_BACKGROUND_SECONDS,
+    STALL_COMPACTING_SECONDS,
+    STALL_FIRST_TOKEN_SECONDS,
+    STALL_START_SECONDS,
+    STALL_STREAMING_SECONDS,
+    STALL_TOOL_SECONDS,
+)
 from headrace_worker.process import ProcessTree
 
 KEEP_ALIVE = "keep_alive"
@@ -40,13 +50,13 @@ logger = logging.getLogger(__name__)
 class ConversationSeconds:
     """How long the CLI may be silent in each phase, and how long each rung of its end may take."""
 
-    start: float = 120.0
-    first_token: float = 300.0
-    streaming: float = 180.0
-    tool: float = 1800.0
-    after_tool: float = 300.0
-    compacting: float = 600.0
-    background: float = 3600.0
+    start: float = STALL_START_SECONDS
+    first_token: float = STALL_FIRST_TOKEN_SECONDS
+    streaming: float = STALL_STREAMING_SECONDS
+    tool: float = STALL_TOOL_SECONDS
+    after_tool: float = STALL_AFTER_TOOL_SECONDS
+    compacting: float = STALL_COMPACTING_SECONDS
+    background: float = STALL_BACKGROUND_SECONDS
     closing: float = 15.0
     without_deltas: float = 900.0
     """At least this for the phases in which only partial-message frames would show that the model works."""
@@ -75,6 +85,7 @@ class Reason(Enum):
     EXITED = auto()
     STOPPED = auto()
     FLOODED = auto()
+    OUTGROWN = auto()
     REFUSED = auto()
     AUTH = auto()
     STALLED = auto()
@@ -122,6 +133,9 @@ class Conversation:
         self._settled = False
         self._closed = False
         self._stalled: Phase | None = None
+        self._silence = ""
+        self._results_before = 0
+        """Results that were there when the watchdog spoke."""
         self._auth_failed = False
         self._flooded = False
         self._refusal = ""
@@ -140,6 +154,8 @@ class Conversation:
                     tasks.create_task(self._open(prompt)),
                     tasks.create_task(self._watch(self._tree.wait_exit())),
                     tasks.create_task(self._watch(self._attempt.wait_stop())),
+                    tasks.create_task(self._watch(self._tree.memory.wait_over_hard())),
+                    tasks.create_task(note_soft_limit(self._attempt, self._tree.memory)),
                 ]
                 self._arm()
                 reason = await self._converse()
@@ -159,7 +175,9 @@ class Conversation:
             self._close_input()
             reason = await self._next_reason()
         self._disarm()
-        if reason is Reason.EXITED:
+        if reason is Reason.OUTGROWN:
+            await kill_tree(self._tree)
+        elif reason is Reason.EXITED:
             await first_of(self._tree.wait_gone(), self._attempt.wait_stop(), timeout_seconds=self._seconds.drain)
         elif not killed(self._attempt) and self._stalled is not Phase.CLOSING:
             await self._ask_to_end(reason)
@@ -177,6 +195,7 @@ class Conversation:
         reasons = (
             (self._tree.exit_status is not None, Reason.EXITED),
             (self._attempt.stop_requested() is not None, Reason.STOPPED),
+            (self._tree.memory.over_hard, Reason.OUTGROWN),
             (self._flooded, Reason.FLOODED),
             (bool(self._refusal), Reason.REFUSED),
             (self._auth_failed, Reason.AUTH),
@@ -328,7 +347,17 @@ class Conversation:
             self._set_watchdog(rest)
         else:
             self._stalled = self._turn.phase
+            self._silence = self._describe_silence(idle)
+            self._results_before = self._turn.results
             self._news.set()
+
+    def _describe_silence(self, seconds: float) -> str:
+        """What is known of a CLI that says nothing, for whoever has to find out why."""
+        turn = self._turn
+        tools = f"; tools that run: {', '.join(turn.open_tools)}" if turn.open_tools else ""
+        last = f"the last frame was {turn.last_frame}" if turn.last_frame else "there was no frame"
+        held = f"{len(self._tree.members)} processes held {size(self._tree.memory.last_bytes)} of memory"
+        return f"nothing was heard for {seconds:.1f} s in the phase {turn.phase.value}{tools}; {last}; {held}"
 
     def _disarm(self) -> None:
         for handle in (self._watchdog, self._settling):
@@ -337,7 +366,8 @@ class Conversation:
 
     async def _evidence(self) -> Evidence:
         turn = self._turn
-        stalled = "" if self._stalled in (None, Phase.CLOSING) else self._stalled.value
+        late = turn.results > self._results_before and is_success(turn.result)
+        stalled = "" if self._stalled in (None, Phase.CLOSING) or late else self._stalled.value
         return Evidence(
             exit=await self._tree.wait_exit(),
             frames=turn.frames,
@@ -347,6 +377,7 @@ class Conversation:
             api_retry=turn.api_retry,
             stderr=self._stderr_tail.decode("utf-8", "replace"),
             stalled_phase=stalled,
+            silence=self._silence,
             auth_interrupt=self._auth_failed,
             resumed_attempt=bool(self._attempt.assignment.resume_claude_session_id),
         )

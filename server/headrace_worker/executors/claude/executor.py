@@ -15,8 +15,10 @@ from headrace_worker.executors.claude.failure import classify
 from headrace_worker.executors.claude.launch import ClaudeCommand, LaunchRefused, plan, write_files
 from headrace_worker.executors.contract import Attempt, Cancelled, Failed, Outcome, Succeeded
 from headrace_worker.executors.failures import failure, invalid, no_workspace, spawn_failure
+from headrace_worker.executors.memory import memory_failure
 from headrace_worker.ladder import kill_and_close
-from headrace_worker.process import SpawnFailed, TreesLease, spawn
+from headrace_worker.process import SpawnFailed, spawn
+from headrace_worker.trees import Memory, MemoryLimits, Trees
 from headrace_worker.workspace import PreparedWorkspace, WorkspaceRefused, Workspaces
 
 
@@ -27,16 +29,18 @@ class ClaudeExecutor:
         self,
         command: ClaudeCommand,
         workspaces: Workspaces,
-        lease: TreesLease,
+        trees: Trees,
         now: Callable[[], float],
         seconds: ConversationSeconds | None = None,
+        memory: MemoryLimits | None = None,
     ) -> None:
         """`now`: seconds since 1970, for the resets of usage limits."""
         self._command = command
         self._workspaces = workspaces
-        self._lease = lease
+        self._trees = trees
         self._now = now
         self._seconds = seconds or ConversationSeconds()
+        self._memory = memory or MemoryLimits()
 
     async def run(self, attempt: Attempt) -> Outcome:
         """Runs one ClaudeTask to its end; see `Executor`."""
@@ -67,7 +71,7 @@ class ClaudeExecutor:
         try:
             launch = plan(self._command, attempt.assignment, workspace, str(uuid4()))
             await asyncio.to_thread(write_files, launch)
-            tree = await spawn(launch.program, self._lease)
+            tree = await spawn(launch.program, self._trees, self._memory)
         except LaunchRefused as refused:
             return invalid(str(refused), "launch")
         except SpawnFailed as failed:
@@ -83,7 +87,7 @@ class ClaudeExecutor:
                 simulated=self._command.simulated,
                 with_deltas=not task.HasField("deltas") or task.deltas,
             )
-            return self._outcome(task, await conversation.run(task.prompt))
+            return self._outcome(task, await conversation.run(task.prompt), tree.memory)
         finally:
             await kill_and_close(tree)
 
@@ -92,14 +96,16 @@ class ClaudeExecutor:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
-    def _outcome(self, task: task_pb2.ClaudeTask, ended: Ended) -> Outcome:
+    def _outcome(self, task: task_pb2.ClaudeTask, ended: Ended, memory: Memory) -> Outcome:
         usage = ended.turn.meter.total()
-        if ended.reason is Reason.FLOODED:
+        found = classify(ended.evidence, self._now())
+        if found is not None and ended.reason is Reason.OUTGROWN:
+            found = memory_failure(memory, ended.evidence.stderr)
+        elif ended.reason is Reason.FLOODED:
             words = "the CLI said more than the worker's disk may hold for the server"
             return Failed(failure(outcome_pb2.FAILURE_CLASS_RESOURCE, words, "lane_full"), usage)
         if ended.reason is Reason.REFUSED:
             return Failed(failure(outcome_pb2.FAILURE_CLASS_ERROR, ended.refusal, "initialize"), usage)
-        found = classify(ended.evidence, self._now())
         if found is None:
             judged = result_of(task, ended.turn, simulated=self._command.simulated)
             if isinstance(judged, outcome_pb2.Result):

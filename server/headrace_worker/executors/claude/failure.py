@@ -95,7 +95,9 @@ class Evidence:
     api_retry: Body | None = None
     stderr: str = ""
     stalled_phase: str = ""
-    """The phase whose watchdog ended it, if one did."""
+    """The phase whose watchdog ended it, if one did and no good result followed."""
+    silence: str = ""
+    """What was known of it then."""
     auth_interrupt: bool = False
     """Whether it was interrupted because a credential is refused."""
     resumed_attempt: bool = False
@@ -111,7 +113,7 @@ class _Finding:
 
 def classify(evidence: Evidence, now: float) -> outcome_pb2.Failure | None:
     """Why it failed, or None when its last result is a success. `now` in seconds since 1970."""
-    if _is_success(evidence.result):
+    if is_success(evidence.result) and not evidence.stalled_phase:
         return None
     finding = _find(evidence)
     found = failure(finding.failure_class, finding.message or _message(evidence), finding.sign, evidence.stderr)
@@ -123,15 +125,14 @@ def classify(evidence: Evidence, now: float) -> outcome_pb2.Failure | None:
     return found
 
 
-def _is_success(result: Body | None) -> bool:
-    """An API failure has the subtype `success` too."""
+def is_success(result: Body | None) -> bool:
+    """Whether a turn ended well. An API failure has the subtype `success` too."""
     return result is not None and result.get("is_error") is not True and text(result, "subtype") in ("success", "")
 
 
 def _find(evidence: Evidence) -> _Finding:
     if evidence.stalled_phase:
-        words = f"nothing was heard for too long in the phase {evidence.stalled_phase}"
-        return _Finding(STALL, f"watchdog={evidence.stalled_phase}", words)
+        return _Finding(STALL, f"watchdog={evidence.stalled_phase}", evidence.silence)
     if evidence.auth_interrupt and evidence.api_retry is not None:
         return _Finding(AUTH, _retry_sign(evidence.api_retry), "the model's service refuses the credential")
     finding = _from_result(evidence) or _from_assistant(evidence)

@@ -38,6 +38,7 @@ READ_ONLY_TOOLS = frozenset(
 )
 """Tools that change nothing outside the conversation. A subagent's own calls are seen as they are made."""
 TOOLS_OPEN_COUNT_MAX = 10_000
+FRAME_NAME_CHARACTERS_MAX = 100
 
 
 class Phase(Enum):
@@ -79,7 +80,14 @@ class Turn:
         """The last retry that nothing good followed."""
         self.last_text = ""
         """What the model said last in the main conversation."""
-        self._tools: set[str] = set()
+        self.last_frame = ""
+        """Type and subtype of the last frame."""
+        self._tools: dict[str, str] = {}
+
+    @property
+    def open_tools(self) -> list[str]:
+        """Names of the tools that have been called and have not returned."""
+        return sorted(set(self._tools.values()))
 
     def said(self) -> None:
         """The host has sent a message, so a turn begins."""
@@ -97,6 +105,7 @@ class Turn:
         if body is None:
             return None
         self.frames += 1
+        self.last_frame = f"{frame.type} {frame.subtype}".strip()[:FRAME_NAME_CHARACTERS_MAX]
         if frame.type == "result":
             return self._result(body)
         self.meter.observe(body)
@@ -162,12 +171,12 @@ class Turn:
         if name not in READ_ONLY_TOOLS:
             self.dirty = True
         if len(self._tools) < TOOLS_OPEN_COUNT_MAX:
-            self._tools.add(text(part, "id"))
+            self._tools[text(part, "id")] = name
 
     def _user(self, body: Body) -> None:
         for part in mappings(mapping(body, "message"), "content"):
             if text(part, "type") == "tool_result":
-                self._tools.discard(text(part, "tool_use_id"))
+                self._tools.pop(text(part, "tool_use_id"), None)
         if not self._tools:
             self.phase = Phase.AFTER_TOOL
 
