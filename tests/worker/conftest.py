@@ -17,7 +17,7 @@ from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand
 from headrace_worker.executors.contract import Outcome, StopRequest
-from headrace_worker.process import TreesLease
+from headrace_worker.trees import Trees
 from headrace_worker.workspace import Workspaces
 
 DEADLINE_SECONDS = 20.0
@@ -147,9 +147,9 @@ def workspaces(tmp_path: Path) -> Workspaces:
 
 
 @pytest.fixture
-def lease() -> TreesLease:
+def lease() -> Trees:
     """A lease that does not end."""
-    return TreesLease()
+    return Trees()
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def result(text="fine", **more):
 def run_claude(
     tmp_path: Path,
     workspaces: Workspaces,
-    lease: TreesLease,
+    lease: Trees,
     base_environment: dict[str, str],
     attempt_of: Callable[..., RecordedAttempt],
 ) -> Callable[..., tuple[Outcome, RecordedAttempt]]:

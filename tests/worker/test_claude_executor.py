@@ -14,7 +14,7 @@ from headrace.v1 import event_pb2, outcome_pb2, task_pb2
 from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand
 from headrace_worker.executors.contract import Failed, Outcome, Succeeded
-from headrace_worker.process import TreesLease
+from headrace_worker.trees import Trees
 from headrace_worker.workspace import Workspaces
 
 Run = Callable[..., tuple[Outcome, Any]]
@@ -233,7 +233,7 @@ def test_refused_initialize_is_a_failure(run_claude: Run) -> None:
 
 
 def test_a_missing_cli_is_invalid(
-    tmp_path: Path, workspaces: Workspaces, lease: TreesLease, attempt_of: Callable[..., Any]
+    tmp_path: Path, workspaces: Workspaces, lease: Trees, attempt_of: Callable[..., Any]
 ) -> None:
     async def main() -> Outcome:
         command = ClaudeCommand(("/no/claude",), simulated=False, data_folder=tmp_path / "data", environment={})

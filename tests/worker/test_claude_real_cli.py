@@ -15,7 +15,7 @@ from headrace.v1 import outcome_pb2, task_pb2
 from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand
 from headrace_worker.executors.contract import Cancelled, Failed, Outcome, Succeeded
-from headrace_worker.process import TreesLease
+from headrace_worker.trees import Trees
 from headrace_worker.workspace import Workspaces
 
 pytestmark = pytest.mark.timeout(120)
@@ -26,7 +26,7 @@ Run = Callable[..., tuple[Outcome, Any]]
 def run(
     tmp_path: Path,
     workspaces: Workspaces,
-    lease: TreesLease,
+    lease: Trees,
     base_environment: dict[str, str],
     attempt_of: Callable[..., Any],
     real_cli: Path,

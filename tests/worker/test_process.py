@@ -13,7 +13,8 @@ import pytest
 import uvloop
 
 from headrace_worker.ladder import kill_and_close
-from headrace_worker.process import ExitStatus, ProcessTree, Program, SpawnFailed, TreesLease, spawn
+from headrace_worker.process import ExitStatus, ProcessTree, Program, SpawnFailed, spawn
+from headrace_worker.trees import Trees
 
 Body = Callable[[ProcessTree], Coroutine[Any, Any, None]]
 LOOPS = [asyncio.run, uvloop.run]
@@ -26,7 +27,7 @@ def python(script: str, folder: Path) -> Program:
 def with_tree(script: str, folder: Path, body: Body, run: Callable[..., Any] = uvloop.run) -> None:
     async def main() -> None:
         async with asyncio.timeout(30):
-            tree = await spawn(python(script, folder), TreesLease())
+            tree = await spawn(python(script, folder), Trees())
             try:
                 await body(tree)
             finally:
@@ -125,7 +126,7 @@ def test_program_that_can_not_start_leaves_nothing(
     async def main() -> None:
         before = len(os.listdir("/proc/self/fd"))
         with pytest.raises(SpawnFailed) as failed:
-            await spawn(Program(arguments, str(tmp_path / folder), {}), TreesLease())
+            await spawn(Program(arguments, str(tmp_path / folder), {}), Trees())
         assert failed.value.permanent is permanent
         assert len(os.listdir("/proc/self/fd")) == before
         assert processes.children_of(os.getpid()) == []
@@ -135,7 +136,7 @@ def test_program_that_can_not_start_leaves_nothing(
 
 def test_a_hundred_trees_leave_no_file_descriptor(tmp_path: Path) -> None:
     async def main() -> None:
-        lease = TreesLease()
+        lease = Trees()
 
         async def one() -> None:
             tree = await spawn(Program(("/bin/true",), str(tmp_path), {}), lease)
@@ -153,7 +154,7 @@ def test_a_hundred_trees_leave_no_file_descriptor(tmp_path: Path) -> None:
 
 def test_l7_trees_end_with_their_lease(tmp_path: Path) -> None:
     async def main() -> None:
-        lease = TreesLease()
+        lease = Trees()
         lease.extend_seconds(600)
         tree = await spawn(python("import time; time.sleep(600)", tmp_path), lease)
         lease.extend_seconds(0)
@@ -180,7 +181,7 @@ def test_tree_of_a_killed_keeper_is_swept(tmp_path: Path, processes: Any) -> Non
 
 def test_spawn_that_is_given_up_leaves_nothing(tmp_path: Path, processes: Any) -> None:
     async def main() -> None:
-        task = asyncio.create_task(spawn(python("import time; time.sleep(600)", tmp_path), TreesLease()))
+        task = asyncio.create_task(spawn(python("import time; time.sleep(600)", tmp_path), Trees()))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -192,9 +193,10 @@ def test_spawn_that_is_given_up_leaves_nothing(tmp_path: Path, processes: Any) -
 
 WORKER = """
 import asyncio, sys
-from headrace_worker.process import Program, TreesLease, spawn
+from headrace_worker.process import Program, spawn
+from headrace_worker.trees import Trees
 async def main():
-    await spawn(Program((sys.executable, "-c", sys.argv[1]), sys.argv[2], {"PATH": "/bin"}), TreesLease())
+    await spawn(Program((sys.executable, "-c", sys.argv[1]), sys.argv[2], {"PATH": "/bin"}), Trees())
     await asyncio.sleep(600)
 asyncio.run(main())
 """
