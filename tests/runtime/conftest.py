@@ -13,6 +13,7 @@ from headrace.v1 import worker_pb2
 from headrace_server.core.ids import JobId
 from headrace_server.core.job import Job
 from headrace_server.core.placement import Capabilities
+from headrace_server.core.refusal import Refusal
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.store import reads
@@ -20,7 +21,7 @@ from headrace_server.store.leases import Holder, Lease
 from headrace_server.store.ledger import Effects
 from headrace_server.store.sqlite import SqliteEngine
 from headrace_server.store.store import Store
-from headrace_server.store.submit import NewJob, submit_each
+from headrace_server.store.submit import Accepted, NewJob, submit_each
 from manual_clock import ManualClock
 from store.checkers import check_store
 from store.driving import HOME, NAMESPACE, Bench, capabilities, new_job
@@ -48,7 +49,8 @@ class Node:
     async def submit(self, *jobs: NewJob) -> list[JobId]:
         """Submits jobs; without any, one with defaults."""
         accepted = await self.store.write(lambda ledger: submit_each(ledger, jobs or (new_job(),)))
-        return [one.job.id for one in accepted]  # type: ignore[union-attr]
+        assert not any(isinstance(one, Refusal) for one in accepted), accepted
+        return [one.job.id for one in accepted if isinstance(one, Accepted)]
 
     def connect(self, holder: Holder = HOME, slots: int = 1, able: Capabilities | None = None) -> ControlLane:
         """A worker connects, and is watched from now on."""

@@ -43,7 +43,7 @@ class SqliteConnection:
         self._raw = raw
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        return self._raw.execute(sql, parameters).fetchall()  # type: ignore[no-any-return]
+        return self._raw.execute(sql, parameters).fetchall()  # type: ignore[no-any-return]  # the driver has no types
 
     def iterate(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
         cursor = self._raw.execute(sql, parameters)
