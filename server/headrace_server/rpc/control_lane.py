@@ -19,6 +19,7 @@ from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.core.states import JobState
 from headrace_server.rpc.admission import draining_refusal
 from headrace_server.rpc.call import Call
+from headrace_server.rpc.lane_end import end_lane
 from headrace_server.rpc.lane_limits import check_word
 from headrace_server.rpc.validate_worker import check_connect
 from headrace_server.rpc.worker_message import (
@@ -85,6 +86,7 @@ class _Served:
         )
         self._words = asyncio.Semaphore(WORDS_IN_FLIGHT_COUNT_MAX)
         self._failed: BaseException | None = None
+        self._leaving = False
 
     async def run(self) -> None:
         lane, registry = self._lane, self._all.registry
@@ -102,9 +104,9 @@ class _Served:
             reading.result()
         finally:
             registry.disconnect(lane)
-            for task in (draining, writing, reading):
-                task.cancel()
-            await asyncio.gather(draining, writing, reading, return_exceptions=True)
+            self._leaving = True
+            lane.wake.set()
+            await end_lane(writing, draining, reading)
             log.info("worker %s (%s) disconnected", lane.holder.worker, lane.holder.incarnation)
 
     async def _wake_on_drain(self) -> None:
@@ -229,4 +231,6 @@ class _Served:
             await lane.wake.wait()
             if lane.ended is not None:
                 raise Refused(lane.ended)
+            if self._leaving:
+                return
             await self._call.write(lane.next_message(LANE_MESSAGE_BYTES_MAX, self._all.clock.monotonic()))

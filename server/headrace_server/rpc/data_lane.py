@@ -16,6 +16,7 @@ from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.admission import draining_refusal
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.control_lane import Lanes
+from headrace_server.rpc.lane_end import end_lane
 from headrace_server.rpc.lane_limits import bounded_delta, check_output
 from headrace_server.rpc.validate_worker import check_open
 from headrace_server.rpc.worker_message import lease_message, lease_of
@@ -85,14 +86,14 @@ class _Served:
         self._room = asyncio.Event()
         self._room.set()
         self._failed: BaseException | None = None
+        self._leaving = False
 
     async def run(self) -> None:
         draining = asyncio.ensure_future(self._all.draining.wait())
         writing = asyncio.ensure_future(self._write())
         reading = asyncio.ensure_future(self._read())
-        tasks = (draining, writing, reading)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((draining, writing, reading), return_when=asyncio.FIRST_COMPLETED)
             if writing.done():
                 writing.result()
             if reading.done():
@@ -100,9 +101,9 @@ class _Served:
             elif draining.done():
                 raise Refused(draining_refusal())
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            self._leaving = True
+            self._wake.set()
+            await end_lane(writing, draining, reading)
 
     async def _read(self) -> None:
         async for request in self._requests:
@@ -190,6 +191,8 @@ class _Served:
             self._wake.clear()
             if self._failed is not None:
                 raise self._failed
+            if self._leaving:
+                return
             message, self._acks = self._acks, pb.StreamOutputResponse()
             await self._call.write(message)
 
