@@ -58,7 +58,7 @@ TEXTS = [
     if not name.startswith(GENERATED)
     and (name.endswith((".py", ".proto", ".md", ".toml", ".yaml", ".sql")) or name.startswith(("scripts/", ".ci/")))
 ]
-PROGRAMS = [name for name in FILES if name.startswith(("scripts/", ".ci/"))]
+PROGRAMS = [name for name in FILES if name.startswith(("scripts/", ".ci/")) and not name.endswith(".py")]
 
 
 def read(name: str) -> str:

@@ -51,6 +51,8 @@ HEALTH_DRAIN_SECONDS = 1.0
 STREAMS_DRAIN_SECONDS = 3.0
 STOP_GRACE_SECONDS = 2.0
 LOCAL_WORKER_ID = "local"
+LOCAL_WORKER_END_SECONDS = 10.0
+"""For the local worker to end and hand back what still runs after its drain, before it is told to end at once."""
 
 _SERVICES = {
     "JobService": job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
@@ -140,7 +142,7 @@ class App:
 
     async def _stop_local_worker(self) -> None:
         if self._local_worker is not None:
-            await self._local_worker.stop(self._settings.drain_seconds)
+            await self._local_worker.stop(self._settings.drain_seconds + LOCAL_WORKER_END_SECONDS)
 
     async def _end_streams(self) -> None:
         """Refuses new calls; follow streams end with their cursor, workers are told to come back later."""
@@ -243,4 +245,7 @@ def local_worker_command(settings: Settings, socket: Path) -> LocalWorkerCommand
         arguments += ["--handlers", module]
     if settings.claude:
         arguments += ["--claude", settings.claude]
-    return LocalWorkerCommand(arguments, lock, settings.data / "local-worker.log")
+    arguments += ["--drain-seconds", str(settings.drain_seconds)]
+    return LocalWorkerCommand(
+        arguments, lock, settings.data / "local-worker.log", settings.data / "local-worker.options"
+    )

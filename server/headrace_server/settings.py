@@ -8,7 +8,13 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from headrace_server.core.limits import DRAIN_SECONDS, HEARTBEAT_SECONDS, LEASE_SECONDS_DEFAULT, RENEWAL_SECONDS_DEFAULT
+from headrace_server.core.limits import (
+    DRAIN_SECONDS,
+    HEARTBEAT_SECONDS,
+    HEARTBEAT_SECONDS_MAX,
+    LEASE_SECONDS_DEFAULT,
+    RENEWAL_SECONDS_DEFAULT,
+)
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 NO_PROGRAM = ("", "simulated", "none")
@@ -39,7 +45,7 @@ class Settings(BaseSettings):
     """Without a renewal for this long a worker is taken for lost."""
     renewal_seconds: float = Field(default=RENEWAL_SECONDS_DEFAULT, ge=0.1, le=600)
     """How often workers renew their lease."""
-    heartbeat_seconds: float = Field(default=HEARTBEAT_SECONDS, ge=0.1, le=600)
+    heartbeat_seconds: float = Field(default=HEARTBEAT_SECONDS, ge=0.1, le=HEARTBEAT_SECONDS_MAX)
     """How often a follow stream says that it is alive."""
     drain_seconds: float = Field(default=DRAIN_SECONDS, ge=0, le=600)
     """How long a stop waits for calls in flight."""

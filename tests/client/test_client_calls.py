@@ -268,7 +268,7 @@ def test_what_is_not_an_address_is_refused(text: str) -> None:
 
 
 def test_an_item_error_of_a_later_version_still_has_its_status() -> None:
-    error = statuses.from_item(error_pb2.ItemError(code=6, reason=9999, message="later"))  # type: ignore[arg-type]
+    error = statuses.from_item(error_pb2.ItemError(code=6, reason=9999, message="later"))  # type: ignore[arg-type]  # a value of a later version
     assert type(error) is errors.AlreadyExists
     assert error.reason == ""
 

@@ -330,7 +330,8 @@ def set_path(message: Any, path: str) -> None:
     if field.message_type is None:
         setattr(message, name, "x" if field.cpp_type == field.CPPTYPE_STRING else 2)
     elif field.message_type.GetOptions().map_entry:
-        getattr(message, name)["x"] = 2
+        value = field.message_type.fields_by_name["value"]
+        getattr(message, name)["x"] = "x" if value.cpp_type == value.CPPTYPE_STRING else 2
     elif field.is_repeated:
         getattr(message, name).add()
     elif field.message_type.name == "Duration":

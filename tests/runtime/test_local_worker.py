@@ -43,7 +43,8 @@ def command(tmp_path: Path) -> Iterator[Command]:
     script.write_text(FAKE)
 
     def command(mode: str) -> LocalWorkerCommand:
-        return LocalWorkerCommand([sys.executable, "-S", str(script), str(lock), mode], lock, tmp_path / "logs" / "log")
+        arguments = [sys.executable, "-S", str(script), str(lock), mode]
+        return LocalWorkerCommand(arguments, lock, tmp_path / "logs" / "log", tmp_path / "options")
 
     yield command
     for pid, _ in starts(command("drains")):
@@ -180,5 +181,23 @@ def test_a_stop_before_the_start_starts_nothing(command: Command) -> None:
         await worker.run()
         worker.end_at_once()
         assert starts(made) == []
+
+    run(test)
+
+
+def test_an_adopted_worker_with_other_options_is_named(command: Command, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        first = LocalWorker(command("drains"))
+        await first._adopt_or_start()
+        await until(lambda: starts(command("drains")))
+        second = LocalWorker(command("twice"))
+        running = asyncio.ensure_future(second.run())
+        await until(lambda: second._pid)
+        assert "runs with other options" in caplog.text
+        assert "drains" in caplog.text
+        await second.stop(10)
+        await running
+        first._on_end()
+        first._close()
 
     run(test)

@@ -29,9 +29,9 @@ class JobServiceStub:
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
-    empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
+    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
+    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel):
@@ -106,9 +106,9 @@ class JobServiceServicer:
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
-    empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
+    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
+    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
     """
 
     def SubmitJob(self, request, context):
@@ -126,9 +126,9 @@ class JobServiceServicer:
     def SubmitJobs(self, request, context):
         """Accepts up to 1,000 jobs, in order, with a result for each.
 
-        Statuses of single items are those of SubmitJob, in `results`. The call itself fails with INVALID_ARGUMENT when it has
-        no items or too many, and, when `atomic`, with the status of the first item that can't be accepted, whose number is in
-        the metadata as `item`.
+        Statuses of single items are those of SubmitJob, in `results`. The call itself fails with RESOURCE_EXHAUSTED when the
+        store's intake or the disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the
+        status of the first item that can't be accepted, whose number is in the metadata as `item`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -213,7 +213,7 @@ class JobServiceServicer:
         """Follows one job: first `opened`, then everything in its log after the cursor, then what happens, then `end`.
 
         The stream ends with OK after `end`. A stream that ends without `end` was cut: open it again with the last cursor
-        received. When nothing happens a `heartbeat` comes every 15 s, so after 45 s of silence the connection is dead.
+        received. When nothing happens a `heartbeat` comes every 15 s (20 s at most), so after 45 s of silence the connection is dead.
         Closing the stream never cancels the job. Reading slowly delays nobody else. NOT_FOUND: no such job. INVALID_ARGUMENT:
         the cursor is not one of this job. UNAVAILABLE: the server drains; reconnect with the cursor.
         """
@@ -305,9 +305,9 @@ class JobService:
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
-    empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
+    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
+    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
     """
 
     @staticmethod

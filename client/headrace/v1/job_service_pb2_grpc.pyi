@@ -30,9 +30,9 @@ class JobServiceStub:
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
-    empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
+    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
+    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
     """
 
     @_typing.overload
@@ -50,9 +50,9 @@ class JobServiceStub:
     SubmitJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobsRequest, _job_service_pb2.SubmitJobsResponse]
     """Accepts up to 1,000 jobs, in order, with a result for each.
 
-    Statuses of single items are those of SubmitJob, in `results`. The call itself fails with INVALID_ARGUMENT when it has
-    no items or too many, and, when `atomic`, with the status of the first item that can't be accepted, whose number is in
-    the metadata as `item`.
+    Statuses of single items are those of SubmitJob, in `results`. The call itself fails with RESOURCE_EXHAUSTED when the
+    store's intake or the disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the
+    status of the first item that can't be accepted, whose number is in the metadata as `item`.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
     """Returns a job as it is now.
@@ -101,7 +101,7 @@ class JobServiceStub:
     """Follows one job: first `opened`, then everything in its log after the cursor, then what happens, then `end`.
 
     The stream ends with OK after `end`. A stream that ends without `end` was cut: open it again with the last cursor
-    received. When nothing happens a `heartbeat` comes every 15 s, so after 45 s of silence the connection is dead.
+    received. When nothing happens a `heartbeat` comes every 15 s (20 s at most), so after 45 s of silence the connection is dead.
     Closing the stream never cancels the job. Reading slowly delays nobody else. NOT_FOUND: no such job. INVALID_ARGUMENT:
     the cursor is not one of this job. UNAVAILABLE: the server drains; reconnect with the cursor.
     """
@@ -116,9 +116,9 @@ class JobServiceAsyncStub(JobServiceStub):
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
-    empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
+    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
+    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -133,9 +133,9 @@ class JobServiceAsyncStub(JobServiceStub):
     SubmitJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobsRequest, _job_service_pb2.SubmitJobsResponse]  # type: ignore[assignment]
     """Accepts up to 1,000 jobs, in order, with a result for each.
 
-    Statuses of single items are those of SubmitJob, in `results`. The call itself fails with INVALID_ARGUMENT when it has
-    no items or too many, and, when `atomic`, with the status of the first item that can't be accepted, whose number is in
-    the metadata as `item`.
+    Statuses of single items are those of SubmitJob, in `results`. The call itself fails with RESOURCE_EXHAUSTED when the
+    store's intake or the disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the
+    status of the first item that can't be accepted, whose number is in the metadata as `item`.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """Returns a job as it is now.
@@ -184,7 +184,7 @@ class JobServiceAsyncStub(JobServiceStub):
     """Follows one job: first `opened`, then everything in its log after the cursor, then what happens, then `end`.
 
     The stream ends with OK after `end`. A stream that ends without `end` was cut: open it again with the last cursor
-    received. When nothing happens a `heartbeat` comes every 15 s, so after 45 s of silence the connection is dead.
+    received. When nothing happens a `heartbeat` comes every 15 s (20 s at most), so after 45 s of silence the connection is dead.
     Closing the stream never cancels the job. Reading slowly delays nobody else. NOT_FOUND: no such job. INVALID_ARGUMENT:
     the cursor is not one of this job. UNAVAILABLE: the server drains; reconnect with the cursor.
     """
@@ -198,9 +198,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
-    empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
+    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
+    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
     """
 
     @_abc_1.abstractmethod
@@ -225,9 +225,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.SubmitJobsResponse, _abc.Awaitable[_job_service_pb2.SubmitJobsResponse]]:
         """Accepts up to 1,000 jobs, in order, with a result for each.
 
-        Statuses of single items are those of SubmitJob, in `results`. The call itself fails with INVALID_ARGUMENT when it has
-        no items or too many, and, when `atomic`, with the status of the first item that can't be accepted, whose number is in
-        the metadata as `item`.
+        Statuses of single items are those of SubmitJob, in `results`. The call itself fails with RESOURCE_EXHAUSTED when the
+        store's intake or the disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the
+        status of the first item that can't be accepted, whose number is in the metadata as `item`.
         """
 
     @_abc_1.abstractmethod
@@ -330,7 +330,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """Follows one job: first `opened`, then everything in its log after the cursor, then what happens, then `end`.
 
         The stream ends with OK after `end`. A stream that ends without `end` was cut: open it again with the last cursor
-        received. When nothing happens a `heartbeat` comes every 15 s, so after 45 s of silence the connection is dead.
+        received. When nothing happens a `heartbeat` comes every 15 s (20 s at most), so after 45 s of silence the connection is dead.
         Closing the stream never cancels the job. Reading slowly delays nobody else. NOT_FOUND: no such job. INVALID_ARGUMENT:
         the cursor is not one of this job. UNAVAILABLE: the server drains; reconnect with the cursor.
         """

@@ -29,9 +29,9 @@ class QueueServiceStub:
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
-    empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
+    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
+    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel):
@@ -66,9 +66,9 @@ class QueueServiceServicer:
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
-    empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
+    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
+    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
     """
 
     def CreateQueue(self, request, context):
@@ -143,9 +143,9 @@ class QueueService:
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
-    empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
+    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
+    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
     """
 
     @staticmethod

@@ -30,9 +30,9 @@ class QueueServiceStub:
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
-    empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
+    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
+    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
     """
 
     @_typing.overload
@@ -66,9 +66,9 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
-    empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
+    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
+    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -98,9 +98,9 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. An
-    empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
+    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
+    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
     """
 
     @_abc_1.abstractmethod

@@ -29,9 +29,9 @@ class WorkerServiceStub:
     """Connects workers. Two lanes, because data must never block control; both to the same node.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. No
-    message of a lane is larger than 3.5 MiB: what is more goes into several.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. No message of a lane is larger than 3.5 MiB: what is more goes into several.
     """
 
     def __init__(self, channel):
@@ -71,9 +71,9 @@ class WorkerServiceServicer:
     """Connects workers. Two lanes, because data must never block control; both to the same node.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. No
-    message of a lane is larger than 3.5 MiB: what is more goes into several.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. No message of a lane is larger than 3.5 MiB: what is more goes into several.
     """
 
     def Connect(self, request_iterator, context):
@@ -170,9 +170,9 @@ class WorkerService:
     """Connects workers. Two lanes, because data must never block control; both to the same node.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. No
-    message of a lane is larger than 3.5 MiB: what is more goes into several.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. No message of a lane is larger than 3.5 MiB: what is more goes into several.
     """
 
     @staticmethod

@@ -30,9 +30,9 @@ class WorkerServiceStub:
     """Connects workers. Two lanes, because data must never block control; both to the same node.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. No
-    message of a lane is larger than 3.5 MiB: what is more goes into several.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. No message of a lane is larger than 3.5 MiB: what is more goes into several.
     """
 
     @_typing.overload
@@ -79,9 +79,9 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """Connects workers. Two lanes, because data must never block control; both to the same node.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. No
-    message of a lane is larger than 3.5 MiB: what is more goes into several.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. No message of a lane is larger than 3.5 MiB: what is more goes into several.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -124,9 +124,9 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Connects workers. Two lanes, because data must never block control; both to the same node.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same) and INTERNAL (report the `error_id`), and, once
-    authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad field at once. No
-    message of a lane is larger than 3.5 MiB: what is more goes into several.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. No message of a lane is larger than 3.5 MiB: what is more goes into several.
     """
 
     @_abc_1.abstractmethod

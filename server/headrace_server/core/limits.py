@@ -66,6 +66,8 @@ EVENT_PAGE_BYTES = 256 * 1024
 """One page of a follow stream; a single larger event is a page of its own."""
 EVENT_PAGE_COUNT = 512
 HEARTBEAT_SECONDS = 15.0
+HEARTBEAT_SECONDS_MAX = 20.0
+"""A client takes a stream for dead after 45 s of silence."""
 
 LEASE_SECONDS_DEFAULT = 30.0
 RENEWAL_SECONDS_DEFAULT = 5.0
@@ -92,5 +94,4 @@ DELTA_RING_COUNT = 256
 DELTA_BYTES_MAX = 8 * 1024
 """A longer delta is dropped, with a marker."""
 DELTA_JOBS_COUNT_MAX = 1024
-REQUEST_RETENTION_DAYS = 7
 DRAIN_SECONDS = 10.0

@@ -6,8 +6,10 @@ that ends without being asked to is started again, with backoff. What the worker
 
 import asyncio
 import fcntl
+import json
 import logging
 import os
+import shlex
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -33,6 +35,8 @@ class LocalWorkerCommand:
     """The file that it locks; told to it in the arguments as well."""
     log: Path
     """Where its standard error goes."""
+    options: Path
+    """Where its arguments are kept, for a control plane that adopts it."""
 
 
 class LocalWorker:
@@ -93,6 +97,7 @@ class LocalWorker:
         pid = _lock_holder(self._command.lock)
         if pid is not None:
             log.info("adopting the local worker, process %d", pid)
+            self._compare_options()
         else:
             pid = self._start()
             log.info("started the local worker, process %d", pid)
@@ -104,8 +109,22 @@ class LocalWorker:
             return
         asyncio.get_running_loop().add_reader(self._pidfd, self._on_end)
 
+    def _compare_options(self) -> None:
+        """An adopted worker goes on with what it runs and with the options of its own start; says so when they are others."""
+        try:
+            arguments = json.loads(self._command.options.read_text())
+        except (OSError, ValueError):
+            return
+        if arguments != list(self._command.arguments):
+            log.warning(
+                "the local worker runs with other options, those of its own start: %s; to change them, stop this control"
+                " plane in order and start it again",
+                shlex.join(arguments[3:]),
+            )
+
     def _start(self) -> int:
         self._command.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._command.options.write_text(json.dumps(list(self._command.arguments)))
         with self._command.log.open("ab") as sink:
             process = subprocess.Popen(
                 self._command.arguments,

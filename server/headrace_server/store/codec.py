@@ -103,7 +103,9 @@ def failure_of(message: outcome_pb2.Failure) -> Failure:
 
 def cancellation_message(cancellation: Cancellation) -> job_pb2.Cancellation:
     """The contract's form of a cancellation."""
-    message = job_pb2.Cancellation(reason=cancellation.reason, actor=cancellation.actor)
+    message = job_pb2.Cancellation(
+        reason=cancellation.reason, actor=cancellation.actor, cause=job_pb2.CANCEL_CAUSE_REQUESTED
+    )
     set_time(message.time, cancellation.time)
     return message
 
