@@ -27,6 +27,10 @@ from headrace_server.store.leases import Lease
 from headrace_server.store.outputs import Appended, Batch, append_each
 
 
+STREAMS_KEPT_COUNT = 1024
+"""Of attempts that have ended, before all of them are forgotten at once."""
+
+
 @dataclass(slots=True)
 class _Stream:
     """Where the output of one attempt stands."""
