@@ -165,21 +165,17 @@ class SqliteEngine:
     def writing(self) -> Iterator[Connection]:
         raw = self._writer
         try:
-            raw.execute("BEGIN IMMEDIATE")
+            _begin(raw, "BEGIN IMMEDIATE")
             yield SqliteConnection(raw)
             raw.execute("COMMIT")
         except sqlite3.Error as error:
-            self._roll_back()
+            _roll_back(raw)
             if isinstance(error, _OUR_MISTAKES):
                 raise
-            raise _translated(error, self._path) from error
+            raise _unavailable(error, self._path) from error
         except BaseException:
-            self._roll_back()
+            _roll_back(raw)
             raise
-
-    def _roll_back(self) -> None:
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -188,15 +184,14 @@ class SqliteEngine:
         except queue.Empty:
             raise StoreUnavailable("every reading connection is busy") from None
         try:
-            raw.execute("BEGIN")
+            _begin(raw, "BEGIN")
             yield SqliteConnection(raw)
         except sqlite3.Error as error:
             if isinstance(error, _OUR_MISTAKES):
                 raise
-            raise _translated(error, self._path) from error
+            raise _unavailable(error, self._path) from error
         finally:
-            if raw.in_transaction:
-                raw.execute("ROLLBACK")
+            _roll_back(raw)
             self._readers.put(raw)
 
     def close(self) -> None:
@@ -210,6 +205,22 @@ class SqliteEngine:
                 log.warning("a reading connection was still busy at the end")
         self._writer.close()
         os.close(self._lock)
+
+
+def _begin(raw: Any, statement: str) -> None:
+    if raw.in_transaction:
+        # Left open by a ROLLBACK that failed.
+        raw.execute("ROLLBACK")
+    raw.execute(statement)
+
+
+def _roll_back(raw: Any) -> None:
+    if not raw.in_transaction:
+        return
+    try:
+        raw.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        log.error("a transaction could not be rolled back: %s", error)
 
 
 def _lock(path: Path) -> int:
@@ -261,3 +272,9 @@ def _translated(error: Any, path: Path) -> Exception:
     if "not a database" in text or "malformed" in text:
         return ForeignData(f"{path} is damaged or not a database: {text}")
     return StoreUnavailable(f"{path}: {text}")
+
+
+def _unavailable(error: Any, path: Path) -> StoreUnavailable:
+    """While it serves, a damaged database is one that can't be used: some of it may still be read."""
+    translated = _translated(error, path)
+    return translated if isinstance(translated, StoreUnavailable) else StoreUnavailable(str(translated))
