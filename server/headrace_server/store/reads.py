@@ -6,13 +6,14 @@ from typing import Any
 
 from headrace.v1 import event_pb2, job_pb2
 
-from headrace_server.core.ids import JobId
+from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.job import Job
 from headrace_server.core.job_filter import JobFilter
 from headrace_server.core.limits import QUEUE_POSITION_MAX
 from headrace_server.core.placement import Needs
 from headrace_server.core.states import ENDED, JobState
 from headrace_server.store import rows
+from headrace_server.store.codec import time_of
 from headrace_server.store.engine import Connection
 
 
@@ -28,6 +29,14 @@ class Page:
 def generation(connection: Connection) -> int:
     """Of the store; a restore bumps it."""
     return int(connection.rows("SELECT value FROM sequences WHERE name = 'generation'")[0][0])
+
+
+def latest_time(connection: Connection) -> Micros:
+    """The latest time that is known to have been stored; zero when nothing was."""
+    found = connection.rows("SELECT body FROM events ORDER BY position DESC LIMIT 1")
+    event = Micros(0) if not found else time_of(event_pb2.Event.FromString(found[0][0]).time)
+    renewed = connection.rows("SELECT coalesce(max(renewed), 0) FROM workers")[0][0]
+    return max(event, Micros(renewed))
 
 
 def get_job(connection: Connection, namespace: str, job_id: JobId) -> Job | None:
