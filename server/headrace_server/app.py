@@ -29,12 +29,14 @@ from headrace_server.rpc.server import SOCKET_PATH_BYTES_MAX, Service, build_ser
 from headrace_server.rpc.validation import CHECKS
 from headrace_server.rpc.worker_message import job_lease_message, wanted
 from headrace_server.rpc.worker_service import WorkerService
-from headrace_server.runtime.clock import Clock, SystemClock
+from headrace_server.runtime.clock import Clock, SteadyClock, SystemClock
 from headrace_server.runtime.deltas import Deltas
+from headrace_server.runtime.disk import DiskReserve
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.local_worker import LocalWorker, LocalWorkerCommand
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler
+from headrace_server.runtime.store_watch import StoreWatch
 from headrace_server.settings import Settings
 from headrace_server.store import reads
 from headrace_server.store.ledger import Effects
@@ -75,7 +77,7 @@ class App:
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings = settings
-        self._clock = clock or SystemClock()
+        self._clock: Clock = clock or SystemClock()
         self._entropy = Random(SystemRandom().getrandbits(256))
         self._ids = count(1)
         self._ids_prefix = f"{self._entropy.getrandbits(64):016x}"
@@ -92,8 +94,7 @@ class App:
     async def start(self) -> Address:
         """Opens the store, listens, and serves. Raises DataInUse, ForeignData or OSError; then nothing is left open."""
         settings = self._settings
-        engine = SqliteEngine(settings.data)
-        self._store = Store(engine, self._clock.now, self._entropy, self._committed)
+        self._store = self._open_store()
         try:
             self._scheduler = Scheduler(self._store, self._registry, self._clock)
             await self._watch_leases()
@@ -107,11 +108,23 @@ class App:
             self._store.close()
             raise
         self._tasks.append(asyncio.create_task(self._scheduler.run(), name="scheduler"))
-        self._health.set_all_serving()
+        self._tasks.append(asyncio.create_task(StoreWatch(self._store, self._health.set_all).run(), name="store-watch"))
+        self._health.set_all(True)
         if settings.workers:
             self._local_worker = LocalWorker(local_worker_command(settings, socket))
             self._tasks.append(asyncio.create_task(self._local_worker.run(), name="local-worker"))
         return Address(host, port, socket)
+
+    def _open_store(self) -> Store:
+        engine = SqliteEngine(self._settings.data)
+        try:
+            with engine.reading() as connection:
+                self._clock = SteadyClock(self._clock, reads.latest_time(connection))
+            reserve = DiskReserve(self._settings.data, self._settings.disk_reserve_bytes)
+            return Store(engine, self._clock.now, self._entropy, self._committed, reserve.is_low)
+        except BaseException:
+            engine.close()
+            raise
 
     async def wait_failed(self) -> None:
         """Returns when a part that has to run has ended; never in a sound control plane."""

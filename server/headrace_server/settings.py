@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from headrace_server.core.limits import (
+    DISK_RESERVE_BYTES,
     DRAIN_SECONDS,
     HEARTBEAT_SECONDS,
     HEARTBEAT_SECONDS_MAX,
@@ -47,6 +48,8 @@ class Settings(BaseSettings):
     """How often workers renew their lease."""
     heartbeat_seconds: float = Field(default=HEARTBEAT_SECONDS, ge=0.1, le=HEARTBEAT_SECONDS_MAX)
     """How often a follow stream says that it is alive."""
+    disk_reserve_bytes: int = Field(default=DISK_RESERVE_BYTES, ge=0)
+    """With less free on the disk of `data`, new jobs are refused, so that those that run can finish; 0 keeps none."""
     drain_seconds: float = Field(default=DRAIN_SECONDS, ge=0, le=600)
     """How long a stop waits for calls in flight."""
     otlp_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")

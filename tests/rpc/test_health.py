@@ -24,7 +24,7 @@ def test_services_begin_as_not_serving(serve: Any) -> None:
     async def scenario() -> None:
         async with serve(object()) as serving:
             assert (await stub(serving).Check(Request())).status == Status.NOT_SERVING
-            serving.health.set_all_serving()
+            serving.health.set_all(True)
             assert (await stub(serving).Check(Request())).status == Status.SERVING
             serving.health.set_serving(JOB_SERVICE, False)
             assert (await stub(serving).Check(Request(service=JOB_SERVICE))).status == Status.NOT_SERVING
@@ -66,7 +66,7 @@ def test_watch_of_an_unknown_service_waits_for_it(serve: Any) -> None:
 def test_drain_ends_watches_after_they_were_told(serve: Any) -> None:
     async def scenario() -> None:
         async with serve(object()) as serving:
-            serving.health.set_all_serving()
+            serving.health.set_all(True)
             watch = stub(serving).Watch(Request())
             assert (await watch.read()).status == Status.SERVING
             assert await serving.health.drain(30)

@@ -74,6 +74,8 @@ RENEWAL_SECONDS_DEFAULT = 5.0
 ASSIGNMENT_CONFIRM_SECONDS = 10.0
 CANCEL_GRACE_SECONDS_DEFAULT = 10.0
 
+DISK_RESERVE_BYTES = 256 * 1024 * 1024
+"""Of the disk, kept for what runs already: with less free, submits are refused."""
 COMMIT_QUEUE_COUNT_MAX = 10_000
 """Writes that wait for the writer thread; past it submits get STORE_BUSY."""
 COMMIT_BATCH_COUNT_MAX = 512

@@ -39,10 +39,9 @@ class Health:
         self._serving[service] = serving
         self._wake()
 
-    def set_all_serving(self) -> None:
-        """Says that every service takes calls."""
-        for service in self._serving:
-            self._serving[service] = True
+    def set_all(self, serving: bool) -> None:
+        """Says whether every service takes calls; after a drain none ever does."""
+        self._serving = dict.fromkeys(self._serving, serving and not self._draining)
         self._wake()
 
     async def drain(self, seconds: float) -> bool:

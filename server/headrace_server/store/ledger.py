@@ -49,12 +49,19 @@ class Ledger:
     """
 
     def __init__(
-        self, connection: Connection, now: Micros, entropy: Random, leased: Mapping[JobId, Job] | None = None
+        self,
+        connection: Connection,
+        now: Micros,
+        entropy: Random,
+        leased: Mapping[JobId, Job] | None = None,
+        disk_is_low: bool = False,
     ) -> None:
         """`leased` are jobs as they are in the store, for an engine that nobody else writes to: they need not be read again."""
         self.now = now
         """The time of everything in this transaction."""
         self.entropy = entropy
+        self.disk_is_low = disk_is_low
+        """What is left of the disk is kept for jobs that are there already."""
         self.effects = Effects()
         self._connection = connection
         self._sequences = {name: value for name, value in connection.rows("SELECT name, value FROM sequences")}

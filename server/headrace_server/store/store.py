@@ -22,13 +22,19 @@ class Store:
     """An open store. Made on the event loop that uses it."""
 
     def __init__(
-        self, engine: Engine, clock: Callable[[], Micros], entropy: Random, committed: Callable[[Effects], None]
+        self,
+        engine: Engine,
+        clock: Callable[[], Micros],
+        entropy: Random,
+        committed: Callable[[Effects], None],
+        is_disk_low: Callable[[], bool] = lambda: False,
     ) -> None:
         self._engine = engine
-        self._writer = Writer(engine, clock, entropy, committed)
+        self._writer = Writer(engine, clock, entropy, committed, is_disk_low)
         self._readers = ThreadPoolExecutor(READER_THREADS_COUNT, thread_name_prefix="store-reader")
         self.write = self._writer.write
         self.write_each = self._writer.write_each
+        self.on_commits = self._writer.on_commits
         with engine.reading() as connection:
             self.generation = reads.generation(connection)
 

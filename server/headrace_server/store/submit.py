@@ -10,6 +10,7 @@ from headrace_server.core.placement import Needs
 from headrace_server.core.ranking import rank
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
+from headrace_server.store.errors import FULL_RETRY_SECONDS
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queues import QueuePolicy, policy_of
 
@@ -153,6 +154,9 @@ def _refusal(
             new.queue,
             metadata={"field": f"spec.{new.needs.executor}"},
         )
+    if ledger.disk_is_low:
+        message = "the disk of the store is nearly full; what is left is kept for jobs that were accepted already"
+        return Refusal(Reason.DISK_FULL, message, retry_after_seconds=FULL_RETRY_SECONDS, metadata={"scope": "server"})
     if room[name] <= 0:
         return Refusal(
             Reason.QUEUE_FULL,

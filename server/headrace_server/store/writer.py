@@ -57,13 +57,20 @@ class Writer:
     """The writing side of a store, for the event loop that it was started on."""
 
     def __init__(
-        self, engine: Engine, clock: Callable[[], Micros], entropy: Random, committed: Callable[[Effects], None]
+        self,
+        engine: Engine,
+        clock: Callable[[], Micros],
+        entropy: Random,
+        committed: Callable[[Effects], None],
+        is_disk_low: Callable[[], bool] = lambda: False,
     ) -> None:
         """`committed` is called on the event loop after every commit, before the callers are answered."""
         self._engine = engine
         self._clock = clock
         self._entropy = entropy
         self._committed = committed
+        self._is_disk_low = is_disk_low
+        self._tell_commits: Callable[[bool], None] = lambda commits: None
         self._operations: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._leased: dict[JobId, Job] = {}
         self._waiting = 0
@@ -88,6 +95,10 @@ class Writer:
         number is bounded. What workers send is bounded by their slots and credits instead.
         """
         return self._enqueue(_Operation(verb, item, True, crowd, self._loop.create_future()), crowd)
+
+    def on_commits(self, tell: Callable[[bool], None]) -> None:
+        """Has it told, on the event loop, of every group whether any of it was committed."""
+        self._tell_commits = tell
 
     def close(self) -> None:
         """Commits what waits, then ends the thread. May be called twice."""
@@ -151,7 +162,7 @@ class Writer:
         try:
             with self._engine.writing() as connection:
                 running = True
-                ledger = Ledger(connection, self._clock(), self._entropy, self._leased)
+                ledger = Ledger(connection, self._clock(), self._entropy, self._leased, self._is_disk_low())
                 outcomes = _run(group, ledger)
                 running = False
         except Exception as error:
@@ -179,6 +190,8 @@ class Writer:
     def _answer(self, outcomes: list[_Outcome[Any]], effects: list[Effects]) -> None:
         for one in effects:
             self._committed(one)
+        if effects or any(isinstance(outcome.error, StoreUnavailable) for outcome in outcomes):
+            self._tell_commits(bool(effects))
         self._waiting -= len(outcomes)
         for outcome in outcomes:
             future = outcome.operation.future
