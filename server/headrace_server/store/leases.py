@@ -129,7 +129,10 @@ def finish(ledger: Ledger, holder: Holder, word: Finish) -> tuple[Disposition, i
     start(ledger, job)
     if word.succeeded is not None:
         return _succeed(ledger, job, word, word.succeeded), job.producer_sequence
-    if word.failed is not None:
+    if word.failed is not None and word.failed.failure_class is FailureClass.WORKER_LOST:
+        # Its worker ended it before its lease could end: a loss of the infrastructure's, not a failure of the job's (L6).
+        lose(ledger, job, outcome_pb2.Failure.FromString(word.failed.body).message)
+    elif word.failed is not None:
         _fail_attempt(ledger, job, word.failed, word.usage)
     elif job.state is JobState.CANCELLING:
         _cancelled(ledger, job, word.usage)
