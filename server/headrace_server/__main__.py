@@ -89,7 +89,10 @@ async def _run(settings: Settings) -> int:
         typer.echo(f"headrace serve: {reason_of(error)}", err=True)
         return EXIT_UNUSABLE
     where = f"{address.host}:{address.port}"
-    (settings.data / "address").write_text(f"{where}\n")
+    try:
+        (settings.data / "address").write_text(f"{where}\n")
+    except OSError as error:
+        typer.echo(f"headrace serve: its address is not written down: {reason_of(error)}", err=True)
     typer.echo(f"headrace serves on {where} and unix:{address.socket}; data in {settings.data}")
     failed = asyncio.ensure_future(app.wait_failed())
     await asyncio.wait((failed, signals.first), return_when=asyncio.FIRST_COMPLETED)

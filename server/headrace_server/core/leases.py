@@ -42,6 +42,11 @@ class LeaseWatch:
             if now - watched.seen >= self._lease_seconds
         ]
 
+    def was_not_watching(self, seconds: float, now: float) -> None:
+        """Takes note that nobody looked for a while: renewals of that time wait to be read, so it does not count."""
+        for watched in self._watched.values():
+            watched.seen = min(watched.seen + seconds, now)
+
     def next_end(self) -> float | None:
         """When the next lease ends unless it is renewed."""
         if not self._watched:

@@ -55,16 +55,21 @@ class LocalWorker:
         backoff = RESTART_SECONDS_MIN
         while not self._stopping.is_set():
             started = loop.time()
-            await self._adopt_or_start()
-            await self._ended.wait()
-            self._close()
-            if self._stopping.is_set():
-                return
-            if loop.time() - started > STEADY_SECONDS:
-                backoff = RESTART_SECONDS_MIN
-            log.error(
-                "the local worker has ended; its log is %s; starting it again in %.1f s", self._command.log, backoff
-            )
+            try:
+                await self._adopt_or_start()
+            except OSError as error:
+                # No descriptor or memory is left just now: that must not end the control plane.
+                log.error("the local worker can't be started, trying again in %.1f s: %s", backoff, error)
+            else:
+                await self._ended.wait()
+                self._close()
+                if self._stopping.is_set():
+                    return
+                if loop.time() - started > STEADY_SECONDS:
+                    backoff = RESTART_SECONDS_MIN
+                log.error(
+                    "the local worker has ended; its log is %s; starting it again in %.1f s", self._command.log, backoff
+                )
             with suppress(TimeoutError):
                 async with asyncio.timeout(backoff):
                     await self._stopping.wait()

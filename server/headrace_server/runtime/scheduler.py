@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 1.0
 """The longest sleep: leases are watched at least this often."""
+STALLED_SECONDS = 3.0
+"""Between two looks at the leases: past it this process was stopped or starved, and has watched nothing."""
 FAILED_SECONDS = 0.5
 """The pause after a cycle that could not be committed."""
 
@@ -116,8 +118,14 @@ class Scheduler:
 
     async def run(self) -> None:
         """Runs cycles until it is cancelled."""
+        looked = self._clock.monotonic()
         while True:
             self._wake.clear()
+            now = self._clock.monotonic()
+            if now - looked > STALLED_SECONDS:
+                log.warning("the event loop stood still for %.1f s, which counts against no lease", now - looked)
+                self._registry.watch.was_not_watching(now - looked, now)
+            looked = now
             try:
                 await self.run_once()
             except Refused as error:
