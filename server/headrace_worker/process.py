@@ -190,7 +190,7 @@ class ProcessTree:
             self._sweeping = asyncio.create_task(self._sweep())
 
     async def _sweep(self) -> None:
-        """The second line, for a keeper that was itself killed: finds its tree by the mark and by who was seen in it."""
+        """The second line, for a keeper that was itself killed: finds its tree by mark and by who was seen in it."""
         while left := await asyncio.to_thread(sweep, self._mark, self.members):
             self.survivors = left
             logger.warning("processes outlive SIGKILL", extra={"survivors": left})

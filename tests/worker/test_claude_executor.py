@@ -173,6 +173,14 @@ def test_r6_a_failed_attempt_is_resumed_in_its_folder(run_claude: Run, tmp_path:
     assert not folder.exists()
 
 
+def test_r6_a_resumed_conversation_is_told_that_it_was_cut_off(run_claude: Run) -> None:
+    script = "prompt = started()['message']['content']; init(); result(prompt); hear()"
+    told = result_of(run_claude("do it", script, resume="s-1")[0]).text
+    assert told.startswith("This conversation was cut off before you had finished")
+    assert told.endswith("The request was:\n\ndo it")
+    assert result_of(run_claude("do it", script)[0]).text == "do it"
+
+
 def test_r6_an_unknown_conversation_is_an_unknown_outcome(run_claude: Run) -> None:
     outcome, _ = run_claude(resume="09eefe67-6db0-483d-bc48-b2dc30e1a6f8")
     assert failure_of(outcome)[0] == "UNKNOWN_OUTCOME"

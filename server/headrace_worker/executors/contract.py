@@ -15,7 +15,8 @@ class StopRequest:
     """The attempt has to end."""
 
     kill: bool
-    """True: the lease is lost or ends, nobody waits for a result; go straight to SIGKILL. False: the job is cancelled; climb the ladder."""
+    """True: the lease is lost or ends, nobody waits for a result: go straight to SIGKILL. False: the job is cancelled:
+    climb the ladder."""
     grace_seconds: float
     """From the first rung to SIGTERM."""
     reason: str
@@ -56,8 +57,8 @@ class Attempt(Protocol):
     async def emit(self, output: event_pb2.Output) -> int:
         """Takes one piece of output; it is delivered in order, exactly once, also across a restart of the server.
 
-        Fills in `producer_sequence` and `time`, and returns the former. Waits while the attempt's outbox (memory, then disk)
-        is full: that is the back pressure.
+        Fills in `producer_sequence` and `time`, and returns the former. Waits while the attempt's outbox (memory, then
+        disk) is full: that is the back pressure.
         """
         ...
 
@@ -88,7 +89,7 @@ class Executor(Protocol):
     async def run(self, attempt: Attempt) -> Outcome:
         """Runs one attempt to its end and says how it ended.
 
-        When it returns, everything that the attempt started is gone: processes, threads' work, temporary files. It watches
-        `wait_stop` itself. An exception that escapes is a bug; the agent reports it as FAILURE_CLASS_CRASH.
+        When it returns, everything that the attempt started is gone: processes, threads' work, temporary files. It
+        watches `wait_stop` itself. An exception that escapes is a bug; the agent reports it as FAILURE_CLASS_CRASH.
         """
         ...

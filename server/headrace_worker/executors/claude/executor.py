@@ -21,6 +21,12 @@ from headrace_worker.process import SpawnFailed, spawn
 from headrace_worker.trees import Memory, MemoryLimits, Trees
 from headrace_worker.workspace import PreparedWorkspace, WorkspaceRefused, Workspaces
 
+RESUMED = (
+    "This conversation was cut off before you had finished, and goes on now in the same folder. Some of the work may be"
+    " done already: look before you do anything a second time, and do what is left. The request was:\n\n"
+)
+"""Before the prompt of a resumed attempt: it is to go on, not to begin again (R6)."""
+
 
 class ClaudeExecutor:
     """The executor `claude`."""
@@ -87,7 +93,8 @@ class ClaudeExecutor:
                 simulated=self._command.simulated,
                 with_deltas=not task.HasField("deltas") or task.deltas,
             )
-            return self._outcome(task, await conversation.run(task.prompt), tree.memory)
+            prompt = RESUMED + task.prompt if attempt.assignment.resume_claude_session_id else task.prompt
+            return self._outcome(task, await conversation.run(prompt), tree.memory)
         finally:
             await kill_and_close(tree)
 
