@@ -355,9 +355,11 @@ def test_e3_a_report_waits_for_the_output_that_it_follows(bench: Bench) -> None:
     assert bench.report(lease, report_number=1, after_producer_sequence=1, input_requested=ask) == 1
 
 
-def test_l1_a_lease_from_before_a_restore_is_refused(bench: Bench) -> None:
+def test_l1_a_lease_from_before_a_restore_is_refused(reopen: OpenStore) -> None:
+    bench = reopen()
     lease = bench.running()
     bench.write(lambda ledger: ledger.run("UPDATE sequences SET value = 2 WHERE name = 'generation'"))
+    bench = reopen()
     assert bench.append(lease, chunk(1)).stale
     assert bench.finish(lease)[0] is Disposition.STALE
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from headrace.v1 import event_pb2, job_pb2, outcome_pb2
 
+from headrace.v1 import event_pb2, job_pb2, outcome_pb2
 from headrace_server.core import facts
 from headrace_server.core.facts import Fact
 from headrace_server.core.failures import FailureClass

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from headrace.v1 import job_pb2, outcome_pb2, task_pb2
-
 from headrace_server.core import facts
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId, Micros

@@ -5,19 +5,22 @@ disagree. What a query has to see is flushed before it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from headrace_server.core import facts, lifecycle
 from headrace_server.core.facts import Fact
 from headrace_server.core.ids import JobId, Micros, new_job_id, random_bits_needed
 from headrace_server.core.job import Job, copy_of
 from headrace_server.core.placement import Needs
-from headrace_server.core.states import JobState
+from headrace_server.core.states import WAITING, JobState
 from headrace_server.store import codec, rows
 from headrace_server.store.engine import Connection, Row
+from headrace_server.store.memory import Memory
+
+T = TypeVar("T")
 
 _IN_COUNT_MAX = 500
 
@@ -53,10 +56,10 @@ class Ledger:
         connection: Connection,
         now: Micros,
         entropy: Random,
-        leased: Mapping[JobId, Job] | None = None,
+        memory: Memory | None = None,
         disk_is_low: bool = False,
     ) -> None:
-        """`leased` are jobs as they are in the store, for an engine that nobody else writes to: they need not be read again."""
+        """`memory` is what earlier transactions learned, for an engine that nobody else writes to."""
         self.now = now
         """The time of everything in this transaction."""
         self.entropy = entropy
@@ -64,17 +67,22 @@ class Ledger:
         """What is left of the disk is kept for jobs that are there already."""
         self.effects = Effects()
         self._connection = connection
-        self._sequences = {name: value for name, value in connection.rows("SELECT name, value FROM sequences")}
+        self._memory = memory or Memory()
+        self._sequences: dict[str, int] = dict(
+            self._memory.sequences or connection.rows("SELECT name, value FROM sequences")
+        )
         self._sequences_stored = dict(self._sequences)
+        self._values: dict[Hashable, Any] = {}
+        self._forgotten: set[Hashable] = set()
         self._jobs: dict[JobId, Job] = {}
-        self._leased = leased or {}
         self._new: dict[JobId, _NewJob] = {}
         self._changed: dict[JobId, Job] = {}
         self._events: list[tuple[int, int, int, bytes]] = []
         self._outputs: list[tuple[int, int, bytes]] = []
         self._state_counts: dict[tuple[str, str, int], int] = defaultdict(int)
         self._ready_counts: dict[int, int] = defaultdict(int)
-        self._keys: dict[tuple[str, str, Needs], int] = {}
+        self._waiting_changes: dict[tuple[str, str], int] = defaultdict(int)
+        """How the number of jobs that wait in a queue has changed in this transaction, written or not."""
 
     @property
     def generation(self) -> int:
@@ -123,12 +131,29 @@ class Ledger:
             adopted.append(self._jobs[job_id])
         return adopted
 
-    def touched(self) -> Iterable[Job]:
-        """Every job that this transaction has read or changed."""
-        return self._jobs.values()
+    def value(self, name: Hashable, load: Callable[[], T]) -> T:
+        """A value that no recorded fact changes, e.g. a queue's policy: loaded once, then remembered until it is forgotten."""
+        if name not in self._values:
+            self._values[name] = load() if name in self._forgotten else self._memory.value(name, load)
+        value: T = self._values[name]
+        return value
+
+    def forget(self, name: Hashable) -> None:
+        """Takes note that a value has changed."""
+        self._values.pop(name, None)
+        self._forgotten.add(name)
+
+    def remember(self) -> None:
+        """Hands what was learned to the memory. Only after the commit."""
+        for queue, change in self._waiting_changes.items():
+            name = ("waiting", *queue)
+            known = self._values.get(name, self._memory.value(name, lambda: None))
+            if known is not None:
+                self._values[name] = known + change
+        self._memory.remember(self._jobs.values(), self._sequences, self._values, self._forgotten - self._values.keys())
 
     def _take_leased(self, job_id: JobId) -> bool:
-        job = self._leased.get(job_id)
+        job = self._memory.leased.get(job_id)
         if job is None:
             return False
         self._jobs[job_id] = copy_of(job)
@@ -174,31 +199,30 @@ class Ledger:
 
     def key_of(self, namespace: str, queue: str, needs: Needs) -> int:
         """The ready key of jobs of a queue with these needs; made when there is none."""
-        known = (namespace, queue, needs)
-        key = self._keys.get(known)
-        if key is not None:
-            return key
+        return self.value(("key", namespace, queue, needs), lambda: self._find_key(namespace, queue, needs))
+
+    def _find_key(self, namespace: str, queue: str, needs: Needs) -> int:
         name = (namespace, queue, needs.encode())
         found = self.look_up("SELECT key FROM ready_keys WHERE namespace = ? AND queue = ? AND needs = ?", name)
         if found:
-            key = int(found[0][0])
-        else:
-            self._sequences["key"] += 1
-            key = self._sequences["key"]
-            self.run(
-                "INSERT INTO ready_keys (key, namespace, queue, needs, ready) VALUES (?, ?, ?, ?, 0)", (key, *name)
-            )
-        self._keys[known] = key
+            return int(found[0][0])
+        self._sequences["key"] += 1
+        key = self._sequences["key"]
+        self.run("INSERT INTO ready_keys (key, namespace, queue, needs, ready) VALUES (?, ?, ?, ?, 0)", (key, *name))
         return key
 
     def waiting_count(self, namespace: str, queue: str) -> int:
         """Jobs of a queue that have not started, with what this transaction has recorded (S5)."""
-        stored = self.look_up(
+        before = self.value(("waiting", namespace, queue), lambda: self._count_waiting(namespace, queue))
+        return before + self._waiting_changes[namespace, queue]
+
+    def _count_waiting(self, namespace: str, queue: str) -> int:
+        """As it was before this transaction."""
+        stored = self.query(
             "SELECT coalesce(sum(jobs), 0) FROM state_counts WHERE namespace = ? AND queue = ? AND state IN (1, 2, 3)",
             (namespace, queue),
         )[0][0]
-        pending = sum(self._state_counts.get((namespace, queue, state), 0) for state in (1, 2, 3))
-        return int(stored) + pending
+        return int(stored) - self._waiting_changes[namespace, queue]
 
     def flush(self) -> None:
         """Writes what was recorded. Called before every query, and once more before the commit."""
@@ -268,6 +292,8 @@ class Ledger:
 
     def _count_state(self, job: Job, state: JobState, change: int) -> None:
         self._state_counts[job.namespace, job.queue, int(state)] += change
+        if state in WAITING:
+            self._waiting_changes[job.namespace, job.queue] += change
 
     def _count_ready(self, key: int, state: JobState, holder: str, change: int) -> None:
         if state is JobState.QUEUED and not holder:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headrace.v1 import event_pb2, input_pb2, worker_service_pb2
-
 from headrace_server.core import facts
 from headrace_server.core.job import Job
 from headrace_server.store.codec import produced_of

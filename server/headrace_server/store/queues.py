@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
-from headrace.v1 import job_pb2, queue_pb2
 
+from headrace.v1 import job_pb2, queue_pb2
 from headrace_server.core.ids import Micros
 from headrace_server.core.limits import (
     BACKOFF_MULTIPLIER_DEFAULT,
@@ -48,6 +48,10 @@ class StoredQueue:
 
 def policy_of(ledger: Ledger, namespace: str, name: str) -> QueuePolicy | None:
     """The policy of a queue, or None. The queue `default` exists in every namespace, made or not."""
+    return ledger.value(("policy", namespace, name), lambda: _read_policy(ledger, namespace, name))
+
+
+def _read_policy(ledger: Ledger, namespace: str, name: str) -> QueuePolicy | None:
     found = ledger.look_up("SELECT body FROM queues WHERE namespace = ? AND name = ?", (namespace, name))
     if found:
         return _policy(queue_pb2.Queue.FromString(found[0][0]))
@@ -168,6 +172,7 @@ def _with_counts(connection: Connection, queue: StoredQueue) -> StoredQueue:
 
 
 def _store(ledger: Ledger, queue: StoredQueue) -> StoredQueue:
+    ledger.forget(("policy", queue.namespace, queue.name))
     ledger.insert(
         "queues",
         ("namespace", "name", "body", "version", "created", "updated"),

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.v1 import event_pb2, job_pb2
-
 from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.job import Job
 from headrace_server.core.job_filter import JobFilter

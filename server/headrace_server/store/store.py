@@ -34,7 +34,7 @@ class Store:
         self._readers = ThreadPoolExecutor(READER_THREADS_COUNT, thread_name_prefix="store-reader")
         self.write = self._writer.write
         self.write_each = self._writer.write_each
-        self.on_commits = self._writer.on_commits
+        self.on_failure = self._writer.on_failure
         with engine.reading() as connection:
             self.generation = reads.generation(connection)
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from headrace.v1 import job_pb2, worker_service_pb2
-
 from headrace_server.core import facts
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import Job

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Generic, TypeVar
 
-from headrace_server.core.ids import JobId, Micros
-from headrace_server.core.job import Job
+from headrace_server.core.ids import Micros
 from headrace_server.core.limits import COMMIT_BATCH_COUNT_MAX, COMMIT_QUEUE_COUNT_MAX
-from headrace_server.core.states import LEASED
 from headrace_server.store.engine import Engine
 from headrace_server.store.errors import StoreBusy, StoreUnavailable
 from headrace_server.store.ledger import Effects, Ledger
+from headrace_server.store.memory import Memory
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -30,8 +29,6 @@ EachVerb = Callable[[Ledger, Sequence[Item]], list[T]]
 CROWD_COUNT = 4
 """A commit with so many callers that wait is followed by a short window, in which the next crowd gathers."""
 CROWD_WINDOW_SECONDS = 0.003
-LEASED_COUNT_MAX = 20_000
-"""Jobs that are remembered from one transaction to the next."""
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +67,9 @@ class Writer:
         self._entropy = entropy
         self._committed = committed
         self._is_disk_low = is_disk_low
-        self._tell_commits: Callable[[bool], None] = lambda commits: None
+        self._tell_failure: Callable[[StoreUnavailable], None] = lambda error: None
         self._operations: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
-        self._leased: dict[JobId, Job] = {}
+        self._memory = Memory()
         self._waiting = 0
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -96,9 +93,9 @@ class Writer:
         """
         return self._enqueue(_Operation(verb, item, True, crowd, self._loop.create_future()), crowd)
 
-    def on_commits(self, tell: Callable[[bool], None]) -> None:
-        """Has it told, on the event loop, of every group whether any of it was committed."""
-        self._tell_commits = tell
+    def on_failure(self, tell: Callable[[StoreUnavailable], None]) -> None:
+        """Has it told, on the event loop, of every group of which something could not be committed."""
+        self._tell_failure = tell
 
     def close(self) -> None:
         """Commits what waits, then ends the thread. May be called twice."""
@@ -162,7 +159,7 @@ class Writer:
         try:
             with self._engine.writing() as connection:
                 running = True
-                ledger = Ledger(connection, self._clock(), self._entropy, self._leased, self._is_disk_low())
+                ledger = Ledger(connection, self._clock(), self._entropy, self._memory, self._is_disk_low())
                 outcomes = _run(group, ledger)
                 running = False
         except Exception as error:
@@ -174,24 +171,15 @@ class Writer:
                 log.exception("a write failed")
             return [_Outcome(operation, None, error) for operation in group], []
         if self._engine.exclusive:
-            self._remember_leased(ledger)
+            ledger.remember()
         return outcomes, [ledger.effects]
-
-    def _remember_leased(self, ledger: Ledger) -> None:
-        """Keeps the jobs that workers hold: their next words are about these, and reading them again costs most of a finish."""
-        for job in ledger.touched():
-            if job.state in LEASED:
-                self._leased[job.id] = job
-            else:
-                self._leased.pop(job.id, None)
-        while len(self._leased) > LEASED_COUNT_MAX:
-            del self._leased[next(iter(self._leased))]
 
     def _answer(self, outcomes: list[_Outcome[Any]], effects: list[Effects]) -> None:
         for one in effects:
             self._committed(one)
-        if effects or any(isinstance(outcome.error, StoreUnavailable) for outcome in outcomes):
-            self._tell_commits(bool(effects))
+        failed = next((one.error for one in outcomes if isinstance(one.error, StoreUnavailable)), None)
+        if failed is not None:
+            self._tell_failure(failed)
         self._waiting -= len(outcomes)
         for outcome in outcomes:
             future = outcome.operation.future
