@@ -14,8 +14,8 @@ from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
 import grpc
-from headrace.v1 import job_service_pb2, queue_service_pb2, worker_service_pb2
 
+from headrace.v1 import job_service_pb2, queue_service_pb2, worker_service_pb2
 from headrace_server.core.job import Job
 from headrace_server.core.states import JobState
 from headrace_server.rpc.admission import Admission, CallClass
@@ -149,7 +149,8 @@ class App:
             await asyncio.get_running_loop().run_in_executor(None, self._exporting.close)
 
     def abandon(self) -> None:
-        """Ends the local worker without waiting, before the process ends at once. What was acknowledged is durable already."""
+        """Ends the local worker without waiting, before the process ends at once. What was acknowledged is durable
+        already."""
         if self._local_worker is not None:
             self._local_worker.end_at_once()
 
@@ -233,7 +234,8 @@ class App:
 
 
 def socket_path(data: Path) -> Path:
-    """The Unix socket of a data folder: inside it, or, when that is too long for a socket, in a private folder for temporary files."""
+    """The Unix socket of a data folder: inside it, or, when that is too long for a socket, in a private folder for
+    temporary files."""
     path = data / "headrace.sock"
     if len(str(path).encode()) <= SOCKET_PATH_BYTES_MAX:
         return path

@@ -33,7 +33,7 @@ STATED = RetryPolicy(max_attempts=5, stated=True)
 
 def ended(failure_class: FailureClass = FailureClass.CRASH, failures: int = 1, **changes: object) -> EndedAttempt:
     fields: dict[str, object] = {"dirty": False, "resumable": False, "resume_policy": ResumePolicy.RESUME_FIRST}
-    return EndedAttempt(failure_class, failures, **{**fields, **changes})  # type: ignore[arg-type]  # a class of a later version
+    return EndedAttempt(failure_class, failures, **{**fields, **changes})  # type: ignore[arg-type]  # fields of several types
 
 
 @pytest.mark.parametrize("failure_class", sorted(set(FailureClass) - RETRIED - SPECIAL))

@@ -15,7 +15,19 @@ from headrace_server.core.states import JobState
 from headrace_server.store import reads
 from headrace_server.store.leases import Disposition, Holder, Lease
 from headrace_server.store.workers import Release
-from store.driving import HOME, RESULT, Bench, chunk, claude_spec, failure, frame, handler_spec, new_job, offer
+from store.driving import (
+    HOME,
+    RESULT,
+    Bench,
+    OpenStore,
+    chunk,
+    claude_spec,
+    failure,
+    frame,
+    handler_spec,
+    new_job,
+    offer,
+)
 
 OTHER = Holder("w2", "i1")
 REBORN = Holder(HOME.worker, "i2")

@@ -1,7 +1,8 @@
 """The job's row: the fold of its log. Only `lifecycle.apply` changes it.
 
-A slotted class that is changed in place and not a frozen one, because the store folds tens of thousands of events a second
-and building a frozen copy for each was half of that cost. A transaction works on copies of its own, so a rollback drops them.
+A slotted class that is changed in place and not a frozen one, because the store folds tens of thousands of events a
+second and building a frozen copy for each was half of that cost. A transaction works on copies of its own, so a
+rollback drops them.
 """
 
 from dataclasses import dataclass, field, fields

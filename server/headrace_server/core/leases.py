@@ -1,7 +1,7 @@
 """When a worker's lease has ended: by watching its renewals stand still, never by comparing clocks (L4).
 
-A node counts only what it has itself seen, on its own monotonic clock. So neither a wall clock that jumps nor a restart can
-end a live lease: after a restart every worker that holds leases is watched for a whole lease anew.
+A node counts only what it has itself seen, on its own monotonic clock. So neither a wall clock that jumps nor a
+restart can end a live lease: after a restart every worker that holds leases is watched for a whole lease anew.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The state machine of a job: one table, and the fold of a log into a row.
 
-Laws: a fact that the table does not allow raises `IllegalTransition` and changes nothing; a terminal state allows no fact;
-every state but the terminal ones has a way to a terminal one; the fold reads nothing but the row and the fact.
+Laws: a fact that the table does not allow raises `IllegalTransition` and changes nothing; a terminal state allows no
+fact; every state but the terminal ones has a way to a terminal one; the fold reads nothing but the row and the fact.
 """
 
 from collections.abc import Callable
@@ -79,7 +79,8 @@ def _assigned(job: Job, fact: facts.Assigned, now: Micros) -> None:
     job.producer_sequence = 0
     job.report_number = 0
     if not job.holder:
-        # A resumed attempt goes on with what the one before has changed, and falls back into the same hold when it is released.
+        # A resumed attempt goes on with what the one before has changed, and falls back into the same hold when it is
+        # released.
         job.dirty = False
         job.due = Micros(0)
 

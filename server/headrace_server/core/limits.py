@@ -33,8 +33,8 @@ FAILURE_TEXT_BYTES_MAX = 2 * 1024
 REPORT_BYTES_MAX = 1024 * 1024
 HELLO_BYTES_MAX = 256 * 1024
 NESTED_LEVELS_MAX = 80
-"""Messages inside each other in a Struct or Value, two or three for each level of JSON. Protobuf reads 100, and whatever carries
-it adds some."""
+"""Messages inside each other in a Struct or Value, two or three for each level of JSON. Protobuf reads 100, and
+whatever carries it adds some."""
 USAGE_COUNT_MAX = 2**31 - 1
 """Turns and tool calls; more is cut."""
 USAGE_AMOUNT_MAX = 2**53
@@ -84,8 +84,8 @@ WORDS_IN_FLIGHT_COUNT_MAX = 64
 """Messages of one worker's control lane that wait for their commit."""
 OUTPUT_CREDIT_BYTES = 4 * 1024 * 1024
 GRANTS_COUNT_MAX = 128
-"""Jobs that one scheduler cycle grants. The next cycle follows at once, while workers act on this one: with all free slots in one
-cycle, server and worker would wait for each other in turn."""
+"""Jobs that one scheduler cycle grants. The next cycle follows at once, while workers act on this one: with all free
+slots in one cycle, server and worker would wait for each other in turn."""
 
 UNARY_CALLS_COUNT_MAX = 4096
 STREAMS_COUNT_MAX = 10_000

@@ -15,7 +15,8 @@ from headrace_server.core.limits import (
 QUOTA_DELAY_SECONDS = 300.0
 """When a usage limit did not say when it resets."""
 QUOTA_DELAY_SECONDS_MIN = 1.0
-"""When it said that it has reset by now: waiting burns no attempt, so without a pause it could go on at full speed for ever."""
+"""When it said that it has reset by now: waiting burns no attempt, so without a pause it could go on at full speed
+for ever."""
 RETRY_AFTER_SECONDS_MAX = 31 * 86400.0
 """The longest wait that a server can ask for; what is more is cut."""
 

@@ -1,15 +1,16 @@
 """The control lane of one worker: reads what it says, has it committed, and sends what waits for it (L1–L5, C2).
 
-Words are committed in the order in which they were read, several at a time: the next one is read while the last is written.
+Words are committed in the order in which they were read, several at a time: the next one is read while the last is
+written.
 """
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace.v1 import worker_service_pb2 as pb
-
 from headrace_server.core.limits import (
     ASSIGNMENT_CONFIRM_SECONDS,
     LANE_MESSAGE_BYTES_MAX,
@@ -36,9 +37,10 @@ from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.store.codec import number
+from headrace_server.store.errors import RETRY_SECONDS, StoreUnavailable
 from headrace_server.store.leases import Disposition, Holder, Lease
 from headrace_server.store.store import Store
-from headrace_server.store.workers import Greeting, Heard, Welcomed, hear_each, welcome
+from headrace_server.store.workers import Greeting, Heard, Welcomed, Word, hear_each, welcome
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,9 @@ class _Served:
             draining=first.renewal.draining,
         )
         self._words = asyncio.Semaphore(WORDS_IN_FLIGHT_COUNT_MAX)
+        self._unheard: deque[tuple[pb.ConnectRequest, Word]] = deque()
+        """Words that the store could not commit, in order."""
+        self._retrying: asyncio.Future[None] | None = None
         self._failed: BaseException | None = None
         self._leaving = False
 
@@ -106,7 +111,7 @@ class _Served:
             registry.disconnect(lane)
             self._leaving = True
             lane.wake.set()
-            await end_lane(writing, draining, reading)
+            await end_lane(writing, draining, reading, *([self._retrying] if self._retrying is not None else []))
             log.info("worker %s (%s) disconnected", lane.holder.worker, lane.holder.incarnation)
 
     async def _wake_on_drain(self) -> None:
@@ -169,22 +174,61 @@ class _Served:
             lane.unstarted.pop(lease, None)
         lane.finishing.update(one.lease for one in word.finishes if one.lease in lane.leases)
         await self._words.acquire()
+        if self._unheard:
+            self._put_off(request, word)
+            return
         heard = self._all.store.write_each(hear_each, word)
-        heard.add_done_callback(lambda future: self._heard(future, request, word.absent))
+        heard.add_done_callback(lambda future: self._heard(future, request, word))
         if word.finishes or word.releases or absent:
             self._all.scheduler.wake()
 
-    def _heard(self, future: "asyncio.Future[Heard]", request: pb.ConnectRequest, absent: Sequence[Lease]) -> None:
+    def _heard(self, future: "asyncio.Future[Heard]", request: pb.ConnectRequest, word: Word) -> None:
+        error = None if future.cancelled() else future.exception()
+        if isinstance(error, StoreUnavailable) and self._all.store.exclusive and not self._leaving:
+            self._put_off(request, word)
+            return
         self._words.release()
-        if future.cancelled():
-            return
-        error = future.exception()
         if error is not None:
-            self._failed = error
-            refusal = error.refusal if isinstance(error, Refused) else None
-            self._lane.end(refusal or draining_refusal())
+            self._fail(error)
+        elif not future.cancelled():
+            self._settle(future.result(), request, word.absent)
+
+    def _fail(self, error: BaseException) -> None:
+        self._failed = error
+        refusal = error.refusal if isinstance(error, Refused) else None
+        self._lane.end(refusal or draining_refusal())
+
+    def _put_off(self, request: pb.ConnectRequest, word: Word) -> None:
+        """Keeps the worker's lease, and its words until the store can commit them.
+
+        The lease can't be given to another meanwhile: that would have to be committed too, and nobody else writes here.
+        """
+        if request.HasField("renewal"):
+            self._answer_renewal(Heard((), ()), request.renewal)
+            self._lane.wake.set()
+            request.ClearField("renewal")
+        if not (word.starts or word.releases or word.reports or word.finishes):
+            self._words.release()
             return
-        self._settle(future.result(), request, absent)
+        self._unheard.append((request, replace(word, counter=0, absent=())))
+        if self._retrying is None or self._retrying.done():
+            self._retrying = asyncio.ensure_future(self._retry())
+
+    async def _retry(self) -> None:
+        while self._unheard:
+            request, word = self._unheard[0]
+            try:
+                heard = await self._all.store.write_each(hear_each, word)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+                continue
+            except Exception as error:
+                self._fail(error)
+                return
+            self._unheard.popleft()
+            self._words.release()
+            self._settle(heard, request, ())
+            self._all.scheduler.wake()
 
     def _settle(self, heard: Heard, request: pb.ConnectRequest, absent: Sequence[Lease]) -> None:
         lane = self._lane

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from headrace.v1 import event_pb2
 from headrace.v1 import worker_service_pb2 as pb
-
 from headrace_server.core.limits import DELTA_RING_COUNT, OUTPUT_CREDIT_BYTES
 from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.admission import draining_refusal
@@ -25,7 +24,6 @@ from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.registry import ControlLane
 from headrace_server.store.leases import Lease
 from headrace_server.store.outputs import Appended, Batch, append_each
-
 
 STREAMS_KEPT_COUNT = 1024
 """Of attempts that have ended, before all of them are forgotten at once."""

@@ -1,7 +1,7 @@
 """Following one job: opened, then pages of its log, deltas and heartbeats between them, then end (E1–E5, E9).
 
-One page is in flight for each follower: a slow one costs one page of memory and delays nobody. Wake-ups are hints; what is sent
-is always read from the store.
+One page is in flight for each follower: a slow one costs one page of memory and delays nobody. Wake-ups are hints;
+what is sent is always read from the store.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """How the tasks of a lane end: without cancelling a write.
 
-The gRPC core goes on with a write whose coroutine is cancelled and refuses a status meanwhile, and a client that gets no status
-hangs until its deadline.
+The gRPC core goes on with a write whose coroutine is cancelled and refuses a status meanwhile, and a client that gets
+no status hangs until its deadline.
 """
 
 import asyncio

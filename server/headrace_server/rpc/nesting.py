@@ -1,4 +1,5 @@
-"""How deep a message may be nested: what can just be read on its own can't be read any more inside an answer that carries it.
+"""How deep a message may be nested: what can just be read on its own can't be read any more inside an answer that
+carries it.
 
 Only `Struct` and `Value` hold themselves, so only these are asked about.
 """
@@ -20,7 +21,8 @@ _STRUCT = varint(Value.DESCRIPTOR.fields_by_name["struct_value"].number << 3 | 2
 def is_nested_too_deep(message: Struct | Value) -> bool:
     """Whether it has more than `NESTED_LEVELS_MAX` levels.
 
-    Asked of the parser, with lists wrapped around it, because looking at each value in Python takes a thousand times longer.
+    Asked of the parser, with lists wrapped around it, because looking at each value in Python takes a thousand times
+    longer.
     """
     if message.ByteSize() < NESTED_LEVELS_MAX * _LEVEL_BYTES_MIN:
         return False

@@ -1,4 +1,5 @@
-"""A submitted spec as the job that the store is asked to take: defaults filled in, needs read out, payload fingerprinted."""
+"""A submitted spec as the job that the store is asked to take: defaults filled in, needs read out, payload
+fingerprinted."""
 
 import hashlib
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from google.protobuf.duration_pb2 import Duration
+
 from headrace.v1 import worker_pb2
 from headrace.v1 import worker_service_pb2 as pb
-
 from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.ids import job_id_text, parse_job_id
 from headrace_server.core.job import Job

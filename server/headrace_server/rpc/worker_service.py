@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from headrace.v1 import worker_service_pb2 as pb
-
 from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.control_lane import Lanes, serve_control_lane

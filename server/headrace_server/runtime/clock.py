@@ -30,10 +30,12 @@ class SystemClock:
 
 
 class SteadyClock:
-    """A clock whose wall time never runs backwards, so that the order of the log, ids and ranks is that of what happened.
+    """A clock whose wall time never runs backwards, so that the order of the log, ids and ranks is that of what
+    happened.
 
-    It follows the wall clock forwards. When that is set back, it goes on at half the speed until the wall clock has caught up: it
-    must not stand still, or the delay of a retry would last as long as the wall clock is behind. Used from several threads.
+    It follows the wall clock forwards. When that is set back, it goes on at half the speed until the wall clock has
+    caught up: it must not stand still, or the delay of a retry would last as long as the wall clock is behind. Used
+    from several threads.
     """
 
     def __init__(self, clock: Clock, not_before: Micros = Micros(0)) -> None:

@@ -1,13 +1,14 @@
-"""One cycle of the scheduler, inside one transaction: end leases, promote what is due, and grant what fits (Q1, Q5, L1, L6).
+"""One cycle of the scheduler, inside one transaction: end leases, promote what is due, and grant what fits (Q1, Q5,
+L1, L6).
 
-A synchronous function of a ledger, so that the simulator runs it inline. Decisions are those of `core`; every grant has its rule.
+A synchronous function of a ledger, so that the simulator runs it inline. Decisions are those of `core`; every grant
+has its rule.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headrace.v1 import worker_pb2
-
 from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.ids import Micros, job_id_text
 from headrace_server.core.limits import GRANTS_COUNT_MAX

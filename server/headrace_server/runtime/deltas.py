@@ -1,4 +1,5 @@
-"""Token deltas of running attempts: ephemeral, in a bounded ring for each job, dropped with a marker and never waited for."""
+"""Token deltas of running attempts: ephemeral, in a bounded ring for each job, dropped with a marker and never waited
+for."""
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
@@ -6,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from headrace.v1 import event_pb2
-
 from headrace_server.core.ids import JobId
 from headrace_server.core.limits import DELTA_JOBS_COUNT_MAX, DELTA_RING_COUNT
 
@@ -57,8 +57,8 @@ class Deltas:
     def after(self, job_id: JobId, number: int, sequence: int) -> tuple[list[event_pb2.Delta], int]:
         """The deltas after a number that a reader at a sequence may see, and the number of the last one.
 
-        A late reader gets the message so far. A delta that follows an event which the reader has not seen yet waits for it.
-        What fell out of the ring is marked; what stands in the log by now is left out.
+        A late reader gets the message so far. A delta that follows an event which the reader has not seen yet waits
+        for it. What fell out of the ring is marked; what stands in the log by now is left out.
         """
         ring = self._rings.get(job_id)
         if ring is None:

@@ -1,4 +1,5 @@
-"""The room that is left on the disk of the data folder, and how much of it is kept for work that was accepted already."""
+"""The room that is left on the disk of the data folder, and how much of it is kept for work that was accepted
+already."""
 
 import logging
 import os

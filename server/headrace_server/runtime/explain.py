@@ -1,7 +1,6 @@
 """What a job that has not started waits for, in order (Q8)."""
 
 from headrace.v1 import job_pb2
-
 from headrace_server.core.job import Job
 from headrace_server.core.placement import Misfit, Needs, misfit
 from headrace_server.core.states import JobState
@@ -74,5 +73,6 @@ def _lacking(needs: Needs, lacks: set[Misfit | None], count: int) -> str:
     if Misfit.CAPABILITY in lacks:
         return f"handler {needs.capability!r} is not registered on {workers}"
     if needs.executor == "claude":
-        return f"Claude Code is not to be had on {workers}; install it, or start one with --claude PATH or --claude simulated"
+        remedy = "install it, or start one with --claude PATH or --claude simulated"
+        return f"Claude Code is not to be had on {workers}; {remedy}"
     return f"{needs.executor} tasks are not run by {workers}"

@@ -1,4 +1,5 @@
-"""Who is woken when the log of a job grows. A wake-up is a hint: it may be lost or come for nothing, and holds no data."""
+"""Who is woken when the log of a job grows. A wake-up is a hint: it may be lost or come for nothing, and holds no
+data."""
 
 import asyncio
 from collections import defaultdict

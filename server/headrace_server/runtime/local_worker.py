@@ -1,7 +1,7 @@
 """The local worker: one process beside the control plane, in a session of its own, that outlives a restart of it.
 
-It holds a lock file with its process id. A control plane that starts adopts the holder of the lock, else starts a new worker; one
-that ends without being asked to is started again, with backoff. What the worker does is its own affair.
+It holds a lock file with its process id. A control plane that starts adopts the holder of the lock, else starts a new
+worker; one that ends without being asked to is started again, with backoff. What the worker does is its own affair.
 """
 
 import asyncio
@@ -50,7 +50,8 @@ class LocalWorker:
         self._ended = asyncio.Event()
 
     async def run(self) -> None:
-        """Adopts or starts the worker, and starts it again whenever it ends. Returns once it was stopped and has ended."""
+        """Adopts or starts the worker, and starts it again whenever it ends. Returns once it was stopped and has
+        ended."""
         loop = asyncio.get_running_loop()
         backoff = RESTART_SECONDS_MIN
         while not self._stopping.is_set():
@@ -115,15 +116,16 @@ class LocalWorker:
         asyncio.get_running_loop().add_reader(self._pidfd, self._on_end)
 
     def _compare_options(self) -> None:
-        """An adopted worker goes on with what it runs and with the options of its own start; says so when they are others."""
+        """An adopted worker goes on with what it runs and with the options of its own start; says so when they are
+        others."""
         try:
             arguments = json.loads(self._command.options.read_text())
         except (OSError, ValueError):
             return
         if arguments != list(self._command.arguments):
             log.warning(
-                "the local worker runs with other options, those of its own start: %s; to change them, stop this control"
-                " plane in order and start it again",
+                "the local worker runs with other options, those of its own start: %s; to change them, stop this"
+                " control plane in order and start it again",
                 shlex.join(arguments[3:]),
             )
 

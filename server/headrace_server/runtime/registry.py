@@ -1,4 +1,5 @@
-"""The workers that are connected to this node: what they offer, which leases they hold, and what waits to be sent to them.
+"""The workers that are connected to this node: what they offer, which leases they hold, and what waits to be sent to
+them.
 
 All of it can be lost: the store has the truth, and a worker that reconnects brings it back.
 """
@@ -9,13 +10,11 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 from headrace.v1 import worker_pb2, worker_service_pb2
-
 from headrace_server.core.ids import JobId
 from headrace_server.core.leases import LeaseWatch
 from headrace_server.core.placement import Capabilities, Offer
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.store.leases import Holder, Lease
-
 
 UNSENT = 1 << 62
 """In place of a message's number, for an assignment that waits to be sent."""
@@ -35,8 +34,8 @@ class ControlLane:
     data_lane: int = 0
     """Number of the newest data lane; an older one has been replaced."""
     leases: dict[Lease, int] = field(default_factory=dict)
-    """Leases that the worker holds or is sent, with the number of the message that took the assignment; zero when an earlier
-    stream did."""
+    """Leases that the worker holds or is sent, with the number of the message that took the assignment; zero when an
+    earlier stream did."""
     finishing: set[Lease] = field(default_factory=set)
     """Of these, those whose finish is being committed: their slots are free again."""
     unstarted: dict[Lease, float] = field(default_factory=dict)

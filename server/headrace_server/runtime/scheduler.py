@@ -1,4 +1,5 @@
-"""The scheduler's loop: waits for a wake-up or the next due time, runs a cycle, and hands what it granted to the workers."""
+"""The scheduler's loop: waits for a wake-up or the next due time, runs a cycle, and hands what it granted to the
+workers."""
 
 import asyncio
 import logging
@@ -86,7 +87,8 @@ class Scheduler:
         return [offer for offer in self._registry.offers() if Holder(offer.worker, offer.incarnation) not in lost]
 
     def _has_more_room(self, offers: Sequence[Offer]) -> bool:
-        """Whether a slot is free that the last cycle did not leave free: a missed wake-up costs a second, not for ever."""
+        """Whether a slot is free that the last cycle did not leave free: a missed wake-up costs a second, not for
+        ever."""
         return any(offer.free_slots > self._room.get(Holder(offer.worker, offer.incarnation), 0) for offer in offers)
 
     async def _run_cycle(self, offers: Sequence[Offer], lost: Sequence[Holder]) -> Cycle:
@@ -129,7 +131,7 @@ class Scheduler:
             try:
                 await self.run_once()
             except Refused as error:
-                log.warning("a scheduling cycle could not be committed: %s", error)
+                log.debug("a scheduling cycle could not be committed: %s", error)
                 await asyncio.sleep(FAILED_SECONDS)
             try:
                 async with asyncio.timeout(self._sleep_seconds()):

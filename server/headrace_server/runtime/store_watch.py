@@ -11,6 +11,8 @@ from headrace_server.store.store import Store
 log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 1.0
+"""Without a failure for this long, a store that commits is taken for sound again: a nearly full disk fails now and
+then."""
 
 
 class StoreWatch:
@@ -21,27 +23,34 @@ class StoreWatch:
         self._store = store
         self._said = said
         self._failing = asyncio.Event()
-        store.on_commits(self._took_note)
+        self._failures = 0
+        store.on_failure(self._took_note)
 
-    def _took_note(self, commits: bool) -> None:
-        if commits is self._failing.is_set():
-            if commits:
-                self._failing.clear()
-                log.warning("the store commits again")
-            else:
-                self._failing.set()
-                log.error("the store can't commit; what is asked for is refused until it can")
-            self._said(commits)
+    def _took_note(self, error: Refused) -> None:
+        self._failures += 1
+        if not self._failing.is_set():
+            self._failing.set()
+            log.error("the store can't commit, and this server takes no calls until it can: %s", error)
+            self._said(False)
 
     async def run(self) -> None:
-        """Probes while the store fails, until it is cancelled. Nobody else may ask, because nobody is sent here any more."""
+        """Probes while the store fails, until it is cancelled. Nobody else may ask, because nobody is sent here any
+        more."""
         while True:
             await self._failing.wait()
+            failures = self._failures
             await asyncio.sleep(PROBE_SECONDS)
-            try:
-                await self._store.write(probe, bounded=False)
-            except Refused as error:
-                log.debug("the store still can't commit: %s", error)
+            if failures == self._failures and await self._commits():
+                self._failing.clear()
+                log.warning("the store commits again")
+                self._said(True)
+
+    async def _commits(self) -> bool:
+        try:
+            await self._store.write(probe, bounded=False)
+        except Refused:
+            return False
+        return True
 
 
 def probe(ledger: Ledger) -> None:

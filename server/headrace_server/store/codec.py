@@ -93,7 +93,8 @@ def micros_of(message: Duration) -> int:
 
 
 def failure_of(message: outcome_pb2.Failure) -> Failure:
-    """Reads a failure; a class that this server does not know is taken for an ERROR, which nothing retries by itself."""
+    """Reads a failure; a class that this server does not know is taken for an ERROR, which nothing retries by
+    itself."""
     try:
         failure_class = FailureClass(message.failure_class)
     except ValueError:

@@ -1,4 +1,5 @@
-"""What can go wrong with a store as a whole. Towards a caller each is a refusal; what is behind it goes into the log."""
+"""What can go wrong with a store as a whole. Towards a caller each is a refusal; what is behind it goes into the
+log."""
 
 from headrace_server.core.refusal import Reason, Refusal, Refused
 

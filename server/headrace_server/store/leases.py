@@ -1,4 +1,5 @@
-"""Granting, starting, ending and losing attempts: every word of a worker is checked against the lease (L1, L2, L6, R1–R6)."""
+"""Granting, starting, ending and losing attempts: every word of a worker is checked against the lease (L1, L2, L6,
+R1–R6)."""
 
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -129,7 +130,8 @@ def finish(ledger: Ledger, holder: Holder, word: Finish) -> tuple[Disposition, i
     if word.succeeded is not None:
         return _succeed(ledger, job, word, word.succeeded), job.producer_sequence
     if word.failed is not None and word.failed.failure_class is FailureClass.WORKER_LOST:
-        # Its worker ended it before its lease could end: a loss of the infrastructure's, not a failure of the job's (L6).
+        # Its worker ended it before its lease could end: a loss of the infrastructure's, not a failure of the job's
+        # (L6).
         lose(ledger, job, outcome_pb2.Failure.FromString(word.failed.body).message)
     elif word.failed is not None:
         _fail_attempt(ledger, job, word.failed, word.usage)

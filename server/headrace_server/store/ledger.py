@@ -1,7 +1,8 @@
-"""One transaction of the store as the verbs see it: jobs read once, facts folded in memory, everything written in few statements.
+"""One transaction of the store as the verbs see it: jobs read once, facts folded in memory, everything written in few
+statements.
 
-`record` is the only way in which a job changes: it folds the fact, makes the event and counts, so row, log and counters can't
-disagree. What a query has to see is flushed before it.
+`record` is the only way in which a job changes: it folds the fact, makes the event and counts, so row, log and
+counters can't disagree. What a query has to see is flushed before it.
 """
 
 from collections import defaultdict
@@ -34,7 +35,8 @@ class Effects:
     queued: bool = False
     """A job became QUEUED."""
     next_due: Micros | None = None
-    """The earliest time that a cycle has to keep: a SCHEDULED job becomes due, or one has waited long enough for its holder."""
+    """The earliest time that a cycle has to keep: a SCHEDULED job becomes due, or one has waited long enough for its
+    holder."""
 
 
 @dataclass(slots=True)
@@ -132,7 +134,8 @@ class Ledger:
         return adopted
 
     def value(self, name: Hashable, load: Callable[[], T]) -> T:
-        """A value that no recorded fact changes, e.g. a queue's policy: loaded once, then remembered until it is forgotten."""
+        """A value that no recorded fact changes, e.g. a queue's policy: loaded once, then remembered until it is
+        forgotten."""
         if name not in self._values:
             self._values[name] = load() if name in self._forgotten else self._memory.value(name, load)
         value: T = self._values[name]

@@ -1,7 +1,8 @@
-"""What is remembered from one transaction to the next of an engine that nobody else writes to, so as not to read it again.
+"""What is remembered from one transaction to the next of an engine that nobody else writes to, so as not to read it
+again.
 
-All of it can be dropped at any time. A transaction takes copies and hands back what it has learned only once it is committed,
-so a rollback leaves nothing to undo.
+All of it can be dropped at any time. A transaction takes copies and hands back what it has learned only once it is
+committed, so a rollback leaves nothing to undo.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping

@@ -1,7 +1,7 @@
 """The SQLite engine: WAL with `synchronous=FULL`, so a commit survives a power cut.
 
-One writing connection, which also makes every checkpoint, and a few reading ones. Two connections that write or checkpoint at
-the same time are what the WAL-reset bug of SQLite before 3.51.3 needs in order to corrupt a database.
+One writing connection, which also makes every checkpoint, and a few reading ones. Two connections that write or
+checkpoint at the same time are what the WAL-reset bug of SQLite before 3.51.3 needs in order to corrupt a database.
 """
 
 import errno
@@ -61,8 +61,8 @@ class SqliteConnection:
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], suffix: str = "") -> None:
         """One statement for up to 128 rows.
 
-        Every step of a statement gives up the GIL and waits to get it back, which costs more than the row. Statements for each
-        number of rows are few enough to stay prepared.
+        Every step of a statement gives up the GIL and waits to get it back, which costs more than the row. Statements
+        for each number of rows are few enough to stay prepared.
         """
         for chunk in _chunks(rows, len(columns)):
             sql = _insert_sql(table, tuple(columns), len(chunk), suffix)

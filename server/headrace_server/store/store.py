@@ -30,6 +30,8 @@ class Store:
         is_disk_low: Callable[[], bool] = lambda: False,
     ) -> None:
         self._engine = engine
+        self.exclusive = engine.exclusive
+        """Nobody else can grant a lease of this store."""
         self._writer = Writer(engine, clock, entropy, committed, is_disk_low)
         self._readers = ThreadPoolExecutor(READER_THREADS_COUNT, thread_name_prefix="store-reader")
         self.write = self._writer.write

@@ -19,8 +19,8 @@ QUEUE_FULL_RETRY_SECONDS = 5.0
 
 @dataclass(slots=True)
 class NewJob:
-    """A job that somebody wants to submit, checked as far as that goes without the store. Never changed; not frozen, because
-    tens of thousands are made a second."""
+    """A job that somebody wants to submit, checked as far as that goes without the store. Never changed; not frozen,
+    because tens of thousands are made a second."""
 
     namespace: str
     request_id: str
@@ -101,7 +101,8 @@ def check_each(ledger: Ledger, submits: Sequence[NewJob]) -> list[Refusal | None
 
 
 def submit_all(ledger: Ledger, submits: Sequence[NewJob]) -> Sequence[Accepted | Refusal | None]:
-    """Accepts every job, or stores nothing: then the answer has each refusal at the place of its job, and None elsewhere."""
+    """Accepts every job, or stores nothing: then the answer has each refusal at the place of its job, and None
+    elsewhere."""
     checked = check_each(ledger, submits)
     if any(refusal is not None for refusal in checked):
         return checked

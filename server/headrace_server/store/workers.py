@@ -42,7 +42,8 @@ class Greeting:
 
 @dataclass(frozen=True, slots=True)
 class Welcomed:
-    """What the store knows of the attempts that a worker says it holds. `current` is false for an incarnation that was ended."""
+    """What the store knows of the attempts that a worker says it holds. `current` is false for an incarnation that
+    was ended."""
 
     current: bool
     jobs: tuple[Job, ...] = ()
@@ -133,7 +134,8 @@ def leased_by(ledger: Ledger, worker: str) -> list[Job]:
 
 
 def lease_holders(connection: Connection) -> list[tuple[Holder, int]]:
-    """Every incarnation that holds a lease, with the counter of its last renewal: what a restarted node has to watch."""
+    """Every incarnation that holds a lease, with the counter of its last renewal: what a restarted node has to
+    watch."""
     found = connection.rows(
         "SELECT jobs.worker, jobs.incarnation, coalesce(max(workers.counter), 0) FROM jobs"
         " LEFT JOIN workers ON workers.worker = jobs.worker AND workers.incarnation = jobs.incarnation"

@@ -1,8 +1,8 @@
 """Group commit: one thread that runs the verbs that wait, together, in one transaction after the other.
 
-Operations that arrive while a transaction runs commit together in the next one, and each caller is answered only after its
-commit. When an operation of a group fails, all run again one by one, so one caller's fault is its own. When the transaction
-can't begin or commit, that is nobody's fault, and all are refused at once.
+Operations that arrive while a transaction runs commit together in the next one, and each caller is answered only
+after its commit. When an operation of a group fails, all run again one by one, so one caller's fault is its own. When
+the transaction can't begin or commit, that is nobody's fault, and all are refused at once.
 """
 
 import asyncio
@@ -79,17 +79,17 @@ class Writer:
     def write(self, verb: Callable[[Ledger], T], *, bounded: bool = True) -> "asyncio.Future[T]":
         """Runs a verb after everything that was asked for before; its result comes after the commit.
 
-        Raises StoreBusy at once when too many writes wait, unless it is not `bounded`: what the control plane itself has to
-        write never stands back behind its clients. The future raises StoreUnavailable or StoreFull when it can't be
-        committed.
+        Raises StoreBusy at once when too many writes wait, unless it is not `bounded`: what the control plane itself
+        has to write never stands back behind its clients. The future raises StoreUnavailable or StoreFull when it
+        can't be committed.
         """
         return self._enqueue(_Operation(verb, None, False, False, self._loop.create_future()), bounded)
 
     def write_each(self, verb: EachVerb[Item, T], item: Item, *, crowd: bool = False) -> "asyncio.Future[T]":
         """Runs a verb of many items on this one, in one call with those of other callers that wait.
 
-        `crowd` says that it comes from one of many callers who each wait for one such write: gathering them pays, and their
-        number is bounded. What workers send is bounded by their slots and credits instead.
+        `crowd` says that it comes from one of many callers who each wait for one such write: gathering them pays, and
+        their number is bounded. What workers send is bounded by their slots and credits instead.
         """
         return self._enqueue(_Operation(verb, item, True, crowd, self._loop.create_future()), crowd)
 
@@ -147,7 +147,7 @@ class Writer:
 
     def _gather_crowd(self, group: list[_Operation]) -> bool:
         """Waits a moment for the callers that the last commit has just answered."""
-        time.sleep(CROWD_WINDOW_SECONDS)
+        time.sleep(CROWD_WINDOW_SECONDS)  # noqa: TID251  # on a thread of its own, and what it waits for is more callers
         try:
             late = self._operations.get_nowait()
         except queue.Empty:
