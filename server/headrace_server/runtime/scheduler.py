@@ -93,9 +93,10 @@ class Scheduler:
 
     async def _run_cycle(self, offers: Sequence[Offer], lost: Sequence[Holder]) -> Cycle:
         # What commits before this cycle is answered may not be in it: only what was known before is forgotten.
+        timed = self._next_due is not None or bool(lost)
         self._queued, self._next_due = False, None
         try:
-            cycle = await self._store.write(lambda ledger: run_cycle(ledger, offers, lost), bounded=False)
+            cycle = await self._store.write(lambda ledger: run_cycle(ledger, offers, lost, timed=timed), bounded=False)
         except BaseException:
             self._queued, self._next_due = True, Micros(0)
             raise
