@@ -120,7 +120,8 @@ class _Served:
 
     async def _welcome(self) -> None:
         hello, renewal = self._first.hello, self._first.renewal
-        held = {lease.job_id: lease for lease in held_leases(renewal)}
+        # Of an attempt that waits for its ack and a newer one of the same job, the newer one is what the worker holds.
+        held = {lease.job_id: lease for lease in sorted(held_leases(renewal), key=lambda lease: lease.epoch)}
         greeting = Greeting(self._lane.holder, hello.reattach, hello.SerializeToString(), renewal.counter, held)
         welcomed = await self._all.store.write(lambda ledger: welcome(ledger, greeting), bounded=False)
         if not welcomed.current:
@@ -167,6 +168,8 @@ class _Served:
         absent = []
         if request.HasField("renewal"):
             self._observe(request.renewal.counter)
+            if lane.draining and not request.renewal.draining:
+                self._all.scheduler.wake()
             lane.draining = request.renewal.draining
             absent = lane.absent(set(held_leases(request.renewal)), request.renewal.handled_message_number)
         word = word_of(lane.holder, request, absent)
@@ -246,6 +249,8 @@ class _Served:
             lane.settle(lease_of(release.lease))
         for lease in absent:
             lane.settle(lease)
+        if request.releases or absent:
+            self._all.scheduler.wake()
         if request.HasField("renewal"):
             self._answer_renewal(heard, request.renewal)
         if waiting.ByteSize():

@@ -45,7 +45,10 @@ class JobService:
             if refusal is not None:
                 raise Refused(refusal)
             return pb.SubmitJobResponse(job=job_pb2.Job(namespace=new.namespace, spec=request.spec))
-        accepted = _accepted(await self.store.write_each(submit_each, new, crowd=True))
+        submitting = self.store.write_each(submit_each, new, crowd=True)
+        # A cycle that is asked for now mostly commits together with the submit, instead of after its answer.
+        self.scheduler.wake()
+        accepted = _accepted(await submitting)
         return pb.SubmitJobResponse(
             job=job_message(accepted.job, new.spec, full=False), deduplicated=accepted.deduplicated
         )

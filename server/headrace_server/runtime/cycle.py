@@ -39,16 +39,20 @@ class Cycle:
     """When the next SCHEDULED job becomes due."""
 
 
-def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder]) -> Cycle:
-    """Runs one cycle at the ledger's time. `lost` are the incarnations whose lease this node has seen end."""
+def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder], *, timed: bool = True) -> Cycle:
+    """Runs one cycle at the ledger's time. `lost` are the incarnations whose lease this node has seen end.
+
+    Without `timed` nothing is looked up that waits for a time: no job is SCHEDULED or waits for its holder.
+    """
     for holder in lost:
         lose_worker(ledger, holder, "its lease ended without a renewal")
-    for job in ready.expired_holds(ledger):
-        expire_hold(ledger, job)
-    ready.promote_due(ledger)
-    placed = _place(ledger, offers) if offers else []
+    if timed:
+        for job in ready.expired_holds(ledger):
+            expire_hold(ledger, job)
+        ready.promote_due(ledger)
+    placed = _place(ledger, offers, with_held=timed) if offers else []
     granted = tuple(_granted(ledger, candidate, offer) for candidate, offer in placed)
-    return Cycle(granted, ready.next_due(ledger))
+    return Cycle(granted, ready.next_due(ledger) if timed else None)
 
 
 def take_back(ledger: Ledger, unsent: Sequence[Granted]) -> None:
@@ -59,14 +63,15 @@ def take_back(ledger: Ledger, unsent: Sequence[Granted]) -> None:
             release(ledger, job, ReleaseCause.NOT_CONFIRMED, "the worker went away before it was sent")
 
 
-def _place(ledger: Ledger, offers: Sequence[Offer]) -> list[tuple[Candidate, Offer]]:
+def _place(ledger: Ledger, offers: Sequence[Offer], *, with_held: bool) -> list[tuple[Candidate, Offer]]:
     room = Room(offers)
     candidates: list[Candidate] = []
     for key in ready.ready_keys(ledger):
         free = room.free_for(key.needs)
         if free:
             candidates += ready.window(ledger, key, min(free, GRANTS_COUNT_MAX))
-    candidates += ready.held_window(ledger, [offer.worker for offer in offers], GRANTS_COUNT_MAX)
+    if with_held:
+        candidates += ready.held_window(ledger, [offer.worker for offer in offers], GRANTS_COUNT_MAX)
     candidates.sort(key=lambda candidate: (candidate.job.rank, candidate.job.row))
     placed: list[tuple[Candidate, Offer]] = []
     for candidate in candidates:
