@@ -1,0 +1,135 @@
+"""I2, I3, I6, I7, E5: what the log of a job may say about its attempts, beside what really happened on the ground."""
+
+from dataclasses import dataclass, field
+
+from headrace.v1 import job_pb2
+from headrace_server.core.failures import FailureClass
+from headrace_server.core.limits import LOSSES_COUNT_MAX, MAX_ATTEMPTS_DEFAULT
+from headrace_server.store.engine import Connection
+from simulation.attempts import stamp
+from simulation.chronicle import KINDS_OF_END, Chronicle, Fresh, Known, Logged
+from simulation.clients import Told
+from simulation.ground import Ending, Ground, Run
+from simulation.violation import Violation, hold
+
+_ENDS_LEASE = frozenset({"attempt_released", "attempt_failed", "attempt_lost", "attempt_handed_back"}) | KINDS_OF_END
+_OF_ATTEMPT = frozenset({"output", "attempt_started", "input_requested", "input_resolved", "cancel_stepped"})
+_AFTER_CANCEL = _OF_ATTEMPT | _ENDS_LEASE | {"output_truncated"}
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Where the log of one job stands, read event by event."""
+
+    place: int = 0
+    epoch: int = 0
+    live: bool = False
+    outputs: dict[int, int] = field(default_factory=dict)
+    """By epoch: the last piece."""
+    failures: int = 0
+    losses: int = 0
+    assigned: int = 0
+    given_back: int = 0
+    cancelling: bool = False
+    truncated: bool = False
+
+
+class AttemptChecker:
+    """Reads every log along."""
+
+    def __init__(self, ground: Ground, told: Told) -> None:
+        self._ground = ground
+        self._told = told
+        self._seen: dict[str, _Seen] = {}
+
+    def check_commit(self, chronicle: Chronicle, fresh: Fresh, connection: Connection) -> None:
+        """After a commit."""
+        for known in fresh.changed:
+            seen = self._seen.setdefault(known.id, _Seen())
+            for logged in known.log[seen.place :]:
+                self._check(known, seen, logged, chronicle.generation)
+                seen.place += 1
+            hold((known.row.epoch, known.row.worker != "") == (seen.epoch, seen.live), "I2", f"{known.id}: its lease")
+            self._check_bounds(known, seen)
+
+    def _check(self, known: Known, seen: _Seen, logged: Logged, generation: int) -> None:
+        kind, event = logged.kind, logged.event
+        if seen.cancelling:
+            hold(kind in _AFTER_CANCEL, "I7", f"{kind} of {known.id} after its cancel was accepted")
+        if kind == "attempt_assigned":
+            hold(not seen.live, "I2", f"{known.id} is granted while a lease lives")
+            hold(event.epoch == seen.epoch + 1, "I2", f"{known.id}: epoch {event.epoch} after {seen.epoch}")
+            seen.epoch, seen.live = event.epoch, True
+            seen.assigned += 1
+        elif kind in _OF_ATTEMPT:
+            hold(seen.live and event.epoch == seen.epoch, "I3", f"{kind} of a fenced attempt of {known.id}")
+            if kind == "attempt_started":
+                self._run(known, generation, seen.epoch)
+        if kind == "output":
+            self._check_output(known, seen, logged, generation)
+        elif kind == "output_truncated":
+            seen.truncated = True
+        elif kind == "cancel_requested":
+            seen.cancelling = True
+        elif kind in _ENDS_LEASE:
+            self._check_ending(known, seen, logged, generation)
+
+    def _check_output(self, known: Known, seen: _Seen, logged: Logged, generation: int) -> None:
+        output = logged.event.output
+        sequence, last = output.producer_sequence, seen.outputs.get(seen.epoch, 0)
+        follows = sequence == last + 1 or (seen.truncated and sequence > last)
+        hold(follows, "E5", f"output {sequence} of {known.id} after {last}")
+        seen.outputs[seen.epoch] = sequence
+        said = output.claude.raw_json.encode() or output.chunk.data
+        run = self._run(known, generation, seen.epoch)
+        expected = stamp(run.key, sequence)
+        hold(said == expected or (seen.truncated and not said), "I3", f"output {said!r} where {expected!r} is due")
+        hold(sequence <= run.outputs, "E5", "output that nobody made")
+
+    def _check_ending(self, known: Known, seen: _Seen, logged: Logged, generation: int) -> None:
+        kind, event = logged.kind, logged.event
+        if kind == "attempt_lost":
+            seen.losses += 1
+        elif kind in ("attempt_released", "attempt_handed_back"):
+            seen.given_back += 1
+        elif kind == "attempt_failed":
+            failure = event.attempt_failed.failure
+            run = self._run(known, generation, seen.epoch)
+            hold(
+                run.ending is Ending.FAILED, "L6", f"{known.id} failed by {failure.failure_class}, really {run.ending}"
+            )
+            hold(failure.sign == run.sign, "I3", f"failure {failure.sign} of {run.sign}")
+            waits = event.attempt_failed.decision.action != job_pb2.RETRY_ACTION_FAIL
+            quota = failure.failure_class == FailureClass.QUOTA and waits
+            seen.given_back += quota
+            seen.failures += not quota
+            self._check_delivered(known, seen, run)
+        elif kind == "succeeded":
+            run = self._run(known, generation, seen.epoch)
+            sign = event.succeeded.result.handler.value.string_value
+            hold(run.ending is Ending.SUCCEEDED and sign == run.sign, "I3", f"result {sign} of {run.sign}")
+            self._check_delivered(known, seen, run)
+        ended = self._ground.find(known.id, seen.epoch, generation)
+        hold(ended is None or not ended.alive, "L7", f"{kind} of {known.id} while its tree still runs")
+        seen.live = False
+
+    def _check_delivered(self, known: Known, seen: _Seen, run: Run) -> None:
+        if not seen.truncated:
+            last = seen.outputs.get(seen.epoch, 0)
+            hold(last == run.outputs, "E3", f"{known.id} ended with {last} of {run.outputs} outputs")
+
+    def _run(self, known: Known, generation: int, epoch: int) -> Run:
+        run = self._ground.find(known.id, epoch, generation)
+        if run is None:
+            raise Violation("I3", f"{known.id} hears of epoch {epoch} of generation {generation}, which nobody ran")
+        return run
+
+    def _check_bounds(self, known: Known, seen: _Seen) -> None:
+        row = known.row
+        hold((row.failures, row.losses) == (seen.failures, seen.losses), "I6", f"{known.id}: failures and losses")
+        submit = self._told.submits[known.number - 1]
+        attempts_max = submit.spec.retry_policy.max_attempts or MAX_ATTEMPTS_DEFAULT
+        hold(seen.failures <= attempts_max, "I6", f"{known.id} failed {seen.failures} times of {attempts_max}")
+        hold(seen.losses <= LOSSES_COUNT_MAX + 1, "I6", f"{known.id} was lost {seen.losses} times")
+        granted = seen.failures + seen.losses + seen.given_back + 1
+        hold(seen.assigned <= granted, "I6", f"{known.id} had {seen.assigned} grants")

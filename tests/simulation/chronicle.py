@@ -1,0 +1,111 @@
+"""The store as an onlooker reads it after every commit, in plain SQL: the rows, and what has come to the logs since.
+
+It keeps every event that it has ever seen, so a log that changes afterwards shows.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.v1 import event_pb2, job_pb2
+from headrace_server.core.ids import job_id_text
+from headrace_server.core.job import Job
+from headrace_server.store import rows
+from headrace_server.store.engine import Connection
+from simulation.violation import hold
+
+KINDS_OF_END = frozenset({"succeeded", "failed", "cancelled", "expired", "skipped"})
+
+
+@dataclass(slots=True)
+class Logged:
+    """An event as it stands in the store."""
+
+    kind: str
+    event: event_pb2.Event
+    body: bytes
+
+
+@dataclass(slots=True)
+class Known:
+    """One job: its row as it is now, its whole log, and its number among the submits."""
+
+    id: str
+    row: Job
+    number: int
+    log: list[Logged] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What one look has found."""
+
+    events: list[tuple[Known, Logged]]
+    """In the order of their positions; output after the others of its job's sequence before it."""
+    changed: list[Known]
+    """Jobs whose row is another, or whose log has grown."""
+
+
+class Chronicle:
+    """What is in the store."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Known] = {}
+        self.generation = 1
+        self._by_row: dict[int, Known] = {}
+        self._raw: dict[int, tuple[Any, ...]] = {}
+        self._position = 0
+        self._output = 0
+
+    def look(self, connection: Connection) -> Fresh:
+        """Reads what is new."""
+        changed = {known.id: known for known in self._read_rows(connection)}
+        found = connection.rows(
+            "SELECT position, job, sequence, body FROM events WHERE position > ? ORDER BY position", (self._position,)
+        )
+        outputs = connection.rows(
+            "SELECT rowid, job, sequence, body FROM outputs WHERE rowid > ? ORDER BY rowid", (self._output,)
+        )
+        for place, (position, *_) in enumerate(found, start=self._position + 1):
+            hold(position == place, "E1", f"position {position} where {place} is next")
+        self._position += len(found)
+        self._output = outputs[-1][0] if outputs else self._output
+        events = [self._learn(*row) for row in found] + [self._learn(0, *row[1:]) for row in outputs]
+        for known, _ in events:
+            changed[known.id] = known
+        for known in changed.values():
+            known.log.sort(key=lambda logged: logged.event.sequence)
+        return Fresh(events, list(changed.values()))
+
+    def _read_rows(self, connection: Connection) -> list[Known]:
+        changed = []
+        found = connection.rows(rows.SELECT)
+        for raw in found:
+            if self._raw.get(raw[0]) == raw:
+                continue
+            self._raw[raw[0]] = raw
+            job = rows.job_of(raw)
+            known = self._by_row.get(job.row)
+            if known is None:
+                known = self._by_row[job.row] = Known(job_id_text(job.id), job, _number(connection, job))
+                self.jobs[known.id] = known
+            known.row = job
+            changed.append(known)
+        hold(len(found) == len(self._raw), "I1", "a job is gone from the store")
+        return changed
+
+    def _learn(self, position: int, row: int, sequence: int, body: bytes) -> tuple[Known, Logged]:
+        event = event_pb2.Event.FromString(body)
+        known = self._by_row.get(row)
+        hold(known is not None, "S4", "an event without its job")
+        assert known is not None
+        hold((event.position, event.sequence) == (position, sequence), "I8", "an event that says another place")
+        hold(event.job_id == known.id, "I8", "an event of another job")
+        logged = Logged(event.WhichOneof("kind") or "", event, body)
+        known.log.append(logged)
+        return known, logged
+
+
+def _number(connection: Connection, job: Job) -> int:
+    found = connection.rows("SELECT spec FROM job_specs WHERE job = ?", (job.row,))
+    hold(len(found) == 1, "S4", "a job without its spec")
+    return int(job_pb2.JobSpec.FromString(found[0][0]).display_name)

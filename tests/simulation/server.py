@@ -1,0 +1,138 @@
+"""One life of the control plane's process, put together of the real parts as `app.py` does, without sockets and threads.
+
+A kill loses everything in here. What was committed stays in the engine, which the next life opens.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from itertools import count
+from random import Random
+from typing import Any, ClassVar, TypeVar
+
+from headrace.v1 import job_service_pb2
+from headrace_server.app import App
+from headrace_server.core.limits import RENEWAL_SECONDS_DEFAULT
+from headrace_server.core.refusal import Refused
+from headrace_server.rpc.control_lane import Lanes, serve_control_lane
+from headrace_server.rpc.data_lane import serve_data_lane
+from headrace_server.rpc.follow import Following
+from headrace_server.rpc.job_service import JobService
+from headrace_server.runtime.clock import Clock
+from headrace_server.runtime.deltas import Deltas
+from headrace_server.runtime.feed import Feed
+from headrace_server.runtime.registry import Registry
+from headrace_server.runtime.scheduler import Scheduler
+from simulation.loop import SimulatedLoop
+from simulation.network import Wire
+from simulation.storage import InlineStore, MemoryEngine
+from simulation.violation import Violation
+
+T = TypeVar("T")
+
+LANE_WINDOW_COUNT = 1000
+FOLLOWER_WINDOW_COUNT = 2
+HEARTBEAT_SECONDS = 15.0
+
+
+class Server(App):
+    """What `App` does after a commit, at a start and on a cancel is inherited; its sockets are never made."""
+
+    clock_of_leases: ClassVar[Callable[[Clock], Clock]] = staticmethod(lambda clock: clock)
+    """So that a mutant can have another."""
+
+    def __init__(self, engine: MemoryEngine, clock: Clock, entropy: Random, lease_seconds: float) -> None:
+        self.loop = SimulatedLoop(clock.monotonic)
+        clock = self.clock_of_leases(clock)
+        self._clock = clock
+        self._entropy = entropy
+        self._ids = count(1)
+        self._ids_prefix = f"{entropy.getrandbits(32):08x}"
+        self._feed = Feed()
+        self._deltas = Deltas()
+        self._registry = Registry(lease_seconds)
+        self.inline = InlineStore(engine, clock.now, entropy, self._committed, self.loop)
+        self.writer = self.inline.writer
+        self._store = self.inline
+        self._scheduler = Scheduler(self._store, self._registry, clock)
+        draining = asyncio.Event()
+        self._lanes = Lanes(
+            store=self._store,
+            registry=self._registry,
+            scheduler=self._scheduler,
+            clock=clock,
+            draining=draining,
+            renewal_seconds=RENEWAL_SECONDS_DEFAULT,
+            server_version="simulated",
+            new_id=self._new_id,
+        )
+        following = Following(
+            store=self._store,
+            feed=self._feed,
+            deltas=self._deltas,
+            registry=self._registry,
+            clock=clock,
+            draining=draining,
+            heartbeat_seconds=HEARTBEAT_SECONDS,
+        )
+        self.jobs = JobService(self._store, self._scheduler, self._registry, following, self._tell_cancelling)
+        self.loop.create_task(self._serve())
+
+    @property
+    def registry(self) -> Registry:
+        """Who is connected."""
+        return self._registry
+
+    @property
+    def generation(self) -> int:
+        """Of the store."""
+        return self._store.generation
+
+    def run(self) -> None:
+        """Lets the process do what it can without another commit."""
+        while True:
+            self.loop.pump()
+            if self.loop.failures:
+                error = self.loop.failures[0]
+                if isinstance(error, Violation):
+                    raise error
+                raise Violation("no task fails", f"{type(error).__name__}: {error}") from error
+            if not self.inline.answer_reads():
+                return
+
+    def kill(self) -> None:
+        """The process is gone. Its streams have to be cut before."""
+        self.writer.close()
+        self.loop.abandon()
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> "asyncio.Task[T | Refused]":
+        """A unary call arrives."""
+        return self.loop.create_task(_unary(coroutine))
+
+    def open_control_lane(self) -> Wire:
+        """A worker connects."""
+        return Wire(
+            self.loop, lambda requests, call: serve_control_lane(self._lanes, requests, call), LANE_WINDOW_COUNT
+        )
+
+    def open_data_lane(self) -> Wire:
+        """A worker opens its lane for output."""
+        return Wire(
+            self.loop,
+            lambda requests, call: serve_data_lane(self._lanes, self._deltas, self._feed, requests, call),
+            LANE_WINDOW_COUNT,
+        )
+
+    def open_follower(self, request: job_service_pb2.WatchJobRequest) -> Wire:
+        """A client follows a job."""
+        return Wire(self.loop, lambda _, call: self.jobs.watch_job(request, call), FOLLOWER_WINDOW_COUNT)
+
+    async def _serve(self) -> None:
+        await self._watch_leases()
+        await self._scheduler.run()
+
+
+async def _unary(coroutine: Coroutine[Any, Any, T]) -> T | Refused:
+    try:
+        return await coroutine
+    except Refused as refused:
+        return refused
