@@ -1,8 +1,10 @@
+-- Tables with a text key have no rowid: with one, each would be two trees, and every commit would write two pages.
+
 -- Numbers that only grow: the next row of a job, the next position of the feed, the generation of the store.
 CREATE TABLE sequences (
     name TEXT PRIMARY KEY,
     value BIGINT NOT NULL
-);
+) WITHOUT ROWID;
 INSERT INTO sequences (name, value) VALUES ('job', 0), ('position', 0), ('key', 0), ('generation', 1);
 
 CREATE TABLE queues (
@@ -13,7 +15,7 @@ CREATE TABLE queues (
     created BIGINT NOT NULL,
     updated BIGINT NOT NULL,
     PRIMARY KEY (namespace, name)
-);
+) WITHOUT ROWID;
 
 -- Jobs of one queue with the same needs; the scheduler looks at keys, never at all jobs.
 CREATE TABLE ready_keys (
@@ -76,7 +78,7 @@ CREATE TABLE job_labels (
     value TEXT NOT NULL,
     job BIGINT NOT NULL,
     PRIMARY KEY (namespace, label, value, job)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE requests (
     namespace TEXT NOT NULL,
@@ -84,7 +86,7 @@ CREATE TABLE requests (
     fingerprint BLOB NOT NULL,
     id BLOB NOT NULL,
     PRIMARY KEY (namespace, request_id)
-);
+) WITHOUT ROWID;
 
 -- The log. Everything but output has a position in the feed; output has a table of its own, so that a flood of it never touches the feed.
 CREATE TABLE events (
@@ -109,7 +111,7 @@ CREATE TABLE late_results (
     received BIGINT NOT NULL,
     body BLOB NOT NULL,
     PRIMARY KEY (job, epoch)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE state_counts (
     namespace TEXT NOT NULL,
@@ -117,7 +119,7 @@ CREATE TABLE state_counts (
     state BIGINT NOT NULL,
     jobs BIGINT NOT NULL,
     PRIMARY KEY (namespace, queue, state)
-);
+) WITHOUT ROWID;
 
 CREATE TABLE workers (
     worker TEXT PRIMARY KEY,
