@@ -15,8 +15,11 @@ import typer
 from headrace import client, tasks
 from headrace.cli import following, options
 from headrace.cli.exits import Exit
+from headrace.cli.parts import one_line
 from headrace.cli.transcript import Wanted
-from headrace.v1 import job_pb2, job_service_pb2
+from headrace.v1 import job_pb2, job_service_pb2, task_pb2
+
+NAME_CHARACTERS = 60
 
 submit = typer.Typer(help="Submit a job.", no_args_is_help=True)
 
@@ -130,8 +133,12 @@ async def submit_handler(
 
 
 async def _submit(task: tasks.Task, spec: options.SpecChoices, connection: options.Connection, follow: bool) -> Exit:
+    chosen = spec.options(options.now())
+    if not spec.display_name and isinstance(task, task_pb2.ClaudeTask):
+        # A list shows no prompts: they may be long. Its beginning tells one job from another.
+        chosen["display_name"] = one_line(task.prompt, NAME_CHARACTERS)
     async with connection.client() as server:
-        job = await server.submit(task, request_id=spec.request_id, **spec.options(options.now()))
+        job = await server.submit(task, request_id=spec.request_id, **chosen)
         if not follow:
             _print_job(job, connection)
             return Exit.SUCCEEDED

@@ -240,7 +240,7 @@ def resolve_programs(programs: Sequence[str], path: str) -> dict[str, str]:
     for program in programs:
         place = shutil.which(program, path=path)
         if place is None or not (Path(program).is_absolute() or "/" not in program):
-            logger.warning("an allowed program was not found", extra={"program": program})
+            logger.warning("the allowed program %r was not found on the PATH", program)
         else:
             found[program] = str(Path(place).absolute())
     return found
