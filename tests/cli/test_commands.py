@@ -90,7 +90,7 @@ def test_answer_goes_to_stdout_and_everything_about_it_to_stderr(headrace_comman
 @pytest.mark.parametrize(
     ("arguments", "task"),
     [
-        (["claude", "hi"], {"claude": {"prompt": "hi"}}),
+        (["claude", "hi"], {"claude": {"prompt": "hi"}, "display_name": "hi"}),
         (["command", "--", "ls", "-la"], {"command": {"program": "ls", "arguments": ["-la"]}}),
         (["command", "ls", "-la"], {"command": {"program": "ls", "arguments": ["-la"]}}),
         (["handler", "build", "--input", '{"n": 1}'], {"handler": {"name": "build", "input": {"n": 1}}}),
