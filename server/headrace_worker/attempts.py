@@ -54,6 +54,7 @@ class RunningAttempt:
         "lease",
         "lost_reason",
         "outbox",
+        "output_lost",
         "phase",
         "reports",
         "returning",
@@ -87,6 +88,8 @@ class RunningAttempt:
         """It is ended so that its job can run elsewhere."""
         self.lost_reason = ""
         """Why the worker ended it on its own account."""
+        self.output_lost = False
+        """Output that was taken can't be delivered any more."""
         self.stale = False
         """The server no longer takes output or reports of it; its finish is for the record."""
         self._links = links
@@ -200,6 +203,19 @@ class RunningAttempt:
         self._set_outcome(finish, outcome)
         self.finish = finish
 
+    def note_lost_output(self, fault: str) -> None:
+        """Output that was taken is lost on the worker's disk: the attempt can't end as anything but a failure."""
+        assert self.outbox is not None
+        self.output_lost = True
+        last = self.outbox.last_sequence
+        for report in self.reports:
+            report.after_producer_sequence = min(report.after_producer_sequence, last)
+        if self.finish is None:
+            self.stop(StopRequest(kill=True, grace_seconds=0.0, reason=fault))
+        else:
+            self.finish.last_producer_sequence = last
+            self._set_lost_output(self.finish, fault)
+
     def take_reports(self) -> list[worker_service_pb2.AttemptReport]:
         """The reports that were not said on this stream and whose output is committed: the server takes no others."""
         committed = self.outbox.committed if self.outbox else 0
@@ -215,7 +231,9 @@ class RunningAttempt:
         return self.committed_report_number == len(self.reports) and (self.outbox is None or self.outbox.empty)
 
     def _set_outcome(self, finish: worker_service_pb2.AttemptFinish, outcome: Outcome) -> None:
-        if isinstance(outcome, Succeeded):
+        if self.outbox is not None and self.outbox.fault and not self.stale:
+            self._set_lost_output(finish, self.outbox.fault)
+        elif isinstance(outcome, Succeeded):
             finish.succeeded.CopyFrom(outcome.result)
         elif self.lost_reason and not self.stale:
             finish.failed.failure_class = outcome_pb2.FAILURE_CLASS_WORKER_LOST
@@ -233,3 +251,7 @@ class RunningAttempt:
             finish.failed.failure_class = outcome_pb2.FAILURE_CLASS_CRASH
             finish.failed.message = "the executor reported a cancel that nobody asked for"
             finish.failed.sign = "executor"
+
+    def _set_lost_output(self, finish: worker_service_pb2.AttemptFinish, fault: str) -> None:
+        failure = outcome_pb2.Failure(failure_class=outcome_pb2.FAILURE_CLASS_RESOURCE, message=fault, sign="spool")
+        finish.failed.CopyFrom(failure)

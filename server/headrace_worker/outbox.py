@@ -32,6 +32,8 @@ class Outbox:
         """Of the last output that was taken."""
         self.committed = 0
         """Up to here the server has everything."""
+        self.fault = ""
+        """Why output that was taken is lost; then `last_sequence` is that of the last one that is not."""
         self._spool = spool
         self._on_output = on_output
         self._window: deque[bytes] = deque()
@@ -148,6 +150,13 @@ class Outbox:
 
     def _refill(self) -> None:
         while self._spool.size_bytes and (not self._window or self._window_bytes < OUTBOX_MEMORY_BYTES_MAX // 2):
-            data = self._spool.take()
+            try:
+                data = self._spool.take()
+            except OSError as error:
+                self.fault = f"output that waited on the worker's disk is lost: {error}"
+                self._spool.close()
+                self.seal()
+                self.last_sequence = self.committed + len(self._window)
+                return
             self._window.append(data)
             self._window_bytes += len(data)

@@ -256,6 +256,10 @@ class Slots:
         self._forget(attempt)
 
     def _deliver(self, attempt: RunningAttempt) -> None:
+        if attempt.outbox is not None and attempt.outbox.fault and not (attempt.output_lost or attempt.stale):
+            logger.error("job %s: %s", attempt.lease.job_id, attempt.outbox.fault)
+            self._note_ending(attempt)
+            attempt.note_lost_output(attempt.outbox.fault)
         if attempt.finish is not None and not attempt.finish_said and attempt.delivered():
             attempt.finish_said = True
             self._control.finish(attempt.finish)

@@ -4,6 +4,7 @@ A task's own folder has to lie, symbolic links followed, inside a root that the 
 the worker's data folder, readable by its user only. What runs in the folders never enters here.
 """
 
+import logging
 import os
 import shutil
 import stat
@@ -11,9 +12,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from headrace.v1 import task_pb2, worker_pb2
+
+logger = logging.getLogger(__name__)
 
 
 class WorkspaceRefused(Exception):
@@ -38,6 +42,9 @@ class Workspaces:
         self._workspaces = data_folder / "workspaces"
         self._temporary = data_folder / "tmp"
         self._roots = tuple(Path(os.path.realpath(root)) for root in roots)
+        self._left: set[Path] = set()
+        """What could not be removed."""
+        self._lock = Lock()
 
     def prepare(self, lease: worker_pb2.Lease, workspace: task_pb2.Workspace, *, resumed: bool) -> PreparedWorkspace:
         """Makes the attempt's folders. A resumed attempt finds its job's folder as the earlier one left it.
@@ -54,15 +61,29 @@ class Workspaces:
         return PreparedWorkspace(folder, temporary, owned)
 
     def remove(self, prepared: PreparedWorkspace, *, keep_folder: bool) -> None:
-        """Removes what was made for the attempt; with `keep_folder`, a later attempt will find the job's folder."""
-        remove_folder(prepared.temporary)
+        """Removes what was made for the attempt; with `keep_folder`, a later attempt will find the job's folder.
+
+        What can't be removed just now is tried again with the next: the attempt has ended all the same.
+        """
+        with self._lock:
+            folders, self._left = self._left, set()
+        folders.add(prepared.temporary)
         if prepared.owned and not keep_folder:
-            remove_folder(prepared.folder)
+            folders.add(prepared.folder)
+        for folder in folders:
+            try:
+                remove_folder(folder)
+            except OSError as error:
+                logger.warning("%s could not be removed: %s", folder, error)
+                with self._lock:
+                    self._left.add(folder)
 
     def _own_folder(self, job_id: str, resumed: bool) -> Path:
         if not job_id or not all(character.isalnum() or character in "-_" for character in job_id):
             raise WorkspaceRefused(f"the job id {job_id!r} can't name a folder")
         folder = self._workspaces / job_id
+        with self._lock:
+            self._left.discard(folder)
         if not resumed:
             remove_folder(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -136,6 +136,7 @@ def test_l7_a_frozen_workers_tree_ends_before_its_job_is_given_away_and_its_late
         first.signal(signal.SIGCONT)
         job = client.job(story.events[0].job_id)
         late = wait_for(lambda: late_of(job.get(), 1), "the late result is kept")
+        assert late is not None
         assert late.HasField("failure")
         assert class_of(late.failure) == "WORKER_LOST"
         gate.open()

@@ -17,16 +17,17 @@ from headrace.v1 import event_pb2, job_pb2, task_pb2
 
 StartControlPlane = Callable[..., ControlPlane]
 AT_ONCE = job_pb2.RetryPolicy(max_attempts=3, initial_backoff=headrace.tasks.duration(0.01))
+Steps = list[dict[str, Any]]
 LOOK = {"name": "Grep", "input": {"pattern": "x"}}
 """A tool that changes nothing; it is held by a gate in the folder."""
 WRITE = {"name": "Write", "input": {"file_path": "made", "content": "by a tool"}}
-CLEAN = [{"text": "before", "tools": [LOOK]}, {"text": "after"}]
-DIRTY = [{"text": "write", "tools": [WRITE]}, *CLEAN]
+CLEAN: Steps = [{"text": "before", "tools": [LOOK]}, {"text": "after"}]
+DIRTY: Steps = [{"text": "write", "tools": [WRITE]}, *CLEAN]
 SINGLE_RUN = "exec 9>lock; flock -n 9 || echo twice > twice; echo $$ >> runs; setsid sh -c 'cat gate' & cat gate; wait"
 """A program, and a child in a session of its own, that hold a lock: whoever runs beside them leaves a file."""
 
 
-def submit(client: blocking.Client, plane: ControlPlane, steps: list[dict[str, Any]]) -> blocking.Job:
+def submit(client: blocking.Client, plane: ControlPlane, steps: Steps) -> blocking.Job:
     prompt = f"SIMULATE<<{json.dumps(steps)}>>"
     task = headrace.claude(prompt, folder=str(plane.folder), permission_mode=task_pb2.PERMISSION_MODE_ACCEPT_EDITS)
     return client.submit(task, retry_policy=AT_ONCE)

@@ -63,7 +63,7 @@ def test_a_claude_tree_past_its_hard_limit_is_killed_and_says_how_large_it_was(
     attempt_of: Callable[..., Any],
     processes: Any,
 ) -> None:
-    grows = [{"text": "begin"}, {"fault": "memory", "bytes": 1024 * MIB, "milliseconds": 5}]
+    grows: list[dict[str, Any]] = [{"text": "begin"}, {"fault": "memory", "bytes": 1024 * MIB, "milliseconds": 5}]
     limits = MemoryLimits(60 * MIB, 150 * MIB)
     outcome, attempt = run_claude(grows, limits, workspaces, base_environment, attempt_of, tmp_path / "data")
     assert isinstance(outcome, Failed)
@@ -82,7 +82,7 @@ def test_a_claude_tree_past_its_hard_limit_is_killed_and_says_how_large_it_was(
 def test_a_claude_tree_past_its_soft_limit_only_says_so_once(
     tmp_path: Path, workspaces: Workspaces, base_environment: dict[str, str], attempt_of: Callable[..., Any]
 ) -> None:
-    grows = [
+    grows: list[dict[str, Any]] = [
         {"fault": "memory", "bytes": 96 * MIB},
         {"fault": "delay", "milliseconds": 500},
         {"text": "done"},

@@ -26,6 +26,9 @@ FRAME_LINE_BYTES_MAX = 64 * 1024 * 1024
 """One line of the CLI; what is longer is cut."""
 FRAME_INLINE_BYTES_MAX = 1024 * 1024
 """A frame up to this travels inside its event; a larger one as chunks before it."""
+PARSED_BYTES_MAX = 4 * 1024 * 1024
+"""Of a longer line only the beginning of each text is kept besides the line itself."""
+PARSED_TEXT_CHARACTERS_MAX = 2 * 1024 * 1024
 FRAME_TEXT_BYTES_MAX = 64 * 1024
 """One text in the typed part of a frame."""
 FRAME_TYPED_BYTES_MAX = 512 * 1024
@@ -34,6 +37,8 @@ FRAME_LIST_COUNT_MAX = 512
 LANE_MEMORY_BYTES_MAX = 8 * 1024 * 1024
 """Frames that wait in memory for the outbox; past it they wait on disk."""
 LANE_DISK_BYTES_MAX = 2 * 1024 * 1024 * 1024
+LANE_SEGMENT_BYTES_MAX = 64 * 1024 * 1024
+"""One file of them; it is given back when it was read."""
 LANE_SHED_BYTES = 1024 * 1024
 """With more than this waiting, partial-message frames are dropped: the whole message follows anyway."""
 

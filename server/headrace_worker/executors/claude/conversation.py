@@ -99,7 +99,8 @@ class Ended:
     evidence: Evidence
     turn: Turn
     reason: Reason
-    refusal: str
+    words: str
+    """Why, when the CLI refused to start or its output could not be kept."""
 
 
 class Conversation:
@@ -137,7 +138,7 @@ class Conversation:
         self._results_before = 0
         """Results that were there when the watchdog spoke."""
         self._auth_failed = False
-        self._flooded = False
+        self._overflow = ""
         self._refusal = ""
 
     async def run(self, prompt: str) -> Ended:
@@ -147,7 +148,7 @@ class Conversation:
                 outputs = [
                     tasks.create_task(self._read()),
                     tasks.create_task(self._read_stderr()),
-                    tasks.create_task(self._delivery.run()),
+                    tasks.create_task(self._deliver()),
                 ]
                 others = [
                     tasks.create_task(self._input.run()),
@@ -167,7 +168,9 @@ class Conversation:
         finally:
             self._disarm()
             self._lane.close()
-        return Ended(await self._evidence(), self._turn, reason, self._refusal)
+        if self._overflow and reason is not Reason.STOPPED:
+            reason = Reason.FLOODED
+        return Ended(await self._evidence(), self._turn, reason, self._overflow or self._refusal)
 
     async def _converse(self) -> Reason:
         reason = await self._next_reason()
@@ -196,7 +199,7 @@ class Conversation:
             (self._tree.exit_status is not None, Reason.EXITED),
             (self._attempt.stop_requested() is not None, Reason.STOPPED),
             (self._tree.memory.over_hard, Reason.OUTGROWN),
-            (self._flooded, Reason.FLOODED),
+            (bool(self._overflow), Reason.FLOODED),
             (bool(self._refusal), Reason.REFUSED),
             (self._auth_failed, Reason.AUTH),
             (self._stalled is not None, Reason.STALLED),
@@ -305,15 +308,21 @@ class Conversation:
         self._forward(frame)
 
     def _forward(self, frame: Frame) -> None:
-        if frame.type in ("control_response", KEEP_ALIVE) or self._flooded:
+        if frame.type in ("control_response", KEEP_ALIVE) or self._overflow:
             return
-        if frame.type == "stream_event" and self._lane.waiting_bytes > LANE_SHED_BYTES:
+        if frame.type == "stream_event" and self._lane.waiting_bytes + len(frame.line.data) > LANE_SHED_BYTES:
             self._delivery.drop_delta()
             return
         try:
             self._lane.put(frame)
-        except LaneFull:
-            self._flooded = True
+        except LaneFull as full:
+            self._overflow = str(full)
+            self._news.set()
+
+    async def _deliver(self) -> None:
+        await self._delivery.run()
+        if self._lane.fault:
+            self._overflow = self._lane.fault
             self._news.set()
 
     def _settle(self) -> None:

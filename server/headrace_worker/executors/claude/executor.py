@@ -5,7 +5,6 @@ The order of things stands here; how each is done, in the modules beside this on
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from uuid import uuid4
 
 from headrace.v1 import outcome_pb2, task_pb2
@@ -89,7 +88,7 @@ class ClaudeExecutor:
                 attempt,
                 tree,
                 self._seconds,
-                self._spool_folder(),
+                self._command.data_folder / "spool",
                 simulated=self._command.simulated,
                 with_deltas=not task.HasField("deltas") or task.deltas,
             )
@@ -98,21 +97,15 @@ class ClaudeExecutor:
         finally:
             await kill_and_close(tree)
 
-    def _spool_folder(self) -> Path:
-        folder = self._command.data_folder / "spool"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder
-
     def _outcome(self, task: task_pb2.ClaudeTask, ended: Ended, memory: Memory) -> Outcome:
         usage = ended.turn.meter.total()
         found = classify(ended.evidence, self._now())
-        if found is not None and ended.reason is Reason.OUTGROWN:
+        if ended.reason is Reason.FLOODED:
+            found = failure(outcome_pb2.FAILURE_CLASS_RESOURCE, ended.words, "spool", ended.evidence.stderr)
+        elif ended.reason is Reason.REFUSED:
+            found = failure(outcome_pb2.FAILURE_CLASS_ERROR, ended.words, "initialize", ended.evidence.stderr)
+        elif ended.reason is Reason.OUTGROWN and found is not None:
             found = memory_failure(memory, ended.evidence.stderr)
-        elif ended.reason is Reason.FLOODED:
-            words = "the CLI said more than the worker's disk may hold for the server"
-            return Failed(failure(outcome_pb2.FAILURE_CLASS_RESOURCE, words, "lane_full"), usage)
-        if ended.reason is Reason.REFUSED:
-            return Failed(failure(outcome_pb2.FAILURE_CLASS_ERROR, ended.refusal, "initialize"), usage)
         if found is None:
             judged = result_of(task, ended.turn, simulated=self._command.simulated)
             if isinstance(judged, outcome_pb2.Result):

@@ -5,20 +5,19 @@ The CLI does not feel a full pipe, so its output is always taken; this is where 
 
 import asyncio
 import struct
-import tempfile
 from collections import deque
 from pathlib import Path
-from typing import IO
 
 from headrace_worker.executors.claude.framer import Line
 from headrace_worker.executors.claude.wire import Frame, parse
-from headrace_worker.executors.limits import LANE_DISK_BYTES_MAX, LANE_MEMORY_BYTES_MAX
+from headrace_worker.executors.limits import LANE_DISK_BYTES_MAX, LANE_MEMORY_BYTES_MAX, LANE_SEGMENT_BYTES_MAX
+from headrace_worker.spool import Segment
 
 RECORD = struct.Struct("<QQ64s")
 
 
 class LaneFull(Exception):
-    """More output waits than the disk may hold."""
+    """More output waits than the disk may or can hold; the text says which."""
 
 
 class Lane:
@@ -35,24 +34,26 @@ class Lane:
         self._disk_bytes_max = disk_bytes_max
         self._memory: deque[Frame] = deque()
         self._memory_bytes = 0
-        self._disk: IO[bytes] | None = None
+        self._disk: deque[Segment] = deque()
+        self._disk_bytes = 0
         self._read_at = 0
-        self._written_to = 0
+        """In the first segment."""
         self._finished = False
+        self.fault = ""
+        """Why what waited on disk can't be read back, which ends the lane."""
         self._news = asyncio.Event()
 
     @property
     def waiting_bytes(self) -> int:
         """What has been put and not been taken."""
-        return self._memory_bytes + self._written_to - self._read_at
+        return self._memory_bytes + self._disk_bytes
 
     def put(self, frame: Frame) -> None:
         """Adds a frame.
 
         Raises LaneFull.
         """
-        on_disk = self._written_to > self._read_at
-        if not on_disk and (not self._memory or self._memory_bytes + len(frame.line.data) <= self._memory_bytes_max):
+        if not self._disk and (not self._memory or self._memory_bytes + len(frame.line.data) <= self._memory_bytes_max):
             self._memory.append(frame)
             self._memory_bytes += len(frame.line.data)
         else:
@@ -67,7 +68,7 @@ class Lane:
     async def get(self) -> Frame | None:
         """The next frame, or None after the last."""
         while not self.waiting_bytes and not self._memory:
-            if self._finished:
+            if self._finished or self.fault:
                 return None
             self._news.clear()
             await self._news.wait()
@@ -75,32 +76,38 @@ class Lane:
             frame = self._memory.popleft()
             self._memory_bytes -= len(frame.line.data)
             return frame
-        return parse(self._read())
+        try:
+            return parse(self._read())
+        except OSError as error:
+            self.fault = f"output that waited on the worker's disk is lost: {error}"
+            self.close()
+            return None
 
     def close(self) -> None:
         """Gives back the disk."""
-        if self._disk is not None:
-            self._disk.close()
-            self._disk = None
+        while self._disk:
+            self._disk.pop().close()
+        self._disk_bytes = 0
 
     def _write(self, line: Line) -> None:
-        if self._disk is None:
-            self._disk = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  # it lives until close()
-        if self._written_to - self._read_at + len(line.data) > self._disk_bytes_max:
-            raise LaneFull(f"{self._disk_bytes_max} bytes of output wait already")
-        self._disk.seek(self._written_to)
-        self._disk.write(RECORD.pack(len(line.data), line.size_bytes, line.sha256.encode()))
-        self._disk.write(line.data)
-        self._written_to = self._disk.tell()
+        if self._disk_bytes + len(line.data) > self._disk_bytes_max:
+            raise LaneFull(f"the CLI said more than the worker may keep on disk for the server, {self._disk_bytes_max}")
+        try:
+            if not self._disk or self._disk[-1].written >= LANE_SEGMENT_BYTES_MAX:
+                self._disk.append(Segment(self._folder))
+            self._disk[-1].write(RECORD.pack(len(line.data), line.size_bytes, line.sha256.encode()))
+            self._disk[-1].write(line.data)
+        except OSError as error:
+            raise LaneFull(f"the worker's disk takes no more of what the CLI says: {error.strerror}") from error
+        self._disk_bytes += RECORD.size + len(line.data)
 
     def _read(self) -> Line:
-        assert self._disk is not None
-        self._disk.seek(self._read_at)
-        length, size_bytes, sha256 = RECORD.unpack(self._disk.read(RECORD.size))
-        line = Line(self._disk.read(length), size_bytes, sha256.rstrip(b"\0").decode())
-        self._read_at = self._disk.tell()
-        if self._read_at == self._written_to:
-            self._read_at = self._written_to = 0
-            self._disk.seek(0)
-            self._disk.truncate()
+        first = self._disk[0]
+        length, size_bytes, sha256 = RECORD.unpack(first.read(self._read_at, RECORD.size))
+        line = Line(first.read(self._read_at + RECORD.size, length), size_bytes, sha256.rstrip(b"\0").decode())
+        self._read_at += RECORD.size + length
+        self._disk_bytes -= RECORD.size + length
+        if self._read_at >= first.written or not self._disk_bytes:
+            self._disk.popleft().close()
+            self._read_at = 0
         return line

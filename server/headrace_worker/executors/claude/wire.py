@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace_worker.executors.claude.framer import Line
+from headrace_worker.executors.limits import PARSED_BYTES_MAX, PARSED_TEXT_CHARACTERS_MAX
 
 Body = Mapping[str, Any]
 
@@ -39,9 +40,20 @@ def parse(line: Line) -> Frame:
         return Frame(line, None)
     try:
         body = json.loads(line.data)
+        if len(line.data) > PARSED_BYTES_MAX:
+            body = _trimmed(body)
     except (ValueError, RecursionError):
         return Frame(line, None)
     return Frame(line, body if isinstance(body, dict) else None)
+
+
+def _trimmed(value: Any) -> Any:
+    """The same with texts cut to more than anybody keeps of one, so that a giant line is not held twice."""
+    if isinstance(value, str):
+        return value if len(value) <= PARSED_TEXT_CHARACTERS_MAX else value[:PARSED_TEXT_CHARACTERS_MAX]
+    if isinstance(value, list):
+        return [_trimmed(item) for item in value]
+    return {name: _trimmed(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def mapping(body: Body | None, name: str) -> Body:
