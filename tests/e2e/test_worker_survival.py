@@ -141,6 +141,27 @@ def test_l7_a_worker_killed_with_its_keepers_runs_nothing_twice_at_once(start_pl
     assert (story.state, story.job.attempt_count, story.job.loss_count) == ("SUCCEEDED", 2, 1)
 
 
+def test_l7_everything_killed_at_once_runs_nothing_twice_and_loses_nothing(start_plane: StartControlPlane) -> None:
+    plane = start_plane("--claude", "none")
+    gate = Gate(plane.folder / "gate")
+    with plane.connect() as client:
+        job = client.submit(headrace.command("sh", "-c", SINGLE_RUN, folder=str(plane.folder)))
+        story = Story(job).until_kind("attempt_started")
+        wait_for(lambda: list(plane.processes().values()).count("cat gate") == 2, "it runs, and its child")
+        tree = set(plane.processes())
+        for pid in (plane.worker_pid, the_process(plane, "keeper.py")):
+            os.kill(pid, signal.SIGKILL)
+        plane.kill()
+        plane.start()
+        story.until_kind("attempt_lost")
+        assert not tree & set(plane.processes())
+        gate.open()
+        story.finish()
+    assert not (plane.folder / "twice").exists()
+    assert len((plane.folder / "runs").read_text().split()) == 2
+    assert (story.state, story.job.attempt_count, story.job.loss_count) == ("SUCCEEDED", 2, 1)
+
+
 def test_l5_ten_kills_of_the_control_plane_cost_no_line_and_no_frame(start_plane: StartControlPlane) -> None:
     plane = start_plane("--claude", "simulated")
     lines = "i=0; while [ ! -e enough ]; do i=$((i+1)); echo line $i; sleep 0.02; done; echo $i > count"
