@@ -107,6 +107,9 @@ class SqliteEngine:
         """Raises DataInUse when another process has the folder, ForeignData when its file is not ours."""
         self._path = folder / "headrace.db"
         self._lock = _lock(folder / "lock")
+        if (folder / "address").exists() and self._path.exists() and not self._path.stat().st_size:
+            os.close(self._lock)
+            raise ForeignData(f"{self._path} is empty, but was not: put its content back, or remove it to begin anew")
         self._readers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._opened: list[Any] = []
         self._closed = False
