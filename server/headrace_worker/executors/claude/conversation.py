@@ -278,15 +278,17 @@ class Conversation:
 
     async def _read(self) -> None:
         while data := await self._tree.stdout.read():
-            for line in self._framer.feed(data):
-                self._hear(line)
-        for line in self._framer.finish():
-            self._hear(line)
+            self._hear_all(self._framer.feed(data))
+        self._hear_all(self._framer.finish())
         self._lane.finish()
 
     async def _read_stderr(self) -> None:
         while data := await self._tree.stderr.read():
             self._stderr_tail = (self._stderr_tail + data)[-STDERR_TAIL_BYTES_MAX:]
+
+    def _hear_all(self, lines: list[Line]) -> None:
+        for line in lines:
+            self._hear(line)
 
     def _hear(self, line: Line) -> None:
         if not line.data.strip():

@@ -34,16 +34,21 @@ class Delivery:
     async def run(self) -> None:
         """Delivers until the lane's end. Waits while the outbox is full."""
         while (frame := await self._lane.get()) is not None:
-            usage = self._turn.observe(frame)
-            if frame.type == "stream_event":
-                self._deliver_deltas(frame)
-                continue
-            event = typed(frame, usage)
-            event.simulated = self._simulated
-            await self._raw(event, frame.line)
-            await self._emit(event_pb2.Output(claude=event))
-            if usage is not None:
-                await self._emit(event_pb2.Output(usage=self._turn.meter.total()))
+            await self._deliver(frame)
+            # It may be a giant, and the next one may come much later.
+            del frame
+
+    async def _deliver(self, frame: Frame) -> None:
+        usage = self._turn.observe(frame)
+        if frame.type == "stream_event":
+            self._deliver_deltas(frame)
+            return
+        event = typed(frame, usage)
+        event.simulated = self._simulated
+        await self._raw(event, frame.line)
+        await self._emit(event_pb2.Output(claude=event))
+        if usage is not None:
+            await self._emit(event_pb2.Output(usage=self._turn.meter.total()))
 
     def _deliver_deltas(self, frame: Frame) -> None:
         if not self._with_deltas:

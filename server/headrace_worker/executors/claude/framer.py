@@ -32,8 +32,8 @@ class Framer:
 
     def __init__(self, line_bytes_max: int = FRAME_LINE_BYTES_MAX) -> None:
         self._line_bytes_max = line_bytes_max
-        self._parts: list[bytes] = []
-        self._kept_bytes = 0
+        # Not a list of parts: for a giant line those would leave holes in the heap that stay with the process.
+        self._kept = bytearray()
         self._size_bytes = 0
         self._digest = hashlib.sha256()
 
@@ -52,23 +52,19 @@ class Framer:
         return [self._complete()] if self._size_bytes else []
 
     def _take(self, data: bytes) -> None:
-        room = self._line_bytes_max - self._kept_bytes
-        if len(data) > room and self._size_bytes == self._kept_bytes:
-            for part in self._parts:
-                self._digest.update(part)
-        if len(data) > room or self._size_bytes > self._kept_bytes:
+        room = self._line_bytes_max - len(self._kept)
+        if len(data) > room and self._size_bytes == len(self._kept):
+            self._digest.update(self._kept)
+        if len(data) > room or self._size_bytes > len(self._kept):
             self._digest.update(data)
         self._size_bytes += len(data)
-        if room > 0 and data:
-            self._parts.append(data[:room])
-            self._kept_bytes += min(room, len(data))
+        self._kept += data[:room]
 
     def _complete(self) -> Line:
-        data = b"".join(self._parts)
-        cut = self._size_bytes > self._kept_bytes
-        line = Line(data, self._size_bytes, self._digest.hexdigest() if cut else "")
-        self._parts = []
-        self._kept_bytes = self._size_bytes = 0
+        cut = self._size_bytes > len(self._kept)
+        line = Line(bytes(self._kept), self._size_bytes, self._digest.hexdigest() if cut else "")
+        self._kept = bytearray()
+        self._size_bytes = 0
         if cut:
             self._digest = hashlib.sha256()
         return line
