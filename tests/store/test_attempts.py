@@ -19,7 +19,6 @@ from store.driving import (
     HOME,
     RESULT,
     Bench,
-    OpenStore,
     chunk,
     claude_spec,
     failure,
@@ -365,15 +364,6 @@ def test_e3_a_report_waits_for_the_output_that_it_follows(bench: Bench) -> None:
     assert bench.report(lease, report_number=1, after_producer_sequence=1, input_requested=ask) == 0
     bench.append(lease, chunk(1))
     assert bench.report(lease, report_number=1, after_producer_sequence=1, input_requested=ask) == 1
-
-
-def test_l1_a_lease_from_before_a_restore_is_refused(reopen: OpenStore) -> None:
-    bench = reopen()
-    lease = bench.running()
-    bench.write(lambda ledger: ledger.run("UPDATE sequences SET value = 2 WHERE name = 'generation'"))
-    bench = reopen()
-    assert bench.append(lease, chunk(1)).stale
-    assert bench.finish(lease)[0] is Disposition.STALE
 
 
 def test_a_finish_for_a_job_that_never_was_is_stale(bench: Bench) -> None:

@@ -5,7 +5,7 @@ import pytest
 from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.states import JobState
 from headrace_server.store import workers
-from headrace_server.store.leases import Holder, Lease
+from headrace_server.store.leases import Disposition, Holder, Lease
 from store.driving import HOME, Bench, OpenStore, chunk, finished, new_job, offer
 
 REBORN = Holder(HOME.worker, "i2")
@@ -127,3 +127,12 @@ def test_one_message_may_say_everything_at_once(bench: Bench) -> None:
     states = [bench.job(lease.job_id).state for lease in (started, finished_, released)]
     assert states == [JobState.RUNNING, JobState.SUCCEEDED, JobState.QUEUED]
     assert [lease for lease, _, _ in heard.finished] == [finished_]
+
+
+def test_l1_a_lease_from_before_a_restore_is_refused(reopen: OpenStore) -> None:
+    bench = reopen()
+    lease = bench.running()
+    bench.write(lambda ledger: ledger.run("UPDATE sequences SET value = 2 WHERE name = 'generation'"))
+    bench = reopen()
+    assert bench.append(lease, chunk(1)).stale
+    assert bench.finish(lease)[0] is Disposition.STALE

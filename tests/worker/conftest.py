@@ -167,11 +167,18 @@ class Processes:
     is_alive = staticmethod(is_alive)
     children_of = staticmethod(children_of)
 
+    def __init__(self) -> None:
+        self._others = set(children_of(os.getpid()))
+
+    def left(self) -> list[int]:
+        """Children of the tests' process that live and were not there before the test."""
+        return [pid for pid in children_of(os.getpid()) if pid not in self._others]
+
 
 @pytest.fixture
-def processes() -> type[Processes]:
+def processes() -> Processes:
     """Waits for and looks at processes."""
-    return Processes
+    return Processes()
 
 
 @pytest.fixture

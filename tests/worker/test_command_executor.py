@@ -236,7 +236,7 @@ def test_cancelled_run_leaves_no_process_and_no_folder(
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
-        assert processes.children_of(os.getpid()) == []
+        assert processes.left() == []
         assert os.listdir(tmp_path / "data" / "tmp") == []
 
     asyncio.run(main())

@@ -76,7 +76,7 @@ def test_a_claude_tree_past_its_hard_limit_is_killed_and_says_how_large_it_was(
     (note,) = notes_of(attempt)
     assert note.endswith("(soft limit 60.0 MiB, hard limit 150.0 MiB)")
     assert "begin" in [block.text for frame in attempt.frames() for block in frame.assistant.blocks]
-    assert processes.children_of(os.getpid()) == []
+    assert processes.left() == []
 
 
 def test_a_claude_tree_past_its_soft_limit_only_says_so_once(
@@ -112,7 +112,7 @@ def test_a_commands_children_count_and_no_limit_is_the_default(
     assert isinstance(outcome, Failed)
     assert outcome.failure.failure_class == RESOURCE
     assert int(outcome.failure.sign.removeprefix("rss_bytes=")) > 100 * MIB
-    assert processes.children_of(os.getpid()) == []
+    assert processes.left() == []
     outcome, attempt = uvloop.run(main(None))
     assert isinstance(outcome, Succeeded)
     assert attempt.bytes_of(event_pb2.OUTPUT_STREAM_STDOUT) == b"held\n"

@@ -129,7 +129,7 @@ def test_program_that_can_not_start_leaves_nothing(
             await spawn(Program(arguments, str(tmp_path / folder), {}), Trees())
         assert failed.value.permanent is permanent
         assert len(os.listdir("/proc/self/fd")) == before
-        assert processes.children_of(os.getpid()) == []
+        assert processes.left() == []
 
     asyncio.run(main())
 
@@ -186,7 +186,7 @@ def test_spawn_that_is_given_up_leaves_nothing(tmp_path: Path, processes: Any) -
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert processes.children_of(os.getpid()) == []
+        assert processes.left() == []
 
     asyncio.run(main())
 
