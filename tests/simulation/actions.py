@@ -1,12 +1,14 @@
-"""What can happen next: each action is one step of a run. It draws everything from the chance that it is given, so that a
-step that is left out of a run leaves the others as they were.
+"""What can happen next: each action is one step of a run.
+
+It draws everything from the chance that it is given, so that a step that is left out leaves the others as they were.
 """
 
 from collections.abc import Callable
 from random import Random
 
-from headrace.v1 import event_pb2, outcome_pb2
+from headrace.v1 import event_pb2
 from headrace_server.core.failures import FailureClass
+from headrace_server.store.codec import number
 from simulation.attempts import ACCEPTED, FINISHED, STARTED, HeldAttempt
 from simulation.ground import Ending
 from simulation.workers import Worker
@@ -65,7 +67,7 @@ def read(world: World, chance: Random) -> None:
         reader.cut(lingers=chance.random() < 0.5)
     else:
         for _ in range(chance.randint(1, 4)):
-            if reader.wire is not None and reader.wire.down:
+            if reader.has_more():
                 reader.read()
                 if world.server is not None:
                     world.server.run()
@@ -121,7 +123,7 @@ def work(world: World, chance: Random) -> None:
 
 def _work(worker: Worker, chance: Random) -> None:
     worker.look_at_clock()
-    for _ in range(chance.randint(1, 4)):
+    for _ in range(chance.randint(1, 3)):
         attempts = [attempt for attempt in worker.attempts.values() if attempt.phase != FINISHED]
         if attempts:
             _go_on(worker, chance.choice(attempts), chance)
@@ -144,7 +146,7 @@ def drain(world: World, chance: Random) -> None:
         return
     worker = chance.choice(awake)
     worker.look_at_clock()
-    worker.draining = not worker.draining and chance.random() < 0.6
+    worker.draining = not any(one.draining for one in awake) and chance.random() < 0.5
     for attempt in list(worker.attempts.values()):
         if worker.draining and attempt.phase == ACCEPTED:
             worker.release(attempt, event_pb2.RELEASE_CAUSE_DRAINING)
@@ -163,7 +165,7 @@ def pass_time(world: World, chance: Random) -> None:
             worker.look_at_clock()
             if worker.control is None and chance.random() < 0.7:
                 world.connect(worker)
-            if chance.random() < 0.5:
+            if chance.random() < 0.7:
                 _work(worker, chance)
         world.flow(chance)
 
@@ -180,10 +182,10 @@ ACTIONS: dict[str, tuple[Action, float]] = {
     "follow": (follow, 1.5),
     "read": (read, 5),
     "move": (move, 40),
-    "connect": (connect, 6),
-    "work": (work, 22),
+    "connect": (connect, 8),
+    "work": (work, 26),
     "renew": (renew, 2),
-    "drain": (drain, 1.2),
+    "drain": (drain, 1.0),
     "pass_time": (pass_time, 6),
     "stand_still": (stand_still, 2),
 }
@@ -205,13 +207,13 @@ def _go_on(worker: Worker, attempt: HeldAttempt, chance: Random) -> None:
             worker.release(attempt, event_pb2.RELEASE_CAUSE_DECLINED)
         elif draw < 0.1:
             worker.forget(attempt)
-        elif draw < 0.8:
+        elif draw < 0.9:
             worker.start(attempt)
     elif attempt.phase == STARTED and attempt.cancelling and draw < 0.6:
         _obey(worker, attempt, chance)
     elif attempt.phase == STARTED and draw > 0.98:
         worker.forget(attempt)
-    elif attempt.phase == STARTED and (draw < 0.6 or attempt.endless):
+    elif attempt.phase == STARTED and (draw < 0.8 or attempt.endless):
         _make(attempt, chance)
     elif attempt.phase == STARTED:
         _finish(worker, attempt, chance)
@@ -241,6 +243,4 @@ def _finish(worker: Worker, attempt: HeldAttempt, chance: Random) -> None:
         return
     failure = chance.choice(FAILURE_CLASSES)
     retry_after = chance.choice((0, 0, 3, 40))
-    worker.conclude(
-        attempt, Ending.FAILED, outcome_pb2.FailureClass.Value(f"FAILURE_CLASS_{failure.name}"), retry_after
-    )
+    worker.conclude(attempt, Ending.FAILED, number(failure), retry_after)

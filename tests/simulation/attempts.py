@@ -1,4 +1,4 @@
-"""One attempt as a simulated worker holds it: what it has made, what of that the server has, and what is still to be said."""
+"""One attempt as a simulated worker holds it: what it made, what of that the server has, what is still to be said."""
 
 from dataclasses import dataclass, field
 

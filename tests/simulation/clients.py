@@ -1,6 +1,7 @@
 """Simulated clients: what they ask for, what they were told, and what they therefore may rely on.
 
-A call may be lost on its way, its answer too; then the client knows nothing and may ask again, with the same request id.
+A call may be lost on its way, its answer too; then the client knows nothing and may ask again, with the same request
+id.
 """
 
 import asyncio
@@ -24,6 +25,13 @@ from simulation.violation import hold
 SMALL_QUEUE = "small"
 SMALL_QUEUE_JOBS_MAX = 6
 NOBODYS_HANDLER = "nobody"
+RESUME_POLICIES = (
+    task_pb2.RESUME_POLICY_UNSPECIFIED,
+    task_pb2.RESUME_POLICY_UNSPECIFIED,
+    task_pb2.RESUME_POLICY_RESUME_FIRST,
+    task_pb2.RESUME_POLICY_FRESH,
+    task_pb2.RESUME_POLICY_NEVER,
+)
 _UNAVAILABLE = frozenset({Reason.STORE_UNAVAILABLE, Reason.DISK_FULL})
 
 
@@ -174,7 +182,7 @@ def new_spec(number: int, now: Micros, chance: Random) -> job_pb2.JobSpec:
     spec = job_pb2.JobSpec(display_name=str(number), priority=chance.choice((0, 0, 0, -2, 3)))
     spec.queue = SMALL_QUEUE if chance.random() < 0.4 else "default"
     if chance.random() < 0.3:
-        spec.claude.CopyFrom(task_pb2.ClaudeTask(prompt="hi", resume_policy=chance.choice((0, 0, 1, 2, 3))))
+        spec.claude.CopyFrom(task_pb2.ClaudeTask(prompt="hi", resume_policy=chance.choice(RESUME_POLICIES)))
     else:
         spec.handler.name = chance.choice(
             ("echo", "echo", "echo", "rare", NOBODYS_HANDLER if number % 7 == 0 else "echo")

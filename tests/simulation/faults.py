@@ -94,15 +94,15 @@ def jump_clock(world: World, chance: Random) -> None:
 
 FAULTS: dict[str, tuple[Action, float]] = {
     "kill_server": (kill_server, 1.0),
-    "start_server": (start_server, 4.0),
+    "start_server": (start_server, 6.0),
     "fill_disk": (fill_disk, 0.7),
     "cut_stream": (cut_stream, 2.0),
     "notice_cut": (notice_cut, 2.0),
     "kill_worker": (kill_worker, 0.7),
-    "start_worker": (start_worker, 2.0),
-    "freeze": (freeze, 0.8),
-    "thaw": (thaw, 1.0),
-    "jump_clock": (jump_clock, 0.7),
+    "start_worker": (start_worker, 4.0),
+    "freeze": (freeze, 1.0),
+    "thaw": (thaw, 3.0),
+    "jump_clock": (jump_clock, 1.0),
 }
 """With how often each is taken."""
 REPAIRS = frozenset({"start_server", "notice_cut", "start_worker", "thaw"})

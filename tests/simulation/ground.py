@@ -1,4 +1,4 @@
-"""What really happens on the workers' hosts, whatever anybody believes: which attempts run, what they made, how they ended.
+"""What really happens on the workers' hosts, whatever anybody believes: what runs, what it made, how it ended.
 
 Only checkers read it. L7 and I5 are held here: at the moment when something starts.
 """

@@ -1,4 +1,4 @@
-"""An event loop of one simulated process: callbacks run in the order in which they were asked for, timers by simulated time.
+"""An event loop of one simulated process: callbacks run in the order in which they were made, timers in their time.
 
 It never waits and reads no clock. What it can't do, files and sockets, nothing that is simulated asks for.
 """
@@ -63,22 +63,22 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self.pump()
         self._ready.clear()
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]  # looser: any callback
         handle = asyncio.Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
-    def call_soon_threadsafe(
+    def call_soon_threadsafe(  # type: ignore[override]  # looser: any callback
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         return self.call_soon(callback, *args, context=context)
 
-    def call_later(
+    def call_later(  # type: ignore[override]  # looser: any callback
         self, delay: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self._time() + delay, callback, *args, context=context)
 
-    def call_at(
+    def call_at(  # type: ignore[override]  # looser: any callback
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)

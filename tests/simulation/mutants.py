@@ -1,4 +1,4 @@
-"""Broken variants of the system, each with one promise taken out: what the simulation is worth is how fast it tells them.
+"""Broken variants of the system, each with one promise taken out: what a simulation is worth is how fast it tells them.
 
 They are put in place for a run and taken out again; nothing of the system knows of them.
 """
@@ -103,8 +103,19 @@ def _without_last(word: Any) -> Any:
     return attempts.Finish(**{**fields, "last_producer_sequence": 0, "last_report_number": 0})
 
 
+def own_end_fails_the_job() -> Patches:
+    """An attempt that its worker ended for its lease is taken for a failure of its job."""
+
+    def finish(ledger: Any, holder: Any, word: Any) -> Any:
+        with patch.object(attempts, "lose", lambda ledger, job, reason: fail(ledger, job, word.failed, word.usage)):
+            return _finish(ledger, holder, word)
+
+    fail = attempts._fail_attempt
+    return [(workers, "finish", finish)]
+
+
 def cancel_lost() -> Patches:
-    """A cancel is told once, when the worker comes back: it is not repeated with every renewal, and its first word is lost."""
+    """A cancel is told only to a worker that comes back: its first word is lost, and no renewal repeats it."""
 
     async def tell(server: Any, job: Job) -> None:
         """The message is lost."""
@@ -133,8 +144,11 @@ class WallClock:
 
 
 def wall_clock_lease() -> Patches:
-    """Leases are judged by the wall clock."""
-    return [(servers.Server, "clock_of_leases", staticmethod(WallClock))]
+    """Leases are judged by the wall clock, whose jump is taken for time in which a worker was silent."""
+    return [
+        (servers.Server, "clock_of_leases", staticmethod(WallClock)),
+        (leases.LeaseWatch, "was_not_watching", lambda watch, seconds, now: None),
+    ]
 
 
 def impatient_lease() -> Patches:
@@ -276,7 +290,11 @@ def cancelled_starts() -> Patches:
 
     def cancel(ledger: Any, namespace: str, job_id: Any, reason: str, actor: str) -> Any:
         job = ledger.job(job_id)
-        return job if job is not None and job.state not in ENDED else cancelling.cancel(ledger, namespace, job_id, reason, actor)
+        return (
+            job
+            if job is not None and job.state not in ENDED
+            else cancelling.cancel(ledger, namespace, job_id, reason, actor)
+        )
 
     from headrace_server.rpc import job_service
 
@@ -393,6 +411,7 @@ MUTANTS: dict[str, Callable[[], Patches]] = {
         no_holder_check,
         generation_ignored,
         finish_without_output,
+        own_end_fails_the_job,
         cancel_lost,
         unconfirmed_requeued,
         wall_clock_lease,

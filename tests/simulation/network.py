@@ -1,7 +1,7 @@
-"""Streams and calls between simulated processes: ordered within a stream, delivered when the simulation says so, cut when it likes.
+"""Streams and calls between simulated processes: ordered in a stream, delivered and cut when the simulation says so.
 
-A cut loses what was on its way to the client. What was on its way to the server is lost, too, or lingers: the server may still
-read it from the old stream after the client has opened a new one, as long as it has not noticed the cut.
+A cut loses what was on its way to the client. What was on its way to the server is lost, too, or lingers: the server
+may still read it from the old stream after the client has opened a new one, as long as it has not noticed the cut.
 """
 
 import asyncio

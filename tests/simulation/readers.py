@@ -40,6 +40,10 @@ class Reader:
             self.wire.cut(lingers=lingers)
             self.wire = None
 
+    def has_more(self) -> bool:
+        """Whether something is there to be read."""
+        return self.wire is not None and bool(self.wire.down)
+
     def read(self) -> None:
         """Takes the next message that is there."""
         assert self.wire is not None

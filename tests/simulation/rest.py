@@ -40,6 +40,11 @@ def come_to_rest(world: World, chance: Random) -> None:
 
 def _repair(world: World, chance: Random) -> None:
     world.engine.faults.clear()
+    for worker in world.workers.values():
+        if chance.random() < 0.15:
+            worker.kill()
+    if chance.random() < 0.3:
+        world.kill_server()
     if world.server is None:
         world.start_server()
     for wire in world.lingering:

@@ -1,11 +1,11 @@
-"""One run: a seed makes a world and a list of steps; the steps are taken one by one, and everything is checked after each."""
+"""One run: a seed makes a world and a list of steps; they are taken one by one, and all is checked after each."""
 
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from simulation.actions import ACTIONS
+from simulation.actions import ACTIONS, submit
 from simulation.faults import FAULTS, REPAIRS
 from simulation.rest import come_to_rest
 from simulation.storage import MemoryEngine
@@ -22,6 +22,11 @@ class Step:
 
     action: str
     seed: int
+
+    @property
+    def is_rest(self) -> bool:
+        """Whether it is the end that every run has."""
+        return self.action == AT_REST
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ def run_steps(engine: MemoryEngine, seed: int, steps: Sequence[Step]) -> Failed 
     world: World | None = None
     try:
         world = World(engine, Random(seed))
+        begin(world, Random(seed))
         for step in steps:
             taken.append(step)
             take(world, step)
@@ -71,6 +77,16 @@ def run_steps(engine: MemoryEngine, seed: int, steps: Sequence[Step]) -> Failed 
         if world is not None:
             world.kill_server()
     return None
+
+
+def begin(world: World, chance: Random) -> None:
+    """Most runs begin with workers that are connected and have something to do: faults hit harder then."""
+    if chance.random() < 0.8:
+        for worker in world.awake():
+            world.connect(worker)
+        for _ in range(chance.randint(2, 8)):
+            submit(world, chance)
+        world.flow(chance)
 
 
 def take(world: World, step: Step) -> None:

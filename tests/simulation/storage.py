@@ -1,4 +1,4 @@
-"""The store of the simulated control plane: the real verbs on a real SQLite, one transaction whenever the simulation says so.
+"""The store of the simulated control plane: the real verbs on a real SQLite, committed when the simulation says so.
 
 Only the thread is left out: what waits for the writer is committed in a step of its own, or is not.
 """

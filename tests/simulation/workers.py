@@ -1,7 +1,7 @@
-"""A simulated worker: the protocol's other side as a machine without time of its own, which any step may move or leave alone.
+"""A simulated worker: the protocol's other side as a machine that any step may move or leave alone.
 
-It obeys the contract: it starts nothing without a live lease, ends everything before its lease can end, and says again after
-a reconnect what was not acknowledged. What it is slow with, and in which order it does what it may, is chance.
+It obeys the contract: it starts nothing without a live lease, ends everything before its lease can end, and says again
+after a reconnect what was not acknowledged. What it is slow with, and in which order it does what it may, is chance.
 """
 
 from collections.abc import Callable
@@ -216,7 +216,7 @@ class Worker:
         self._releases.append(pb.AttemptRelease(lease=attempt.lease, cause=cause))
 
     def forget(self, attempt: HeldAttempt) -> None:
-        """It loses an attempt, with its tree, and does not know how it ended: all that it can do is not to name it any more."""
+        """It loses an attempt, with its tree, and does not know how it ended: it only names it no more."""
         del self.attempts[attempt.key]
         self._end_tree(attempt, Ending.LOST)
 

@@ -1,4 +1,4 @@
-"""The simulated world: one control plane, its workers, clients and followers, and the moves by which anything happens in it.
+"""The simulated world: a control plane, its workers, clients and followers, and the moves by which anything happens.
 
 No move waits for another: what is committed, delivered or read, and when, is decided by whoever makes the moves.
 """
@@ -211,6 +211,9 @@ class World:
         return self.server
 
     def _lives(self, key: LeaseKey) -> bool:
+        if key.generation != self.chronicle.generation:
+            # What a restore has forgotten goes on until its worker is told.
+            return True
         known = self.chronicle.jobs[key.job_id].row
         return known.epoch == key.epoch and known.state in LEASED
 

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from headrace.v1 import job_pb2
-from headrace_server.core.failures import FailureClass
+from headrace.v1 import job_pb2, outcome_pb2
 from headrace_server.core.limits import LOSSES_COUNT_MAX, MAX_ATTEMPTS_DEFAULT
 from headrace_server.store.engine import Connection
 from simulation.attempts import stamp
@@ -100,7 +99,7 @@ class AttemptChecker:
             )
             hold(failure.sign == run.sign, "I3", f"failure {failure.sign} of {run.sign}")
             waits = event.attempt_failed.decision.action != job_pb2.RETRY_ACTION_FAIL
-            quota = failure.failure_class == FailureClass.QUOTA and waits
+            quota = failure.failure_class == outcome_pb2.FAILURE_CLASS_QUOTA and waits
             seen.given_back += quota
             seen.failures += not quota
             self._check_delivered(known, seen, run)

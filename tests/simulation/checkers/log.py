@@ -1,9 +1,9 @@
 """I8, I13, E3: rows are the fold of their logs, sequences are dense, counters count, an end comes once and last."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import fields
 
+from headrace.v1 import event_pb2
 from headrace_server.core import lifecycle
 from headrace_server.core.job import Job
 from headrace_server.core.states import ENDED, LEASED, JobState
@@ -35,7 +35,7 @@ class LogChecker:
             folded = self._folded[known.id] = Job(**{name: getattr(known.row, name) for name in OF_THE_SUBMIT})
         for logged in known.log[folded.sequence :]:
             event = logged.event
-            _guarded(known, lambda: lifecycle.apply(folded, codec.decode(event), codec.time_of(event.time)))
+            _apply(known, folded, event)
             hold(folded.sequence == event.sequence, "I8", f"{known.id}: {event.sequence} in place {folded.sequence}")
         row = known.row
         hold(row.sequence == len(known.log), "I8", f"{known.id}: row at {row.sequence}, log at {len(known.log)}")
@@ -50,9 +50,9 @@ class LogChecker:
         folded.producer_sequence = row.producer_sequence
 
 
-def _guarded(known: Known, fold: Callable[[], None]) -> None:
+def _apply(known: Known, folded: Job, event: event_pb2.Event) -> None:
     try:
-        fold()
+        lifecycle.apply(folded, codec.decode(event), codec.time_of(event.time))
     except lifecycle.IllegalTransition as error:
         raise Violation("I8", f"{known.id}: its log can't be folded: {error}") from error
 
@@ -74,5 +74,5 @@ def _check_counters(chronicle: Chronicle, connection: Connection) -> None:
     counted = connection.rows("SELECT namespace, queue, state, jobs FROM state_counts WHERE jobs <> 0")
     hold({row[:3]: row[3] for row in counted} == states, "S5", f"states counted as {counted}, are {states}")
     ready = Counter(job.key for job in jobs if job.state is JobState.QUEUED and not job.holder)
-    stored = dict(connection.rows("SELECT key, ready FROM ready_keys WHERE ready <> 0"))
+    stored: dict[int, int] = dict(connection.rows("SELECT key, ready FROM ready_keys WHERE ready <> 0"))
     hold(stored == ready, "I8", f"ready keys counted as {stored}, are {dict(ready)}")

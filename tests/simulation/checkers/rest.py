@@ -1,4 +1,4 @@
-"""I4, I12: when the faults have stopped and time has passed, everything has ended that somebody could run, and nothing is held."""
+"""I4, I12: faults have stopped, time has passed: everything has ended that somebody could run, and nothing is held."""
 
 from headrace.v1 import job_pb2
 from headrace_server.core.placement import Needs, misfit

@@ -1,0 +1,68 @@
+"""I1 to I13 hold in a few hundred seeded runs of the real control plane among faults, after every step.
+
+`scripts/simulate` runs more of them, and shows a failing one.
+"""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from simulation.mutants import planted
+from simulation.regressions import REGRESSIONS, Regression
+from simulation.run import Failed, plan, run_seed, run_steps
+from simulation.shrink import shrink
+from simulation.storage import MemoryEngine
+
+SEEDS_COUNT = 160
+PARTS_COUNT = 4
+
+
+@pytest.fixture(scope="module")
+def engine() -> MemoryEngine:
+    """One database for all runs, emptied before each."""
+    return MemoryEngine()
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Ended leases and full disks are what these runs are about; the log would be all of it."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+def told(failed: Failed | None) -> str:
+    """What a person needs in order to see a failing run again."""
+    if failed is None:
+        return ""
+    again = f"scripts/simulate --first {failed.seed} --seeds 1 --verbose"
+    return f"{failed.promise}: {failed.what} at step {len(failed.steps)}; again: {again}\n{failed.where}"
+
+
+@pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda one: str(one.seed))
+def test_what_once_failed_holds(engine: MemoryEngine, regression: Regression) -> None:
+    assert told(run_seed(engine, regression.seed)) == ""
+
+
+@pytest.mark.parametrize("part", range(PARTS_COUNT))
+def test_i1_to_i13_hold_on_every_seed(engine: MemoryEngine, part: int) -> None:
+    for seed in range(part, SEEDS_COUNT, PARTS_COUNT):
+        assert told(run_seed(engine, seed)) == ""
+
+
+def test_a_seed_repeats_its_run(engine: MemoryEngine) -> None:
+    with planted("no_holder_check"):
+        runs = [next(filter(None, (run_seed(engine, seed) for seed in range(40)))) for _ in range(2)]
+    assert (runs[0].seed, runs[0].steps, runs[0].what) == (runs[1].seed, runs[1].steps, runs[1].what)
+
+
+def test_a_failing_run_shrinks_and_still_fails(engine: MemoryEngine) -> None:
+    with planted("request_id_forgotten"):
+        failed = run_steps(engine, 1, plan(1, 150))
+        assert failed is not None
+        shortest = shrink(engine, failed)
+        again = run_steps(engine, 1, [step for step in shortest.steps if not step.is_rest])
+    assert shortest.promise == failed.promise
+    assert len(shortest.steps) <= 12
+    assert again == shortest
