@@ -182,7 +182,12 @@ class Connection:
 
     async def _read(self, stream: Lane) -> None:
         while True:
-            self._handle(await stream.receive())
+            response = await stream.receive()
+            if self._lease.deadline is None or self._clock() >= self._lease.deadline:
+                # Of a host that slept or a process that was stopped: what waited here may be somebody else's by now
+                # (L7).
+                raise StreamEnded("the lease has ended")
+            self._handle(response)
 
     def _handle(self, response: worker_service_pb2.ConnectResponse) -> None:
         for finish_ack in response.finish_acks:

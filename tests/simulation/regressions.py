@@ -18,4 +18,6 @@ class Regression:
 
 REGRESSIONS = (
     Regression(1, "L6", "an attempt that its worker ended for its lease failed the job: own_end_fails_the_job"),
+    Regression(845, "I5", "a finish whose commit failed counted its slot as free"),
+    Regression(2786, "I12", "of two attempts of one job that a worker held, one was never answered"),
 )

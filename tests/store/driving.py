@@ -212,7 +212,7 @@ class Bench:
     def welcome(self, holder: Holder = HOME, *held: Lease, reattach: bool = False) -> Welcomed:
         """A worker connects."""
         hello = worker_service_pb2.WorkerHello(worker_id=holder.worker, incarnation=holder.incarnation, slots=1)
-        greeting = Greeting(holder, reattach, hello.SerializeToString(), 1, {lease.job_id: lease for lease in held})
+        greeting = Greeting(holder, reattach, hello.SerializeToString(), 1, tuple(held))
         return self.write(welcome, greeting)
 
 

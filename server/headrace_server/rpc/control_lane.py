@@ -120,16 +120,15 @@ class _Served:
 
     async def _welcome(self) -> None:
         hello, renewal = self._first.hello, self._first.renewal
-        # Of an attempt that waits for its ack and a newer one of the same job, the newer one is what the worker holds.
-        held = {lease.job_id: lease for lease in sorted(held_leases(renewal), key=lambda lease: lease.epoch)}
-        greeting = Greeting(self._lane.holder, hello.reattach, hello.SerializeToString(), renewal.counter, held)
+        held = held_leases(renewal)
+        greeting = Greeting(self._lane.holder, hello.reattach, hello.SerializeToString(), renewal.counter, tuple(held))
         welcomed = await self._all.store.write(lambda ledger: welcome(ledger, greeting), bounded=False)
         if not welcomed.current:
             message = f"a newer incarnation of worker {hello.worker_id!r} has connected"
             raise Refused(Refusal(Reason.STALE_INCARNATION, message))
         self._observe(renewal.counter)
-        for job in welcomed.jobs:
-            self._lane.leases[held[job.id]] = 0
+        live = {(job.id, job.epoch) for job in welcomed.jobs}
+        self._lane.leases.update((lease, 0) for lease in held if (lease.job_id, lease.epoch) in live)
         waiting = self._lane.waiting
         waiting.renewed_counter = renewal.counter
         waiting.welcome.CopyFrom(self._welcome_message(welcomed))
@@ -206,6 +205,8 @@ class _Served:
 
         The lease can't be given to another meanwhile: that would have to be committed too, and nobody else writes here.
         """
+        # What has not ended in the store still holds its slot.
+        self._lane.finishing.difference_update(one.lease for one in word.finishes)
         if request.HasField("renewal"):
             self._answer_renewal(Heard((), ()), request.renewal)
             self._lane.wake.set()

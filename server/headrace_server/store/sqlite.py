@@ -82,8 +82,8 @@ class SqliteConnection:
 def _parted(rows: Sequence[Sequence[Any]]) -> tuple[Sequence[Sequence[Any]], Sequence[Sequence[Any]]]:
     """Rows that go together, and those with a body so large that each goes alone.
 
-    A prepared statement keeps a copy of the values of its last run: with hundreds of them kept, one for each number of rows, a
-    gibibyte of output had left 40 MiB behind.
+    A prepared statement keeps a copy of the values of its last run: with hundreds of them kept, one for each number
+    of rows, a gibibyte of output had left 40 MiB behind.
     """
     bodies = [place for place, value in enumerate(rows[0]) if isinstance(value, bytes)] if rows else []
     if not bodies:

@@ -1,11 +1,11 @@
 """Workers as the store knows them, and what is settled when one connects, renews or is lost (L1–L6)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headrace.v1 import job_pb2, worker_service_pb2
 from headrace_server.core import facts
-from headrace_server.core.ids import SECOND, JobId, Micros
+from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.job import Job
 from headrace_server.core.limits import CANCEL_GRACE_SECONDS_DEFAULT
 from headrace_server.store import rows
@@ -37,7 +37,8 @@ class Greeting:
     reattach: bool
     hello: bytes
     counter: int
-    held: Mapping[JobId, Lease]
+    held: Sequence[Lease]
+    """Of one job there may be two: an attempt whose end was not acknowledged, and a newer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,10 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
     for job in leased_by(ledger, holder.worker):
         if job.incarnation != holder.incarnation:
             lose(ledger, job, "a newer incarnation of the worker connected")
-        elif greeting.held.get(job.id) != Lease(job.id, job.epoch, ledger.generation):
+        elif Lease(job.id, job.epoch, ledger.generation) not in greeting.held:
             lose(ledger, job, "the worker came back without it")
     jobs, stale = [], []
-    for lease in greeting.held.values():
+    for lease in greeting.held:
         found = held(ledger, holder, lease)
         if found is None:
             stale.append(lease)
