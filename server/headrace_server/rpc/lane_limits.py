@@ -69,6 +69,8 @@ def bounded_failure(message: outcome_pb2.Failure) -> Failure:
 
 def is_result_too_deep(result: outcome_pb2.Result) -> bool:
     """Whether nobody could read it inside an event."""
+    if result.ByteSize() < limits.NESTED_LEVELS_MAX:
+        return False
     return is_nested_too_deep(result.handler.value) or is_nested_too_deep(result.claude.structured_output)
 
 
