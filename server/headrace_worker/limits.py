@@ -80,5 +80,6 @@ THREADS_COUNT_MAX = 1024
 """Threads for handlers that are not async functions."""
 INTEGER_EXACT_MAX = 2**53
 """JSON numbers travel as doubles: a larger integer would come back changed."""
-RESULT_DEPTH_MAX = 64
+RESULT_DEPTH_MAX = 24
+"""Protobuf reads 100 messages inside each other; a JSON object is three, and what carries a result adds some."""
 PROGRESS_MESSAGE_CHARACTERS_MAX = 1024

@@ -36,7 +36,7 @@ def test_a_claude_job_streams_its_words_then_its_tools_then_its_result(client: b
     )
     job = client.submit(headrace.claude(prompt, folder=str(folder)))
     assert job.snapshot is not None
-    assert state_of(job.snapshot) == "QUEUED"
+    assert state_of(job.snapshot) in ("QUEUED", "ASSIGNED"), "mostly it is granted in the commit that takes it"
     story = Story(job).until(lambda item: isinstance(item, event_pb2.Event) and has_tool_use(item))
     gate.open()
     story.finish()

@@ -120,6 +120,19 @@ def test_a_result_that_is_no_json_fails_with_the_place(tmp_path: Path, value: ob
     assert words in failure.message
 
 
+def nested(levels: int) -> object:
+    value: object = 1
+    for _ in range(levels):
+        value = {"inner": value}
+    return value
+
+
+def test_a_result_nested_too_deep_for_a_message_fails_and_ends_nothing_else(tmp_path: Path) -> None:
+    failed = failure_of(run_one(tmp_path / "deep", lambda _: nested(40)))
+    assert (failed.failure_class, "24 deep" in failed.message) == (outcome_pb2.FAILURE_CLASS_ERROR, True)
+    assert value_of(run_one(tmp_path / "flat", lambda _: nested(24))) is not None
+
+
 def test_an_unknown_handler_is_invalid(tmp_path: Path) -> None:
     async def known(values: dict[str, Any]) -> None: ...
 

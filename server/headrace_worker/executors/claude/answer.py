@@ -11,6 +11,7 @@ from headrace_worker.executors.claude.turn import Turn
 from headrace_worker.executors.claude.wire import clean, mappings, text
 from headrace_worker.executors.failures import failure
 from headrace_worker.executors.limits import RESULT_BYTES_MAX, RESULT_HEADROOM_BYTES, RESULT_TEXT_BYTES_MAX
+from headrace_worker.limits import RESULT_DEPTH_MAX
 
 
 class SchemaUnusable(Exception):
@@ -39,6 +40,9 @@ def result_of(task: task_pb2.ClaudeTask, turn: Turn, *, simulated: bool) -> outc
         problem = _schema_problem(plain(task.output_schema), output)
         if problem:
             return failure(outcome_pb2.FAILURE_CLASS_SCHEMA, problem, "structured_output")
+        if _levels(output) > RESULT_DEPTH_MAX:
+            words = f"the structured output is nested more than {RESULT_DEPTH_MAX} deep"
+            return failure(outcome_pb2.FAILURE_CLASS_ERROR, words, "structured_output")
         json_format.ParseDict(_cleaned(output), result.structured_output)
     room = RESULT_BYTES_MAX - RESULT_HEADROOM_BYTES - result.structured_output.ByteSize()
     if room < 0:
@@ -46,6 +50,15 @@ def result_of(task: task_pb2.ClaudeTask, turn: Turn, *, simulated: bool) -> outc
         return failure(outcome_pb2.FAILURE_CLASS_ERROR, words, "structured_output")
     result.text = _cut(result.text, room)
     return outcome_pb2.Result(claude=result)
+
+
+def _levels(value: Any) -> int:
+    """How deep lists and objects stand inside each other."""
+    levels, layer = 0, [value]
+    while layer := [one for one in layer if isinstance(one, dict | list)]:
+        levels += 1
+        layer = [inner for one in layer for inner in (one.values() if isinstance(one, dict) else one)]
+    return levels
 
 
 def failure_with_partial(found: outcome_pb2.Failure, turn: Turn, *, simulated: bool) -> outcome_pb2.Failure:
