@@ -26,6 +26,22 @@ RPCS_NOT_YET = frozenset(
         "JobService.DeleteJob",
         "JobService.ReadArtifact",
         "WorkerService.DrainWorker",
+        "QueueService.DeleteQueue",
+        "QueueService.PauseQueue",
+        "QueueService.ResumeQueue",
+        "QueueService.DrainQueue",
+        "QueueService.PurgeQueue",
+        "QueueService.GetQueueStatistics",
+        "ScheduleService.CreateSchedule",
+        "ScheduleService.GetSchedule",
+        "ScheduleService.ListSchedules",
+        "ScheduleService.UpdateSchedule",
+        "ScheduleService.DeleteSchedule",
+        "ScheduleService.PauseSchedule",
+        "ScheduleService.ResumeSchedule",
+        "ScheduleService.TriggerSchedule",
+        "ScheduleService.PreviewSchedule",
+        "AdminService.ListAuditEntries",
     }
 )
 """In the contract, and answered with NOT_SUPPORTED by the pipeline."""

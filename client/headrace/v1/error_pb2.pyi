@@ -40,6 +40,8 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_NOT_CONNECTED: _ClassVar[ErrorReason]
     ERROR_REASON_JOB_STARTED: _ClassVar[ErrorReason]
     ERROR_REASON_RETRY_LIVE: _ClassVar[ErrorReason]
+    ERROR_REASON_QUEUE_NOT_EMPTY: _ClassVar[ErrorReason]
+    ERROR_REASON_DEPENDENCY_REFUSED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_INVALID_TOKEN: ErrorReason
@@ -68,6 +70,8 @@ ERROR_REASON_CONNECTION_REPLACED: ErrorReason
 ERROR_REASON_NOT_CONNECTED: ErrorReason
 ERROR_REASON_JOB_STARTED: ErrorReason
 ERROR_REASON_RETRY_LIVE: ErrorReason
+ERROR_REASON_QUEUE_NOT_EMPTY: ErrorReason
+ERROR_REASON_DEPENDENCY_REFUSED: ErrorReason
 
 class ItemError(_message.Message):
     __slots__ = ("code", "reason", "message", "violations", "metadata", "retry_after", "resource_name")

@@ -22,104 +22,110 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headrace.v1 import input_pb2 as headrace_dot_v1_dot_input__pb2
 from headrace.v1 import job_pb2 as headrace_dot_v1_dot_job__pb2
 from headrace.v1 import outcome_pb2 as headrace_dot_v1_dot_outcome__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17headrace/v1/event.proto\x12\x0bheadrace.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17headrace/v1/input.proto\x1a\x15headrace/v1/job.proto\x1a\x19headrace/v1/outcome.proto\"\xe5\x0c\n\x05\x45vent\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12\x1a\n\x08position\x18\x03 \x01(\x03R\x08position\x12.\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x18\n\x07\x61ttempt\x18\x05 \x01(\x05R\x07\x61ttempt\x12\x14\n\x05\x65poch\x18\x06 \x01(\x03R\x05\x65poch\x12#\n\rreport_number\x18\x08 \x01(\x03R\x0creportNumber\x12-\n\x06output\x18\x07 \x01(\x0b\x32\x13.headrace.v1.OutputH\x00R\x06output\x12\x39\n\tsubmitted\x18\n \x01(\x0b\x32\x19.headrace.v1.JobSubmittedH\x00R\tsubmitted\x12\x30\n\x06queued\x18\x0b \x01(\x0b\x32\x16.headrace.v1.JobQueuedH\x00R\x06queued\x12I\n\x10\x61ttempt_assigned\x18\x0c \x01(\x0b\x32\x1c.headrace.v1.AttemptAssignedH\x00R\x0f\x61ttemptAssigned\x12\x46\n\x0f\x61ttempt_started\x18\r \x01(\x0b\x32\x1b.headrace.v1.AttemptStartedH\x00R\x0e\x61ttemptStarted\x12I\n\x10\x61ttempt_released\x18\x0e \x01(\x0b\x32\x1c.headrace.v1.AttemptReleasedH\x00R\x0f\x61ttemptReleased\x12\x43\n\x0e\x61ttempt_failed\x18\x0f \x01(\x0b\x32\x1a.headrace.v1.AttemptFailedH\x00R\rattemptFailed\x12=\n\x0c\x61ttempt_lost\x18\x10 \x01(\x0b\x32\x18.headrace.v1.AttemptLostH\x00R\x0b\x61ttemptLost\x12\x46\n\x0finput_requested\x18\x11 \x01(\x0b\x32\x1b.headrace.v1.InputRequestedH\x00R\x0einputRequested\x12\x43\n\x0einput_resolved\x18\x12 \x01(\x0b\x32\x1a.headrace.v1.InputResolvedH\x00R\rinputResolved\x12I\n\x10\x63\x61ncel_requested\x18\x13 \x01(\x0b\x32\x1c.headrace.v1.CancelRequestedH\x00R\x0f\x63\x61ncelRequested\x12\x43\n\x0e\x63\x61ncel_stepped\x18\x14 \x01(\x0b\x32\x1a.headrace.v1.CancelSteppedH\x00R\rcancelStepped\x12\x33\n\x07updated\x18\x15 \x01(\x0b\x32\x17.headrace.v1.JobUpdatedH\x00R\x07updated\x12\x39\n\tscheduled\x18\x16 \x01(\x0b\x32\x19.headrace.v1.JobScheduledH\x00R\tscheduled\x12I\n\x10output_truncated\x18\x17 \x01(\x0b\x32\x1c.headrace.v1.OutputTruncatedH\x00R\x0foutputTruncated\x12P\n\x13\x61ttempt_handed_back\x18\x18 \x01(\x0b\x32\x1e.headrace.v1.AttemptHandedBackH\x00R\x11\x61ttemptHandedBack\x12\x46\n\x0f\x61ttempt_snoozed\x18\x19 \x01(\x0b\x32\x1b.headrace.v1.AttemptSnoozedH\x00R\x0e\x61ttemptSnoozed\x12\x39\n\tsucceeded\x18\x1e \x01(\x0b\x32\x19.headrace.v1.JobSucceededH\x00R\tsucceeded\x12\x30\n\x06\x66\x61iled\x18\x1f \x01(\x0b\x32\x16.headrace.v1.JobFailedH\x00R\x06\x66\x61iled\x12\x39\n\tcancelled\x18  \x01(\x0b\x32\x19.headrace.v1.JobCancelledH\x00R\tcancelled\x12\x33\n\x07\x65xpired\x18! \x01(\x0b\x32\x17.headrace.v1.JobExpiredH\x00R\x07\x65xpired\x12\x33\n\x07skipped\x18\" \x01(\x0b\x32\x17.headrace.v1.JobSkippedH\x00R\x07skippedB\x06\n\x04kind\"\xaf\x01\n\x0cJobSubmitted\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x15.headrace.v1.JobStateR\x05state\x12\x14\n\x05\x61\x63tor\x18\x02 \x01(\tR\x05\x61\x63tor\x12\x35\n\x08\x64ue_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x64ueTime\x12%\n\x0fretry_of_job_id\x18\x04 \x01(\tR\x0cretryOfJobId\"\x81\x01\n\tJobQueued\x12.\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\x18.headrace.v1.QueuedCauseR\x05\x63\x61use\x12\x44\n\x10hold_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0eholdExpireTime\"E\n\x0cJobScheduled\x12\x35\n\x08\x64ue_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x64ueTime\"d\n\x0f\x41ttemptAssigned\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12\x12\n\x04rule\x18\x02 \x01(\tR\x04rule\x12 \n\x0bincarnation\x18\x03 \x01(\tR\x0bincarnation\"-\n\x0e\x41ttemptStarted\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\"\\\n\x0f\x41ttemptReleased\x12/\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\x19.headrace.v1.ReleaseCauseR\x05\x63\x61use\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\xa1\x01\n\rAttemptFailed\x12.\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x14.headrace.v1.FailureR\x07\x66\x61ilure\x12(\n\x05usage\x18\x02 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\x12\x36\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x1a.headrace.v1.RetryDecisionR\x08\x64\x65\x63ision\"\xc0\x01\n\x0b\x41ttemptLost\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x36\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x1a.headrace.v1.RetryDecisionR\x08\x64\x65\x63ision\x12\x44\n\x10hold_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0eholdExpireTime\"\xd8\x01\n\x11\x41ttemptHandedBack\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12(\n\x05usage\x18\x02 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\x12\x36\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x1a.headrace.v1.RetryDecisionR\x08\x64\x65\x63ision\x12\x44\n\x10hold_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0eholdExpireTime\"\x8b\x01\n\x0e\x41ttemptSnoozed\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x37\n\tnext_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08nextTime\x12(\n\x05usage\x18\x03 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\"\x82\x01\n\x0eInputRequested\x12\x33\n\x07request\x18\x01 \x01(\x0b\x32\x19.headrace.v1.InputRequestR\x07request\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"\x9c\x01\n\rInputResolved\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12<\n\nresolution\x18\x02 \x01(\x0e\x32\x1c.headrace.v1.InputResolutionR\nresolution\x12\x14\n\x05\x61\x63tor\x18\x03 \x01(\tR\x05\x61\x63tor\x12\x18\n\x07message\x18\x04 \x01(\tR\x07message\"?\n\x0f\x43\x61ncelRequested\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n\x05\x61\x63tor\x18\x02 \x01(\tR\x05\x61\x63tor\"t\n\rCancelStepped\x12+\n\x04step\x18\x01 \x01(\x0e\x32\x17.headrace.v1.CancelStepR\x04step\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x1c\n\tsurvivors\x18\x03 \x01(\x05R\tsurvivors\"\xb6\x01\n\nJobUpdated\x12\x14\n\x05\x61\x63tor\x18\x01 \x01(\tR\x05\x61\x63tor\x12;\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\x12(\n\x04spec\x18\x03 \x01(\x0b\x32\x14.headrace.v1.JobSpecR\x04spec\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x15.headrace.v1.JobStateR\x05state\";\n\x0fOutputTruncated\x12(\n\x10output_bytes_max\x18\x01 \x01(\x03R\x0eoutputBytesMax\"e\n\x0cJobSucceeded\x12+\n\x06result\x18\x01 \x01(\x0b\x32\x13.headrace.v1.ResultR\x06result\x12(\n\x05usage\x18\x02 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\";\n\tJobFailed\x12.\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x14.headrace.v1.FailureR\x07\x66\x61ilure\"w\n\x0cJobCancelled\x12=\n\x0c\x63\x61ncellation\x18\x01 \x01(\x0b\x32\x19.headrace.v1.CancellationR\x0c\x63\x61ncellation\x12(\n\x05usage\x18\x02 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\"<\n\nJobExpired\x12.\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x14.headrace.v1.FailureR\x07\x66\x61ilure\"h\n\nJobSkipped\x12.\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x14.headrace.v1.FailureR\x07\x66\x61ilure\x12*\n\x11\x64\x65pendency_job_id\x18\x02 \x01(\tR\x0f\x64\x65pendencyJobId\"\xc4\x02\n\x06Output\x12+\n\x11producer_sequence\x18\x01 \x01(\x03R\x10producerSequence\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x14\n\x05\x64irty\x18\x03 \x01(\x08R\x05\x64irty\x12*\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x12.headrace.v1.ChunkH\x00R\x05\x63hunk\x12\x32\n\x06\x63laude\x18\x05 \x01(\x0b\x32\x18.headrace.v1.ClaudeFrameH\x00R\x06\x63laude\x12\x33\n\x08progress\x18\x06 \x01(\x0b\x32\x15.headrace.v1.ProgressH\x00R\x08progress\x12*\n\x05usage\x18\x07 \x01(\x0b\x32\x12.headrace.v1.UsageH\x00R\x05usageB\x06\n\x04kind\"N\n\x05\x43hunk\x12\x31\n\x06stream\x18\x01 \x01(\x0e\x32\x19.headrace.v1.OutputStreamR\x06stream\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\"\xf1\x05\n\x0b\x43laudeFrame\x12\x1b\n\x08raw_json\x18\x01 \x01(\tH\x00R\x07rawJson\x12\x32\n\x06stored\x18\x02 \x01(\x0b\x32\x18.headrace.v1.StoredFrameH\x00R\x06stored\x12\x1d\n\traw_bytes\x18\x04 \x01(\x0cH\x00R\x08rawBytes\x12\x1c\n\tsimulated\x18\x03 \x01(\x08R\tsimulated\x12-\n\x04init\x18\n \x01(\x0b\x32\x17.headrace.v1.ClaudeInitH\x01R\x04init\x12:\n\tassistant\x18\x0b \x01(\x0b\x32\x1a.headrace.v1.ClaudeMessageH\x01R\tassistant\x12\x30\n\x04user\x18\x0c \x01(\x0b\x32\x1a.headrace.v1.ClaudeMessageH\x01R\x04user\x12:\n\tapi_retry\x18\r \x01(\x0b\x32\x1b.headrace.v1.ClaudeApiRetryH\x01R\x08\x61piRetry\x12=\n\nrate_limit\x18\x0e \x01(\x0b\x32\x1c.headrace.v1.ClaudeRateLimitH\x01R\trateLimit\x12@\n\x0bturn_result\x18\x0f \x01(\x0b\x32\x1d.headrace.v1.ClaudeTurnResultH\x01R\nturnResult\x12\x33\n\x06system\x18\x10 \x01(\x0b\x32\x19.headrace.v1.ClaudeSystemH\x01R\x06system\x12\x46\n\rtool_progress\x18\x11 \x01(\x0b\x32\x1f.headrace.v1.ClaudeToolProgressH\x01R\x0ctoolProgress\x12\x36\n\x07\x63ontrol\x18\x12 \x01(\x0b\x32\x1a.headrace.v1.ClaudeControlH\x01R\x07\x63ontrol\x12\x36\n\x07unknown\x18\x13 \x01(\x0b\x32\x1a.headrace.v1.ClaudeUnknownH\x01R\x07unknownB\x05\n\x03rawB\x06\n\x04kind\"\xc4\x01\n\x0bStoredFrame\x12\x36\n\x17\x66irst_producer_sequence\x18\x01 \x01(\x03R\x15\x66irstProducerSequence\x12\x34\n\x16last_producer_sequence\x18\x02 \x01(\x03R\x14lastProducerSequence\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x04 \x01(\tR\x06sha256\x12\x10\n\x03\x63ut\x18\x05 \x01(\x08R\x03\x63ut\"\xbf\x01\n\nClaudeInit\x12*\n\x11\x63laude_session_id\x18\x01 \x01(\tR\x0f\x63laudeSessionId\x12\x14\n\x05model\x18\x02 \x01(\tR\x05model\x12\x18\n\x07version\x18\x03 \x01(\tR\x07version\x12\x14\n\x05tools\x18\x04 \x03(\tR\x05tools\x12\'\n\x0fpermission_mode\x18\x05 \x01(\tR\x0epermissionMode\x12\x16\n\x06\x66older\x18\x06 \x01(\tR\x06\x66older\"\xba\x01\n\rClaudeMessage\x12\x1d\n\nmessage_id\x18\x01 \x01(\tR\tmessageId\x12\x14\n\x05model\x18\x02 \x01(\tR\x05model\x12\x31\n\x06\x62locks\x18\x03 \x03(\x0b\x32\x19.headrace.v1.ContentBlockR\x06\x62locks\x12+\n\x12parent_tool_use_id\x18\x04 \x01(\tR\x0fparentToolUseId\x12\x14\n\x05\x65rror\x18\x05 \x01(\tR\x05\x65rror\"\xe3\x01\n\x0c\x43ontentBlock\x12\x14\n\x04text\x18\x01 \x01(\tH\x00R\x04text\x12\x1c\n\x08thinking\x18\x02 \x01(\tH\x00R\x08thinking\x12\x31\n\x08tool_use\x18\x03 \x01(\x0b\x32\x14.headrace.v1.ToolUseH\x00R\x07toolUse\x12:\n\x0btool_result\x18\x04 \x01(\x0b\x32\x17.headrace.v1.ToolResultH\x00R\ntoolResult\x12\x16\n\x05other\x18\x05 \x01(\tH\x00R\x05other\x12\x10\n\x03\x63ut\x18\x06 \x01(\x08R\x03\x63utB\x06\n\x04kind\"\\\n\x07ToolUse\x12\x1e\n\x0btool_use_id\x18\x01 \x01(\tR\ttoolUseId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n\ninput_json\x18\x03 \x01(\tR\tinputJson\"[\n\nToolResult\x12\x1e\n\x0btool_use_id\x18\x01 \x01(\tR\ttoolUseId\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text\x12\x19\n\x08is_error\x18\x03 \x01(\x08R\x07isError\"\xb2\x01\n\x0e\x43laudeApiRetry\x12\x18\n\x07\x61ttempt\x18\x01 \x01(\x05R\x07\x61ttempt\x12\x1f\n\x0bmax_retries\x18\x02 \x01(\x05R\nmaxRetries\x12,\n\x12retry_delay_millis\x18\x03 \x01(\x03R\x10retryDelayMillis\x12!\n\x0c\x65rror_status\x18\x04 \x01(\x05R\x0b\x65rrorStatus\x12\x14\n\x05\x65rror\x18\x05 \x01(\tR\x05\x65rror\"\x83\x01\n\x0f\x43laudeRateLimit\x12\x16\n\x06status\x18\x01 \x01(\tR\x06status\x12\x1d\n\nlimit_type\x18\x02 \x01(\tR\tlimitType\x12\x39\n\nreset_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tresetTime\"\xd8\x01\n\x10\x43laudeTurnResult\x12\x18\n\x07subtype\x18\x01 \x01(\tR\x07subtype\x12\x19\n\x08is_error\x18\x02 \x01(\x08R\x07isError\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12(\n\x10\x61pi_error_status\x18\x04 \x01(\x05R\x0e\x61piErrorStatus\x12\'\n\x0fterminal_reason\x18\x05 \x01(\tR\x0eterminalReason\x12(\n\x05usage\x18\x06 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\"B\n\x0c\x43laudeSystem\x12\x18\n\x07subtype\x18\x01 \x01(\tR\x07subtype\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"z\n\x12\x43laudeToolProgress\x12\x1e\n\x0btool_use_id\x18\x01 \x01(\tR\ttoolUseId\x12\x1b\n\ttool_name\x18\x02 \x01(\tR\x08toolName\x12\'\n\x0f\x65lapsed_seconds\x18\x03 \x01(\x01R\x0e\x65lapsedSeconds\"F\n\rClaudeControl\x12\x18\n\x07subtype\x18\x01 \x01(\tR\x07subtype\x12\x1b\n\ttool_name\x18\x02 \x01(\tR\x08toolName\"#\n\rClaudeUnknown\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\"\xd6\x02\n\x05\x44\x65lta\x12\x18\n\x07\x61ttempt\x18\x01 \x01(\x05R\x07\x61ttempt\x12%\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03R\rafterSequence\x12\x1d\n\nmessage_id\x18\x03 \x01(\tR\tmessageId\x12\x1f\n\x0b\x62lock_index\x18\x04 \x01(\x05R\nblockIndex\x12\x14\n\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x1c\n\x08thinking\x18\x06 \x01(\tH\x00R\x08thinking\x12(\n\x0ftool_input_json\x18\x07 \x01(\tH\x00R\rtoolInputJson\x12\x1a\n\x07\x64ropped\x18\x08 \x01(\x03H\x00R\x07\x64ropped\x12\x1d\n\ttool_name\x18\t \x01(\tH\x00R\x08toolName\x12+\n\x12parent_tool_use_id\x18\n \x01(\tR\x0fparentToolUseIdB\x06\n\x04kind*]\n\x0bQueuedCause\x12\x1c\n\x18QUEUED_CAUSE_UNSPECIFIED\x10\x00\x12\x14\n\x10QUEUED_CAUSE_DUE\x10\x01\x12\x1a\n\x16QUEUED_CAUSE_UNBLOCKED\x10\x02*\xbe\x01\n\x0cReleaseCause\x12\x1d\n\x19RELEASE_CAUSE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bRELEASE_CAUSE_NOT_CONFIRMED\x10\x01\x12\x1a\n\x16RELEASE_CAUSE_DECLINED\x10\x02\x12\x1a\n\x16RELEASE_CAUSE_DRAINING\x10\x03\x12\x19\n\x15RELEASE_CAUSE_REVOKED\x10\x04\x12\x1b\n\x17RELEASE_CAUSE_CANCELLED\x10\x05*\xad\x01\n\nCancelStep\x12\x1b\n\x17\x43\x41NCEL_STEP_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41NCEL_STEP_INTERRUPT\x10\x01\x12\x1b\n\x17\x43\x41NCEL_STEP_CLOSE_INPUT\x10\x02\x12\x19\n\x15\x43\x41NCEL_STEP_TERMINATE\x10\x03\x12\x14\n\x10\x43\x41NCEL_STEP_KILL\x10\x04\x12\x19\n\x15\x43\x41NCEL_STEP_TREE_GONE\x10\x05*z\n\x0cOutputStream\x12\x1d\n\x19OUTPUT_STREAM_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTPUT_STREAM_STDOUT\x10\x01\x12\x18\n\x14OUTPUT_STREAM_STDERR\x10\x02\x12\x17\n\x13OUTPUT_STREAM_FRAME\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17headrace/v1/event.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17headrace/v1/input.proto\x1a\x15headrace/v1/job.proto\x1a\x19headrace/v1/outcome.proto\"\xb1\r\n\x05\x45vent\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x1a\n\x08sequence\x18\x02 \x01(\x03R\x08sequence\x12\x1a\n\x08position\x18\x03 \x01(\x03R\x08position\x12.\n\x04time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x18\n\x07\x61ttempt\x18\x05 \x01(\x05R\x07\x61ttempt\x12\x14\n\x05\x65poch\x18\x06 \x01(\x03R\x05\x65poch\x12#\n\rreport_number\x18\x08 \x01(\x03R\x0creportNumber\x12-\n\x06output\x18\x07 \x01(\x0b\x32\x13.headrace.v1.OutputH\x00R\x06output\x12\x39\n\tsubmitted\x18\n \x01(\x0b\x32\x19.headrace.v1.JobSubmittedH\x00R\tsubmitted\x12\x30\n\x06queued\x18\x0b \x01(\x0b\x32\x16.headrace.v1.JobQueuedH\x00R\x06queued\x12I\n\x10\x61ttempt_assigned\x18\x0c \x01(\x0b\x32\x1c.headrace.v1.AttemptAssignedH\x00R\x0f\x61ttemptAssigned\x12\x46\n\x0f\x61ttempt_started\x18\r \x01(\x0b\x32\x1b.headrace.v1.AttemptStartedH\x00R\x0e\x61ttemptStarted\x12I\n\x10\x61ttempt_released\x18\x0e \x01(\x0b\x32\x1c.headrace.v1.AttemptReleasedH\x00R\x0f\x61ttemptReleased\x12\x43\n\x0e\x61ttempt_failed\x18\x0f \x01(\x0b\x32\x1a.headrace.v1.AttemptFailedH\x00R\rattemptFailed\x12=\n\x0c\x61ttempt_lost\x18\x10 \x01(\x0b\x32\x18.headrace.v1.AttemptLostH\x00R\x0b\x61ttemptLost\x12\x46\n\x0finput_requested\x18\x11 \x01(\x0b\x32\x1b.headrace.v1.InputRequestedH\x00R\x0einputRequested\x12\x43\n\x0einput_resolved\x18\x12 \x01(\x0b\x32\x1a.headrace.v1.InputResolvedH\x00R\rinputResolved\x12I\n\x10\x63\x61ncel_requested\x18\x13 \x01(\x0b\x32\x1c.headrace.v1.CancelRequestedH\x00R\x0f\x63\x61ncelRequested\x12\x43\n\x0e\x63\x61ncel_stepped\x18\x14 \x01(\x0b\x32\x1a.headrace.v1.CancelSteppedH\x00R\rcancelStepped\x12\x33\n\x07updated\x18\x15 \x01(\x0b\x32\x17.headrace.v1.JobUpdatedH\x00R\x07updated\x12\x39\n\tscheduled\x18\x16 \x01(\x0b\x32\x19.headrace.v1.JobScheduledH\x00R\tscheduled\x12I\n\x10output_truncated\x18\x17 \x01(\x0b\x32\x1c.headrace.v1.OutputTruncatedH\x00R\x0foutputTruncated\x12P\n\x13\x61ttempt_handed_back\x18\x18 \x01(\x0b\x32\x1e.headrace.v1.AttemptHandedBackH\x00R\x11\x61ttemptHandedBack\x12\x46\n\x0f\x61ttempt_snoozed\x18\x19 \x01(\x0b\x32\x1b.headrace.v1.AttemptSnoozedH\x00R\x0e\x61ttemptSnoozed\x12J\n\x11\x61ttempt_timed_out\x18\x1a \x01(\x0b\x32\x1c.headrace.v1.AttemptTimedOutH\x00R\x0f\x61ttemptTimedOut\x12\x39\n\tsucceeded\x18\x1e \x01(\x0b\x32\x19.headrace.v1.JobSucceededH\x00R\tsucceeded\x12\x30\n\x06\x66\x61iled\x18\x1f \x01(\x0b\x32\x16.headrace.v1.JobFailedH\x00R\x06\x66\x61iled\x12\x39\n\tcancelled\x18  \x01(\x0b\x32\x19.headrace.v1.JobCancelledH\x00R\tcancelled\x12\x33\n\x07\x65xpired\x18! \x01(\x0b\x32\x17.headrace.v1.JobExpiredH\x00R\x07\x65xpired\x12\x33\n\x07skipped\x18\" \x01(\x0b\x32\x17.headrace.v1.JobSkippedH\x00R\x07skippedB\x06\n\x04kind\"\xc2\x03\n\x0cJobSubmitted\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x15.headrace.v1.JobStateR\x05state\x12\x14\n\x05\x61\x63tor\x18\x02 \x01(\tR\x05\x61\x63tor\x12\x35\n\x08\x64ue_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x64ueTime\x12%\n\x0fretry_of_job_id\x18\x04 \x01(\tR\x0cretryOfJobId\x12#\n\rschedule_name\x18\x05 \x01(\tR\x0cscheduleName\x12=\n\x0cnominal_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0bnominalTime\x12\x19\n\x08\x63\x61tch_up\x18\x07 \x01(\x08R\x07\x63\x61tchUp\x12J\n\x13start_deadline_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11startDeadlineTime\x12\x46\n\x11\x65nd_deadline_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x65ndDeadlineTime\"\x81\x01\n\tJobQueued\x12.\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\x18.headrace.v1.QueuedCauseR\x05\x63\x61use\x12\x44\n\x10hold_expire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0eholdExpireTime\"E\n\x0cJobScheduled\x12\x35\n\x08\x64ue_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x64ueTime\"d\n\x0f\x41ttemptAssigned\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12\x12\n\x04rule\x18\x02 \x01(\tR\x04rule\x12 \n\x0bincarnation\x18\x03 \x01(\tR\x0bincarnation\"\xb9\x01\n\x0e\x41ttemptStarted\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12\x46\n\x11run_deadline_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0frunDeadlineTime\x12\x42\n\x0fsilence_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0esilenceTimeout\"\\\n\x0f\x41ttemptReleased\x12/\n\x05\x63\x61use\x18\x01 \x01(\x0e\x32\x19.headrace.v1.ReleaseCauseR\x05\x63\x61use\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\xa1\x01\n\rAttemptFailed\x12.\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x14.headrace.v1.FailureR\x07\x66\x61ilure\x12(\n\x05usage\x18\x02 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\x12\x36\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x1a.headrace.v1.RetryDecisionR\x08\x64\x65\x63ision\"\xc0\x01\n\x0b\x41ttemptLost\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12\x36\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x1a.headrace.v1.RetryDecisionR\x08\x64\x65\x63ision\x12\x44\n\x10hold_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0eholdExpireTime\"\xd8\x01\n\x11\x41ttemptHandedBack\x12\x1b\n\tworker_id\x18\x01 \x01(\tR\x08workerId\x12(\n\x05usage\x18\x02 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\x12\x36\n\x08\x64\x65\x63ision\x18\x03 \x01(\x0b\x32\x1a.headrace.v1.RetryDecisionR\x08\x64\x65\x63ision\x12\x44\n\x10hold_expire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0eholdExpireTime\"\x8b\x01\n\x0e\x41ttemptSnoozed\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x37\n\tnext_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08nextTime\x12(\n\x05usage\x18\x03 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\"\x82\x01\n\x0eInputRequested\x12\x33\n\x07request\x18\x01 \x01(\x0b\x32\x19.headrace.v1.InputRequestR\x07request\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\"\x9c\x01\n\rInputResolved\x12\x1d\n\nrequest_id\x18\x01 \x01(\tR\trequestId\x12<\n\nresolution\x18\x02 \x01(\x0e\x32\x1c.headrace.v1.InputResolutionR\nresolution\x12\x14\n\x05\x61\x63tor\x18\x03 \x01(\tR\x05\x61\x63tor\x12\x18\n\x07message\x18\x04 \x01(\tR\x07message\"_\n\x0f\x41ttemptTimedOut\x12\x32\n\x07timeout\x18\x01 \x01(\x0e\x32\x18.headrace.v1.TimeoutKindR\x07timeout\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\xa0\x01\n\x0f\x43\x61ncelRequested\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x14\n\x05\x61\x63tor\x18\x02 \x01(\tR\x05\x61\x63tor\x12.\n\x05\x63\x61use\x18\x03 \x01(\x0e\x32\x18.headrace.v1.CancelCauseR\x05\x63\x61use\x12/\n\x14superseded_by_job_id\x18\x04 \x01(\tR\x11supersededByJobId\"t\n\rCancelStepped\x12+\n\x04step\x18\x01 \x01(\x0e\x32\x17.headrace.v1.CancelStepR\x04step\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\x12\x1c\n\tsurvivors\x18\x03 \x01(\x05R\tsurvivors\"\xca\x02\n\nJobUpdated\x12\x14\n\x05\x61\x63tor\x18\x01 \x01(\tR\x05\x61\x63tor\x12;\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\x12(\n\x04spec\x18\x03 \x01(\x0b\x32\x14.headrace.v1.JobSpecR\x04spec\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x15.headrace.v1.JobStateR\x05state\x12J\n\x13start_deadline_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11startDeadlineTime\x12\x46\n\x11\x65nd_deadline_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0f\x65ndDeadlineTime\";\n\x0fOutputTruncated\x12(\n\x10output_bytes_max\x18\x01 \x01(\x03R\x0eoutputBytesMax\"e\n\x0cJobSucceeded\x12+\n\x06result\x18\x01 \x01(\x0b\x32\x13.headrace.v1.ResultR\x06result\x12(\n\x05usage\x18\x02 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\";\n\tJobFailed\x12.\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x14.headrace.v1.FailureR\x07\x66\x61ilure\"w\n\x0cJobCancelled\x12=\n\x0c\x63\x61ncellation\x18\x01 \x01(\x0b\x32\x19.headrace.v1.CancellationR\x0c\x63\x61ncellation\x12(\n\x05usage\x18\x02 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\"<\n\nJobExpired\x12.\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x14.headrace.v1.FailureR\x07\x66\x61ilure\"h\n\nJobSkipped\x12.\n\x07\x66\x61ilure\x18\x01 \x01(\x0b\x32\x14.headrace.v1.FailureR\x07\x66\x61ilure\x12*\n\x11\x64\x65pendency_job_id\x18\x02 \x01(\tR\x0f\x64\x65pendencyJobId\"\xff\x02\n\x06Output\x12+\n\x11producer_sequence\x18\x01 \x01(\x03R\x10producerSequence\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x14\n\x05\x64irty\x18\x03 \x01(\x08R\x05\x64irty\x12*\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x12.headrace.v1.ChunkH\x00R\x05\x63hunk\x12\x32\n\x06\x63laude\x18\x05 \x01(\x0b\x32\x18.headrace.v1.ClaudeFrameH\x00R\x06\x63laude\x12\x33\n\x08progress\x18\x06 \x01(\x0b\x32\x15.headrace.v1.ProgressH\x00R\x08progress\x12*\n\x05usage\x18\x07 \x01(\x0b\x32\x12.headrace.v1.UsageH\x00R\x05usage\x12\x39\n\ncheckpoint\x18\x08 \x01(\x0b\x32\x17.headrace.v1.CheckpointH\x00R\ncheckpointB\x06\n\x04kind\":\n\nCheckpoint\x12,\n\x05value\x18\x01 \x01(\x0b\x32\x16.google.protobuf.ValueR\x05value\"N\n\x05\x43hunk\x12\x31\n\x06stream\x18\x01 \x01(\x0e\x32\x19.headrace.v1.OutputStreamR\x06stream\x12\x12\n\x04\x64\x61ta\x18\x02 \x01(\x0cR\x04\x64\x61ta\"\xf1\x05\n\x0b\x43laudeFrame\x12\x1b\n\x08raw_json\x18\x01 \x01(\tH\x00R\x07rawJson\x12\x32\n\x06stored\x18\x02 \x01(\x0b\x32\x18.headrace.v1.StoredFrameH\x00R\x06stored\x12\x1d\n\traw_bytes\x18\x04 \x01(\x0cH\x00R\x08rawBytes\x12\x1c\n\tsimulated\x18\x03 \x01(\x08R\tsimulated\x12-\n\x04init\x18\n \x01(\x0b\x32\x17.headrace.v1.ClaudeInitH\x01R\x04init\x12:\n\tassistant\x18\x0b \x01(\x0b\x32\x1a.headrace.v1.ClaudeMessageH\x01R\tassistant\x12\x30\n\x04user\x18\x0c \x01(\x0b\x32\x1a.headrace.v1.ClaudeMessageH\x01R\x04user\x12:\n\tapi_retry\x18\r \x01(\x0b\x32\x1b.headrace.v1.ClaudeApiRetryH\x01R\x08\x61piRetry\x12=\n\nrate_limit\x18\x0e \x01(\x0b\x32\x1c.headrace.v1.ClaudeRateLimitH\x01R\trateLimit\x12@\n\x0bturn_result\x18\x0f \x01(\x0b\x32\x1d.headrace.v1.ClaudeTurnResultH\x01R\nturnResult\x12\x33\n\x06system\x18\x10 \x01(\x0b\x32\x19.headrace.v1.ClaudeSystemH\x01R\x06system\x12\x46\n\rtool_progress\x18\x11 \x01(\x0b\x32\x1f.headrace.v1.ClaudeToolProgressH\x01R\x0ctoolProgress\x12\x36\n\x07\x63ontrol\x18\x12 \x01(\x0b\x32\x1a.headrace.v1.ClaudeControlH\x01R\x07\x63ontrol\x12\x36\n\x07unknown\x18\x13 \x01(\x0b\x32\x1a.headrace.v1.ClaudeUnknownH\x01R\x07unknownB\x05\n\x03rawB\x06\n\x04kind\"\xc4\x01\n\x0bStoredFrame\x12\x36\n\x17\x66irst_producer_sequence\x18\x01 \x01(\x03R\x15\x66irstProducerSequence\x12\x34\n\x16last_producer_sequence\x18\x02 \x01(\x03R\x14lastProducerSequence\x12\x1d\n\nsize_bytes\x18\x03 \x01(\x03R\tsizeBytes\x12\x16\n\x06sha256\x18\x04 \x01(\tR\x06sha256\x12\x10\n\x03\x63ut\x18\x05 \x01(\x08R\x03\x63ut\"\xbf\x01\n\nClaudeInit\x12*\n\x11\x63laude_session_id\x18\x01 \x01(\tR\x0f\x63laudeSessionId\x12\x14\n\x05model\x18\x02 \x01(\tR\x05model\x12\x18\n\x07version\x18\x03 \x01(\tR\x07version\x12\x14\n\x05tools\x18\x04 \x03(\tR\x05tools\x12\'\n\x0fpermission_mode\x18\x05 \x01(\tR\x0epermissionMode\x12\x16\n\x06\x66older\x18\x06 \x01(\tR\x06\x66older\"\xba\x01\n\rClaudeMessage\x12\x1d\n\nmessage_id\x18\x01 \x01(\tR\tmessageId\x12\x14\n\x05model\x18\x02 \x01(\tR\x05model\x12\x31\n\x06\x62locks\x18\x03 \x03(\x0b\x32\x19.headrace.v1.ContentBlockR\x06\x62locks\x12+\n\x12parent_tool_use_id\x18\x04 \x01(\tR\x0fparentToolUseId\x12\x14\n\x05\x65rror\x18\x05 \x01(\tR\x05\x65rror\"\xe3\x01\n\x0c\x43ontentBlock\x12\x14\n\x04text\x18\x01 \x01(\tH\x00R\x04text\x12\x1c\n\x08thinking\x18\x02 \x01(\tH\x00R\x08thinking\x12\x31\n\x08tool_use\x18\x03 \x01(\x0b\x32\x14.headrace.v1.ToolUseH\x00R\x07toolUse\x12:\n\x0btool_result\x18\x04 \x01(\x0b\x32\x17.headrace.v1.ToolResultH\x00R\ntoolResult\x12\x16\n\x05other\x18\x05 \x01(\tH\x00R\x05other\x12\x10\n\x03\x63ut\x18\x06 \x01(\x08R\x03\x63utB\x06\n\x04kind\"\\\n\x07ToolUse\x12\x1e\n\x0btool_use_id\x18\x01 \x01(\tR\ttoolUseId\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n\ninput_json\x18\x03 \x01(\tR\tinputJson\"[\n\nToolResult\x12\x1e\n\x0btool_use_id\x18\x01 \x01(\tR\ttoolUseId\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text\x12\x19\n\x08is_error\x18\x03 \x01(\x08R\x07isError\"\xb2\x01\n\x0e\x43laudeApiRetry\x12\x18\n\x07\x61ttempt\x18\x01 \x01(\x05R\x07\x61ttempt\x12\x1f\n\x0bmax_retries\x18\x02 \x01(\x05R\nmaxRetries\x12,\n\x12retry_delay_millis\x18\x03 \x01(\x03R\x10retryDelayMillis\x12!\n\x0c\x65rror_status\x18\x04 \x01(\x05R\x0b\x65rrorStatus\x12\x14\n\x05\x65rror\x18\x05 \x01(\tR\x05\x65rror\"\x83\x01\n\x0f\x43laudeRateLimit\x12\x16\n\x06status\x18\x01 \x01(\tR\x06status\x12\x1d\n\nlimit_type\x18\x02 \x01(\tR\tlimitType\x12\x39\n\nreset_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tresetTime\"\xd8\x01\n\x10\x43laudeTurnResult\x12\x18\n\x07subtype\x18\x01 \x01(\tR\x07subtype\x12\x19\n\x08is_error\x18\x02 \x01(\x08R\x07isError\x12\x12\n\x04text\x18\x03 \x01(\tR\x04text\x12(\n\x10\x61pi_error_status\x18\x04 \x01(\x05R\x0e\x61piErrorStatus\x12\'\n\x0fterminal_reason\x18\x05 \x01(\tR\x0eterminalReason\x12(\n\x05usage\x18\x06 \x01(\x0b\x32\x12.headrace.v1.UsageR\x05usage\"B\n\x0c\x43laudeSystem\x12\x18\n\x07subtype\x18\x01 \x01(\tR\x07subtype\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"z\n\x12\x43laudeToolProgress\x12\x1e\n\x0btool_use_id\x18\x01 \x01(\tR\ttoolUseId\x12\x1b\n\ttool_name\x18\x02 \x01(\tR\x08toolName\x12\'\n\x0f\x65lapsed_seconds\x18\x03 \x01(\x01R\x0e\x65lapsedSeconds\"F\n\rClaudeControl\x12\x18\n\x07subtype\x18\x01 \x01(\tR\x07subtype\x12\x1b\n\ttool_name\x18\x02 \x01(\tR\x08toolName\"#\n\rClaudeUnknown\x12\x12\n\x04type\x18\x01 \x01(\tR\x04type\"\xd6\x02\n\x05\x44\x65lta\x12\x18\n\x07\x61ttempt\x18\x01 \x01(\x05R\x07\x61ttempt\x12%\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03R\rafterSequence\x12\x1d\n\nmessage_id\x18\x03 \x01(\tR\tmessageId\x12\x1f\n\x0b\x62lock_index\x18\x04 \x01(\x05R\nblockIndex\x12\x14\n\x04text\x18\x05 \x01(\tH\x00R\x04text\x12\x1c\n\x08thinking\x18\x06 \x01(\tH\x00R\x08thinking\x12(\n\x0ftool_input_json\x18\x07 \x01(\tH\x00R\rtoolInputJson\x12\x1a\n\x07\x64ropped\x18\x08 \x01(\x03H\x00R\x07\x64ropped\x12\x1d\n\ttool_name\x18\t \x01(\tH\x00R\x08toolName\x12+\n\x12parent_tool_use_id\x18\n \x01(\tR\x0fparentToolUseIdB\x06\n\x04kind*]\n\x0bQueuedCause\x12\x1c\n\x18QUEUED_CAUSE_UNSPECIFIED\x10\x00\x12\x14\n\x10QUEUED_CAUSE_DUE\x10\x01\x12\x1a\n\x16QUEUED_CAUSE_UNBLOCKED\x10\x02*\xbe\x01\n\x0cReleaseCause\x12\x1d\n\x19RELEASE_CAUSE_UNSPECIFIED\x10\x00\x12\x1f\n\x1bRELEASE_CAUSE_NOT_CONFIRMED\x10\x01\x12\x1a\n\x16RELEASE_CAUSE_DECLINED\x10\x02\x12\x1a\n\x16RELEASE_CAUSE_DRAINING\x10\x03\x12\x19\n\x15RELEASE_CAUSE_REVOKED\x10\x04\x12\x1b\n\x17RELEASE_CAUSE_CANCELLED\x10\x05*\xad\x01\n\nCancelStep\x12\x1b\n\x17\x43\x41NCEL_STEP_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43\x41NCEL_STEP_INTERRUPT\x10\x01\x12\x1b\n\x17\x43\x41NCEL_STEP_CLOSE_INPUT\x10\x02\x12\x19\n\x15\x43\x41NCEL_STEP_TERMINATE\x10\x03\x12\x14\n\x10\x43\x41NCEL_STEP_KILL\x10\x04\x12\x19\n\x15\x43\x41NCEL_STEP_TREE_GONE\x10\x05*z\n\x0cOutputStream\x12\x1d\n\x19OUTPUT_STREAM_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTPUT_STREAM_STDOUT\x10\x01\x12\x18\n\x14OUTPUT_STREAM_STDERR\x10\x02\x12\x17\n\x13OUTPUT_STREAM_FRAME\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headrace.v1.event_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_QUEUEDCAUSE']._serialized_start=7682
-  _globals['_QUEUEDCAUSE']._serialized_end=7775
-  _globals['_RELEASECAUSE']._serialized_start=7778
-  _globals['_RELEASECAUSE']._serialized_end=7968
-  _globals['_CANCELSTEP']._serialized_start=7971
-  _globals['_CANCELSTEP']._serialized_end=8144
-  _globals['_OUTPUTSTREAM']._serialized_start=8146
-  _globals['_OUTPUTSTREAM']._serialized_end=8268
-  _globals['_EVENT']._serialized_start=183
-  _globals['_EVENT']._serialized_end=1820
-  _globals['_JOBSUBMITTED']._serialized_start=1823
-  _globals['_JOBSUBMITTED']._serialized_end=1998
-  _globals['_JOBQUEUED']._serialized_start=2001
-  _globals['_JOBQUEUED']._serialized_end=2130
-  _globals['_JOBSCHEDULED']._serialized_start=2132
-  _globals['_JOBSCHEDULED']._serialized_end=2201
-  _globals['_ATTEMPTASSIGNED']._serialized_start=2203
-  _globals['_ATTEMPTASSIGNED']._serialized_end=2303
-  _globals['_ATTEMPTSTARTED']._serialized_start=2305
-  _globals['_ATTEMPTSTARTED']._serialized_end=2350
-  _globals['_ATTEMPTRELEASED']._serialized_start=2352
-  _globals['_ATTEMPTRELEASED']._serialized_end=2444
-  _globals['_ATTEMPTFAILED']._serialized_start=2447
-  _globals['_ATTEMPTFAILED']._serialized_end=2608
-  _globals['_ATTEMPTLOST']._serialized_start=2611
-  _globals['_ATTEMPTLOST']._serialized_end=2803
-  _globals['_ATTEMPTHANDEDBACK']._serialized_start=2806
-  _globals['_ATTEMPTHANDEDBACK']._serialized_end=3022
-  _globals['_ATTEMPTSNOOZED']._serialized_start=3025
-  _globals['_ATTEMPTSNOOZED']._serialized_end=3164
-  _globals['_INPUTREQUESTED']._serialized_start=3167
-  _globals['_INPUTREQUESTED']._serialized_end=3297
-  _globals['_INPUTRESOLVED']._serialized_start=3300
-  _globals['_INPUTRESOLVED']._serialized_end=3456
-  _globals['_CANCELREQUESTED']._serialized_start=3458
-  _globals['_CANCELREQUESTED']._serialized_end=3521
-  _globals['_CANCELSTEPPED']._serialized_start=3523
-  _globals['_CANCELSTEPPED']._serialized_end=3639
-  _globals['_JOBUPDATED']._serialized_start=3642
-  _globals['_JOBUPDATED']._serialized_end=3824
-  _globals['_OUTPUTTRUNCATED']._serialized_start=3826
-  _globals['_OUTPUTTRUNCATED']._serialized_end=3885
-  _globals['_JOBSUCCEEDED']._serialized_start=3887
-  _globals['_JOBSUCCEEDED']._serialized_end=3988
-  _globals['_JOBFAILED']._serialized_start=3990
-  _globals['_JOBFAILED']._serialized_end=4049
-  _globals['_JOBCANCELLED']._serialized_start=4051
-  _globals['_JOBCANCELLED']._serialized_end=4170
-  _globals['_JOBEXPIRED']._serialized_start=4172
-  _globals['_JOBEXPIRED']._serialized_end=4232
-  _globals['_JOBSKIPPED']._serialized_start=4234
-  _globals['_JOBSKIPPED']._serialized_end=4338
-  _globals['_OUTPUT']._serialized_start=4341
-  _globals['_OUTPUT']._serialized_end=4665
-  _globals['_CHUNK']._serialized_start=4667
-  _globals['_CHUNK']._serialized_end=4745
-  _globals['_CLAUDEFRAME']._serialized_start=4748
-  _globals['_CLAUDEFRAME']._serialized_end=5501
-  _globals['_STOREDFRAME']._serialized_start=5504
-  _globals['_STOREDFRAME']._serialized_end=5700
-  _globals['_CLAUDEINIT']._serialized_start=5703
-  _globals['_CLAUDEINIT']._serialized_end=5894
-  _globals['_CLAUDEMESSAGE']._serialized_start=5897
-  _globals['_CLAUDEMESSAGE']._serialized_end=6083
-  _globals['_CONTENTBLOCK']._serialized_start=6086
-  _globals['_CONTENTBLOCK']._serialized_end=6313
-  _globals['_TOOLUSE']._serialized_start=6315
-  _globals['_TOOLUSE']._serialized_end=6407
-  _globals['_TOOLRESULT']._serialized_start=6409
-  _globals['_TOOLRESULT']._serialized_end=6500
-  _globals['_CLAUDEAPIRETRY']._serialized_start=6503
-  _globals['_CLAUDEAPIRETRY']._serialized_end=6681
-  _globals['_CLAUDERATELIMIT']._serialized_start=6684
-  _globals['_CLAUDERATELIMIT']._serialized_end=6815
-  _globals['_CLAUDETURNRESULT']._serialized_start=6818
-  _globals['_CLAUDETURNRESULT']._serialized_end=7034
-  _globals['_CLAUDESYSTEM']._serialized_start=7036
-  _globals['_CLAUDESYSTEM']._serialized_end=7102
-  _globals['_CLAUDETOOLPROGRESS']._serialized_start=7104
-  _globals['_CLAUDETOOLPROGRESS']._serialized_end=7226
-  _globals['_CLAUDECONTROL']._serialized_start=7228
-  _globals['_CLAUDECONTROL']._serialized_end=7298
-  _globals['_CLAUDEUNKNOWN']._serialized_start=7300
-  _globals['_CLAUDEUNKNOWN']._serialized_end=7335
-  _globals['_DELTA']._serialized_start=7338
-  _globals['_DELTA']._serialized_end=7680
+  _globals['_QUEUEDCAUSE']._serialized_start=8698
+  _globals['_QUEUEDCAUSE']._serialized_end=8791
+  _globals['_RELEASECAUSE']._serialized_start=8794
+  _globals['_RELEASECAUSE']._serialized_end=8984
+  _globals['_CANCELSTEP']._serialized_start=8987
+  _globals['_CANCELSTEP']._serialized_end=9160
+  _globals['_OUTPUTSTREAM']._serialized_start=9162
+  _globals['_OUTPUTSTREAM']._serialized_end=9284
+  _globals['_EVENT']._serialized_start=245
+  _globals['_EVENT']._serialized_end=1958
+  _globals['_JOBSUBMITTED']._serialized_start=1961
+  _globals['_JOBSUBMITTED']._serialized_end=2411
+  _globals['_JOBQUEUED']._serialized_start=2414
+  _globals['_JOBQUEUED']._serialized_end=2543
+  _globals['_JOBSCHEDULED']._serialized_start=2545
+  _globals['_JOBSCHEDULED']._serialized_end=2614
+  _globals['_ATTEMPTASSIGNED']._serialized_start=2616
+  _globals['_ATTEMPTASSIGNED']._serialized_end=2716
+  _globals['_ATTEMPTSTARTED']._serialized_start=2719
+  _globals['_ATTEMPTSTARTED']._serialized_end=2904
+  _globals['_ATTEMPTRELEASED']._serialized_start=2906
+  _globals['_ATTEMPTRELEASED']._serialized_end=2998
+  _globals['_ATTEMPTFAILED']._serialized_start=3001
+  _globals['_ATTEMPTFAILED']._serialized_end=3162
+  _globals['_ATTEMPTLOST']._serialized_start=3165
+  _globals['_ATTEMPTLOST']._serialized_end=3357
+  _globals['_ATTEMPTHANDEDBACK']._serialized_start=3360
+  _globals['_ATTEMPTHANDEDBACK']._serialized_end=3576
+  _globals['_ATTEMPTSNOOZED']._serialized_start=3579
+  _globals['_ATTEMPTSNOOZED']._serialized_end=3718
+  _globals['_INPUTREQUESTED']._serialized_start=3721
+  _globals['_INPUTREQUESTED']._serialized_end=3851
+  _globals['_INPUTRESOLVED']._serialized_start=3854
+  _globals['_INPUTRESOLVED']._serialized_end=4010
+  _globals['_ATTEMPTTIMEDOUT']._serialized_start=4012
+  _globals['_ATTEMPTTIMEDOUT']._serialized_end=4107
+  _globals['_CANCELREQUESTED']._serialized_start=4110
+  _globals['_CANCELREQUESTED']._serialized_end=4270
+  _globals['_CANCELSTEPPED']._serialized_start=4272
+  _globals['_CANCELSTEPPED']._serialized_end=4388
+  _globals['_JOBUPDATED']._serialized_start=4391
+  _globals['_JOBUPDATED']._serialized_end=4721
+  _globals['_OUTPUTTRUNCATED']._serialized_start=4723
+  _globals['_OUTPUTTRUNCATED']._serialized_end=4782
+  _globals['_JOBSUCCEEDED']._serialized_start=4784
+  _globals['_JOBSUCCEEDED']._serialized_end=4885
+  _globals['_JOBFAILED']._serialized_start=4887
+  _globals['_JOBFAILED']._serialized_end=4946
+  _globals['_JOBCANCELLED']._serialized_start=4948
+  _globals['_JOBCANCELLED']._serialized_end=5067
+  _globals['_JOBEXPIRED']._serialized_start=5069
+  _globals['_JOBEXPIRED']._serialized_end=5129
+  _globals['_JOBSKIPPED']._serialized_start=5131
+  _globals['_JOBSKIPPED']._serialized_end=5235
+  _globals['_OUTPUT']._serialized_start=5238
+  _globals['_OUTPUT']._serialized_end=5621
+  _globals['_CHECKPOINT']._serialized_start=5623
+  _globals['_CHECKPOINT']._serialized_end=5681
+  _globals['_CHUNK']._serialized_start=5683
+  _globals['_CHUNK']._serialized_end=5761
+  _globals['_CLAUDEFRAME']._serialized_start=5764
+  _globals['_CLAUDEFRAME']._serialized_end=6517
+  _globals['_STOREDFRAME']._serialized_start=6520
+  _globals['_STOREDFRAME']._serialized_end=6716
+  _globals['_CLAUDEINIT']._serialized_start=6719
+  _globals['_CLAUDEINIT']._serialized_end=6910
+  _globals['_CLAUDEMESSAGE']._serialized_start=6913
+  _globals['_CLAUDEMESSAGE']._serialized_end=7099
+  _globals['_CONTENTBLOCK']._serialized_start=7102
+  _globals['_CONTENTBLOCK']._serialized_end=7329
+  _globals['_TOOLUSE']._serialized_start=7331
+  _globals['_TOOLUSE']._serialized_end=7423
+  _globals['_TOOLRESULT']._serialized_start=7425
+  _globals['_TOOLRESULT']._serialized_end=7516
+  _globals['_CLAUDEAPIRETRY']._serialized_start=7519
+  _globals['_CLAUDEAPIRETRY']._serialized_end=7697
+  _globals['_CLAUDERATELIMIT']._serialized_start=7700
+  _globals['_CLAUDERATELIMIT']._serialized_end=7831
+  _globals['_CLAUDETURNRESULT']._serialized_start=7834
+  _globals['_CLAUDETURNRESULT']._serialized_end=8050
+  _globals['_CLAUDESYSTEM']._serialized_start=8052
+  _globals['_CLAUDESYSTEM']._serialized_end=8118
+  _globals['_CLAUDETOOLPROGRESS']._serialized_start=8120
+  _globals['_CLAUDETOOLPROGRESS']._serialized_end=8242
+  _globals['_CLAUDECONTROL']._serialized_start=8244
+  _globals['_CLAUDECONTROL']._serialized_end=8314
+  _globals['_CLAUDEUNKNOWN']._serialized_start=8316
+  _globals['_CLAUDEUNKNOWN']._serialized_end=8351
+  _globals['_DELTA']._serialized_start=8354
+  _globals['_DELTA']._serialized_end=8696
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,8 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from headrace.v1 import input_pb2 as _input_pb2
 from headrace.v1 import job_pb2 as _job_pb2
@@ -65,7 +67,7 @@ OUTPUT_STREAM_STDERR: OutputStream
 OUTPUT_STREAM_FRAME: OutputStream
 
 class Event(_message.Message):
-    __slots__ = ("job_id", "sequence", "position", "time", "attempt", "epoch", "report_number", "output", "submitted", "queued", "attempt_assigned", "attempt_started", "attempt_released", "attempt_failed", "attempt_lost", "input_requested", "input_resolved", "cancel_requested", "cancel_stepped", "updated", "scheduled", "output_truncated", "attempt_handed_back", "attempt_snoozed", "succeeded", "failed", "cancelled", "expired", "skipped")
+    __slots__ = ("job_id", "sequence", "position", "time", "attempt", "epoch", "report_number", "output", "submitted", "queued", "attempt_assigned", "attempt_started", "attempt_released", "attempt_failed", "attempt_lost", "input_requested", "input_resolved", "cancel_requested", "cancel_stepped", "updated", "scheduled", "output_truncated", "attempt_handed_back", "attempt_snoozed", "attempt_timed_out", "succeeded", "failed", "cancelled", "expired", "skipped")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +92,7 @@ class Event(_message.Message):
     OUTPUT_TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_HANDED_BACK_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_SNOOZED_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_TIMED_OUT_FIELD_NUMBER: _ClassVar[int]
     SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
@@ -119,24 +122,35 @@ class Event(_message.Message):
     output_truncated: OutputTruncated
     attempt_handed_back: AttemptHandedBack
     attempt_snoozed: AttemptSnoozed
+    attempt_timed_out: AttemptTimedOut
     succeeded: JobSucceeded
     failed: JobFailed
     cancelled: JobCancelled
     expired: JobExpired
     skipped: JobSkipped
-    def __init__(self, job_id: _Optional[str] = ..., sequence: _Optional[int] = ..., position: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., report_number: _Optional[int] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., submitted: _Optional[_Union[JobSubmitted, _Mapping]] = ..., queued: _Optional[_Union[JobQueued, _Mapping]] = ..., attempt_assigned: _Optional[_Union[AttemptAssigned, _Mapping]] = ..., attempt_started: _Optional[_Union[AttemptStarted, _Mapping]] = ..., attempt_released: _Optional[_Union[AttemptReleased, _Mapping]] = ..., attempt_failed: _Optional[_Union[AttemptFailed, _Mapping]] = ..., attempt_lost: _Optional[_Union[AttemptLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., input_resolved: _Optional[_Union[InputResolved, _Mapping]] = ..., cancel_requested: _Optional[_Union[CancelRequested, _Mapping]] = ..., cancel_stepped: _Optional[_Union[CancelStepped, _Mapping]] = ..., updated: _Optional[_Union[JobUpdated, _Mapping]] = ..., scheduled: _Optional[_Union[JobScheduled, _Mapping]] = ..., output_truncated: _Optional[_Union[OutputTruncated, _Mapping]] = ..., attempt_handed_back: _Optional[_Union[AttemptHandedBack, _Mapping]] = ..., attempt_snoozed: _Optional[_Union[AttemptSnoozed, _Mapping]] = ..., succeeded: _Optional[_Union[JobSucceeded, _Mapping]] = ..., failed: _Optional[_Union[JobFailed, _Mapping]] = ..., cancelled: _Optional[_Union[JobCancelled, _Mapping]] = ..., expired: _Optional[_Union[JobExpired, _Mapping]] = ..., skipped: _Optional[_Union[JobSkipped, _Mapping]] = ...) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., sequence: _Optional[int] = ..., position: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., report_number: _Optional[int] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., submitted: _Optional[_Union[JobSubmitted, _Mapping]] = ..., queued: _Optional[_Union[JobQueued, _Mapping]] = ..., attempt_assigned: _Optional[_Union[AttemptAssigned, _Mapping]] = ..., attempt_started: _Optional[_Union[AttemptStarted, _Mapping]] = ..., attempt_released: _Optional[_Union[AttemptReleased, _Mapping]] = ..., attempt_failed: _Optional[_Union[AttemptFailed, _Mapping]] = ..., attempt_lost: _Optional[_Union[AttemptLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., input_resolved: _Optional[_Union[InputResolved, _Mapping]] = ..., cancel_requested: _Optional[_Union[CancelRequested, _Mapping]] = ..., cancel_stepped: _Optional[_Union[CancelStepped, _Mapping]] = ..., updated: _Optional[_Union[JobUpdated, _Mapping]] = ..., scheduled: _Optional[_Union[JobScheduled, _Mapping]] = ..., output_truncated: _Optional[_Union[OutputTruncated, _Mapping]] = ..., attempt_handed_back: _Optional[_Union[AttemptHandedBack, _Mapping]] = ..., attempt_snoozed: _Optional[_Union[AttemptSnoozed, _Mapping]] = ..., attempt_timed_out: _Optional[_Union[AttemptTimedOut, _Mapping]] = ..., succeeded: _Optional[_Union[JobSucceeded, _Mapping]] = ..., failed: _Optional[_Union[JobFailed, _Mapping]] = ..., cancelled: _Optional[_Union[JobCancelled, _Mapping]] = ..., expired: _Optional[_Union[JobExpired, _Mapping]] = ..., skipped: _Optional[_Union[JobSkipped, _Mapping]] = ...) -> None: ...
 
 class JobSubmitted(_message.Message):
-    __slots__ = ("state", "actor", "due_time", "retry_of_job_id")
+    __slots__ = ("state", "actor", "due_time", "retry_of_job_id", "schedule_name", "nominal_time", "catch_up", "start_deadline_time", "end_deadline_time")
     STATE_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     DUE_TIME_FIELD_NUMBER: _ClassVar[int]
     RETRY_OF_JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_NAME_FIELD_NUMBER: _ClassVar[int]
+    NOMINAL_TIME_FIELD_NUMBER: _ClassVar[int]
+    CATCH_UP_FIELD_NUMBER: _ClassVar[int]
+    START_DEADLINE_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_DEADLINE_TIME_FIELD_NUMBER: _ClassVar[int]
     state: _job_pb2.JobState
     actor: str
     due_time: _timestamp_pb2.Timestamp
     retry_of_job_id: str
-    def __init__(self, state: _Optional[_Union[_job_pb2.JobState, str]] = ..., actor: _Optional[str] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_of_job_id: _Optional[str] = ...) -> None: ...
+    schedule_name: str
+    nominal_time: _timestamp_pb2.Timestamp
+    catch_up: bool
+    start_deadline_time: _timestamp_pb2.Timestamp
+    end_deadline_time: _timestamp_pb2.Timestamp
+    def __init__(self, state: _Optional[_Union[_job_pb2.JobState, str]] = ..., actor: _Optional[str] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_of_job_id: _Optional[str] = ..., schedule_name: _Optional[str] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., catch_up: _Optional[bool] = ..., start_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class JobQueued(_message.Message):
     __slots__ = ("cause", "hold_expire_time")
@@ -163,10 +177,14 @@ class AttemptAssigned(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., rule: _Optional[str] = ..., incarnation: _Optional[str] = ...) -> None: ...
 
 class AttemptStarted(_message.Message):
-    __slots__ = ("worker_id",)
+    __slots__ = ("worker_id", "run_deadline_time", "silence_timeout")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_DEADLINE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SILENCE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
-    def __init__(self, worker_id: _Optional[str] = ...) -> None: ...
+    run_deadline_time: _timestamp_pb2.Timestamp
+    silence_timeout: _duration_pb2.Duration
+    def __init__(self, worker_id: _Optional[str] = ..., run_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., silence_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class AttemptReleased(_message.Message):
     __slots__ = ("cause", "message")
@@ -240,13 +258,25 @@ class InputResolved(_message.Message):
     message: str
     def __init__(self, request_id: _Optional[str] = ..., resolution: _Optional[_Union[_input_pb2.InputResolution, str]] = ..., actor: _Optional[str] = ..., message: _Optional[str] = ...) -> None: ...
 
+class AttemptTimedOut(_message.Message):
+    __slots__ = ("timeout", "message")
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    timeout: _outcome_pb2.TimeoutKind
+    message: str
+    def __init__(self, timeout: _Optional[_Union[_outcome_pb2.TimeoutKind, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
 class CancelRequested(_message.Message):
-    __slots__ = ("reason", "actor")
+    __slots__ = ("reason", "actor", "cause", "superseded_by_job_id")
     REASON_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    SUPERSEDED_BY_JOB_ID_FIELD_NUMBER: _ClassVar[int]
     reason: str
     actor: str
-    def __init__(self, reason: _Optional[str] = ..., actor: _Optional[str] = ...) -> None: ...
+    cause: _job_pb2.CancelCause
+    superseded_by_job_id: str
+    def __init__(self, reason: _Optional[str] = ..., actor: _Optional[str] = ..., cause: _Optional[_Union[_job_pb2.CancelCause, str]] = ..., superseded_by_job_id: _Optional[str] = ...) -> None: ...
 
 class CancelStepped(_message.Message):
     __slots__ = ("step", "message", "survivors")
@@ -259,16 +289,20 @@ class CancelStepped(_message.Message):
     def __init__(self, step: _Optional[_Union[CancelStep, str]] = ..., message: _Optional[str] = ..., survivors: _Optional[int] = ...) -> None: ...
 
 class JobUpdated(_message.Message):
-    __slots__ = ("actor", "update_mask", "spec", "state")
+    __slots__ = ("actor", "update_mask", "spec", "state", "start_deadline_time", "end_deadline_time")
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     UPDATE_MASK_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    START_DEADLINE_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_DEADLINE_TIME_FIELD_NUMBER: _ClassVar[int]
     actor: str
     update_mask: _field_mask_pb2.FieldMask
     spec: _job_pb2.JobSpec
     state: _job_pb2.JobState
-    def __init__(self, actor: _Optional[str] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., state: _Optional[_Union[_job_pb2.JobState, str]] = ...) -> None: ...
+    start_deadline_time: _timestamp_pb2.Timestamp
+    end_deadline_time: _timestamp_pb2.Timestamp
+    def __init__(self, actor: _Optional[str] = ..., update_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., state: _Optional[_Union[_job_pb2.JobState, str]] = ..., start_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class OutputTruncated(_message.Message):
     __slots__ = ("output_bytes_max",)
@@ -313,7 +347,7 @@ class JobSkipped(_message.Message):
     def __init__(self, failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_job_id: _Optional[str] = ...) -> None: ...
 
 class Output(_message.Message):
-    __slots__ = ("producer_sequence", "time", "dirty", "chunk", "claude", "progress", "usage")
+    __slots__ = ("producer_sequence", "time", "dirty", "chunk", "claude", "progress", "usage", "checkpoint")
     PRODUCER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     DIRTY_FIELD_NUMBER: _ClassVar[int]
@@ -321,6 +355,7 @@ class Output(_message.Message):
     CLAUDE_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     producer_sequence: int
     time: _timestamp_pb2.Timestamp
     dirty: bool
@@ -328,7 +363,14 @@ class Output(_message.Message):
     claude: ClaudeFrame
     progress: _job_pb2.Progress
     usage: _outcome_pb2.Usage
-    def __init__(self, producer_sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dirty: _Optional[bool] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., claude: _Optional[_Union[ClaudeFrame, _Mapping]] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ...) -> None: ...
+    checkpoint: Checkpoint
+    def __init__(self, producer_sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dirty: _Optional[bool] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., claude: _Optional[_Union[ClaudeFrame, _Mapping]] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ...) -> None: ...
+
+class Checkpoint(_message.Message):
+    __slots__ = ("value",)
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    value: _struct_pb2.Value
+    def __init__(self, value: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ...) -> None: ...
 
 class Chunk(_message.Message):
     __slots__ = ("stream", "data")

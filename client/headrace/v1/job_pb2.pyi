@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from headrace.v1 import outcome_pb2 as _outcome_pb2
 from headrace.v1 import task_pb2 as _task_pb2
@@ -313,7 +314,7 @@ class StateCount(_message.Message):
     def __init__(self, state: _Optional[_Union[JobState, str]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "namespace", "spec", "state", "etag", "create_time", "update_time", "start_time", "end_time", "due_time", "attempt_count", "failure_count", "loss_count", "epoch", "worker_id", "last_sequence", "cancellation", "result", "failure", "usage", "progress", "output_bytes", "output_truncated", "simulated", "dirty", "queue_position", "wait_reasons", "attempts", "retry_of_job_id", "claude_session_id", "snooze_count")
+    __slots__ = ("id", "namespace", "spec", "state", "etag", "create_time", "update_time", "start_time", "end_time", "due_time", "attempt_count", "failure_count", "loss_count", "epoch", "worker_id", "last_sequence", "cancellation", "result", "failure", "usage", "progress", "output_bytes", "output_truncated", "simulated", "dirty", "queue_position", "wait_reasons", "attempts", "retry_of_job_id", "claude_session_id", "snooze_count", "schedule_name", "nominal_time", "catch_up", "checkpoint", "dependent_job_ids", "dependency_states", "start_deadline_time", "end_deadline_time")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -345,6 +346,14 @@ class Job(_message.Message):
     RETRY_OF_JOB_ID_FIELD_NUMBER: _ClassVar[int]
     CLAUDE_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     SNOOZE_COUNT_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_NAME_FIELD_NUMBER: _ClassVar[int]
+    NOMINAL_TIME_FIELD_NUMBER: _ClassVar[int]
+    CATCH_UP_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    DEPENDENT_JOB_IDS_FIELD_NUMBER: _ClassVar[int]
+    DEPENDENCY_STATES_FIELD_NUMBER: _ClassVar[int]
+    START_DEADLINE_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_DEADLINE_TIME_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace: str
     spec: JobSpec
@@ -376,7 +385,23 @@ class Job(_message.Message):
     retry_of_job_id: str
     claude_session_id: str
     snooze_count: int
-    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt_count: _Optional[int] = ..., failure_count: _Optional[int] = ..., loss_count: _Optional[int] = ..., epoch: _Optional[int] = ..., worker_id: _Optional[str] = ..., last_sequence: _Optional[int] = ..., cancellation: _Optional[_Union[Cancellation, _Mapping]] = ..., result: _Optional[_Union[_outcome_pb2.Result, _Mapping]] = ..., failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., output_bytes: _Optional[int] = ..., output_truncated: _Optional[bool] = ..., simulated: _Optional[bool] = ..., dirty: _Optional[bool] = ..., queue_position: _Optional[int] = ..., wait_reasons: _Optional[_Iterable[_Union[WaitReason, _Mapping]]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., retry_of_job_id: _Optional[str] = ..., claude_session_id: _Optional[str] = ..., snooze_count: _Optional[int] = ...) -> None: ...
+    schedule_name: str
+    nominal_time: _timestamp_pb2.Timestamp
+    catch_up: bool
+    checkpoint: _struct_pb2.Value
+    dependent_job_ids: _containers.RepeatedScalarFieldContainer[str]
+    dependency_states: _containers.RepeatedCompositeFieldContainer[DependencyState]
+    start_deadline_time: _timestamp_pb2.Timestamp
+    end_deadline_time: _timestamp_pb2.Timestamp
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt_count: _Optional[int] = ..., failure_count: _Optional[int] = ..., loss_count: _Optional[int] = ..., epoch: _Optional[int] = ..., worker_id: _Optional[str] = ..., last_sequence: _Optional[int] = ..., cancellation: _Optional[_Union[Cancellation, _Mapping]] = ..., result: _Optional[_Union[_outcome_pb2.Result, _Mapping]] = ..., failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., output_bytes: _Optional[int] = ..., output_truncated: _Optional[bool] = ..., simulated: _Optional[bool] = ..., dirty: _Optional[bool] = ..., queue_position: _Optional[int] = ..., wait_reasons: _Optional[_Iterable[_Union[WaitReason, _Mapping]]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., retry_of_job_id: _Optional[str] = ..., claude_session_id: _Optional[str] = ..., snooze_count: _Optional[int] = ..., schedule_name: _Optional[str] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., catch_up: _Optional[bool] = ..., checkpoint: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., dependent_job_ids: _Optional[_Iterable[str]] = ..., dependency_states: _Optional[_Iterable[_Union[DependencyState, _Mapping]]] = ..., start_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class DependencyState(_message.Message):
+    __slots__ = ("job_id", "state")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    state: JobState
+    def __init__(self, job_id: _Optional[str] = ..., state: _Optional[_Union[JobState, str]] = ...) -> None: ...
 
 class Cancellation(_message.Message):
     __slots__ = ("reason", "actor", "time", "cause", "superseded_by_job_id")

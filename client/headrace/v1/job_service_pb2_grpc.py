@@ -126,7 +126,8 @@ class JobServiceServicer:
     def SubmitJobs(self, request, context):
         """Accepts up to 1,000 jobs, in order, with a result for each.
 
-        Statuses of single items are those of SubmitJob, in `results`. The call itself fails with RESOURCE_EXHAUSTED when the
+        Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an item that it
+        depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the
         store's intake or the disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the
         status of the first item that can't be accepted, whose number is in the metadata as `item`.
         """

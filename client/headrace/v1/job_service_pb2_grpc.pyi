@@ -50,7 +50,8 @@ class JobServiceStub:
     SubmitJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobsRequest, _job_service_pb2.SubmitJobsResponse]
     """Accepts up to 1,000 jobs, in order, with a result for each.
 
-    Statuses of single items are those of SubmitJob, in `results`. The call itself fails with RESOURCE_EXHAUSTED when the
+    Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an item that it
+    depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the
     store's intake or the disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the
     status of the first item that can't be accepted, whose number is in the metadata as `item`.
     """
@@ -133,7 +134,8 @@ class JobServiceAsyncStub(JobServiceStub):
     SubmitJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobsRequest, _job_service_pb2.SubmitJobsResponse]  # type: ignore[assignment]
     """Accepts up to 1,000 jobs, in order, with a result for each.
 
-    Statuses of single items are those of SubmitJob, in `results`. The call itself fails with RESOURCE_EXHAUSTED when the
+    Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an item that it
+    depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the
     store's intake or the disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the
     status of the first item that can't be accepted, whose number is in the metadata as `item`.
     """
@@ -225,7 +227,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.SubmitJobsResponse, _abc.Awaitable[_job_service_pb2.SubmitJobsResponse]]:
         """Accepts up to 1,000 jobs, in order, with a result for each.
 
-        Statuses of single items are those of SubmitJob, in `results`. The call itself fails with RESOURCE_EXHAUSTED when the
+        Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an item that it
+        depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the
         store's intake or the disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the
         status of the first item that can't be accepted, whose number is in the metadata as `item`.
         """

@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headrace.v1 import job_pb2 as headrace_dot_v1_dot_job__pb2
+from headrace.v1 import outcome_pb2 as headrace_dot_v1_dot_outcome__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17headrace/v1/queue.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15headrace/v1/job.proto\"\xb9\x06\n\x05Queue\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\x12;\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x1d\n\nmax_queued\x18\x06 \x01(\x03R\tmaxQueued\x12I\n\x13priority_head_start\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11priorityHeadStart\x12\'\n\x0fmax_concurrency\x18\x08 \x01(\x05R\x0emaxConcurrency\x12\x35\n\x17max_concurrency_per_key\x18\t \x01(\x05R\x14maxConcurrencyPerKey\x12;\n\x0cretry_policy\x18\n \x01(\x0b\x32\x18.headrace.v1.RetryPolicyR\x0bretryPolicy\x12\x31\n\x08timeouts\x18\x0b \x01(\x0b\x32\x15.headrace.v1.TimeoutsR\x08timeouts\x12\x31\n\x08\x66\x61irness\x18\x0c \x01(\x0b\x32\x15.headrace.v1.FairnessR\x08\x66\x61irness\x12\x35\n\nrate_limit\x18\r \x01(\x0b\x32\x16.headrace.v1.RateLimitR\trateLimit\x12\x1c\n\texecutors\x18\x0e \x03(\tR\texecutors\x12-\n\x05pause\x18\x0f \x01(\x0b\x32\x17.headrace.v1.QueuePauseR\x05pause\x12:\n\x0cstate_counts\x18\x10 \x03(\x0b\x32\x17.headrace.v1.StateCountR\x0bstateCounts\x12\x43\n\x12rate_limit_per_key\x18\x11 \x01(\x0b\x32\x16.headrace.v1.RateLimitR\x0frateLimitPerKey\"\xb6\x01\n\x08\x46\x61irness\x12\x30\n\x05scope\x18\x01 \x01(\x0e\x32\x1a.headrace.v1.FairnessScopeR\x05scope\x12<\n\x07weights\x18\x02 \x03(\x0b\x32\".headrace.v1.Fairness.WeightsEntryR\x07weights\x1a:\n\x0cWeightsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\"j\n\tRateLimit\x12\x14\n\x05\x63ount\x18\x01 \x01(\x05R\x05\x63ount\x12\x31\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06period\x12\x14\n\x05\x62urst\x18\x03 \x01(\x05R\x05\x62urst\"\xa7\x01\n\nQueuePause\x12\x14\n\x05\x61\x63tor\x18\x01 \x01(\tR\x05\x61\x63tor\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime*z\n\rFairnessScope\x12\x1e\n\x1a\x46\x41IRNESS_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x41IRNESS_SCOPE_NONE\x10\x01\x12\x18\n\x14\x46\x41IRNESS_SCOPE_OWNER\x10\x02\x12\x16\n\x12\x46\x41IRNESS_SCOPE_KEY\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17headrace/v1/queue.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15headrace/v1/job.proto\x1a\x19headrace/v1/outcome.proto\"\xe8\x06\n\x05Queue\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\x12;\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x1d\n\nmax_queued\x18\x06 \x01(\x03R\tmaxQueued\x12I\n\x13priority_head_start\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationR\x11priorityHeadStart\x12\'\n\x0fmax_concurrency\x18\x08 \x01(\x05R\x0emaxConcurrency\x12\x35\n\x17max_concurrency_per_key\x18\t \x01(\x05R\x14maxConcurrencyPerKey\x12;\n\x0cretry_policy\x18\n \x01(\x0b\x32\x18.headrace.v1.RetryPolicyR\x0bretryPolicy\x12\x31\n\x08timeouts\x18\x0b \x01(\x0b\x32\x15.headrace.v1.TimeoutsR\x08timeouts\x12\x31\n\x08\x66\x61irness\x18\x0c \x01(\x0b\x32\x15.headrace.v1.FairnessR\x08\x66\x61irness\x12\x35\n\nrate_limit\x18\r \x01(\x0b\x32\x16.headrace.v1.RateLimitR\trateLimit\x12\x1c\n\texecutors\x18\x0e \x03(\tR\texecutors\x12-\n\x05pause\x18\x0f \x01(\x0b\x32\x17.headrace.v1.QueuePauseR\x05pause\x12:\n\x0cstate_counts\x18\x10 \x03(\x0b\x32\x17.headrace.v1.StateCountR\x0bstateCounts\x12\x43\n\x12rate_limit_per_key\x18\x11 \x01(\x0b\x32\x16.headrace.v1.RateLimitR\x0frateLimitPerKey\x12-\n\x05\x64rain\x18\x12 \x01(\x0b\x32\x17.headrace.v1.QueueDrainR\x05\x64rain\"\xb6\x01\n\x08\x46\x61irness\x12\x30\n\x05scope\x18\x01 \x01(\x0e\x32\x1a.headrace.v1.FairnessScopeR\x05scope\x12<\n\x07weights\x18\x02 \x03(\x0b\x32\".headrace.v1.Fairness.WeightsEntryR\x07weights\x1a:\n\x0cWeightsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x01R\x05value:\x02\x38\x01\"j\n\tRateLimit\x12\x14\n\x05\x63ount\x18\x01 \x01(\x05R\x05\x63ount\x12\x31\n\x06period\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06period\x12\x14\n\x05\x62urst\x18\x03 \x01(\x05R\x05\x62urst\"\xa7\x01\n\nQueueDrain\x12\x14\n\x05\x61\x63tor\x18\x01 \x01(\tR\x05\x61\x63tor\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12;\n\x0breturn_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nreturnTime\"\x8c\x05\n\x0fQueueStatistics\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x31\n\x06window\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06window\x12:\n\x0cstate_counts\x18\x03 \x03(\x0b\x32\x17.headrace.v1.StateCountR\x0bstateCounts\x12\'\n\x0fsubmitted_count\x18\x04 \x01(\x03R\x0esubmittedCount\x12#\n\rstarted_count\x18\x05 \x01(\x03R\x0cstartedCount\x12:\n\x0c\x65nded_counts\x18\x06 \x03(\x0b\x32\x17.headrace.v1.StateCountR\x0b\x65ndedCounts\x12@\n\x0e\x66\x61ilure_counts\x18\x07 \x03(\x0b\x32\x19.headrace.v1.FailureCountR\rfailureCounts\x12\x1f\n\x0bsubmit_rate\x18\x08 \x01(\x01R\nsubmitRate\x12\x1d\n\nstart_rate\x18\t \x01(\x01R\tstartRate\x12\x19\n\x08\x65nd_rate\x18\n \x01(\x01R\x07\x65ndRate\x12*\n\x04wait\x18\x0b \x01(\x0b\x32\x16.headrace.v1.QuantilesR\x04wait\x12(\n\x03run\x18\x0c \x01(\x0b\x32\x16.headrace.v1.QuantilesR\x03run\x12/\n\x14oldest_queued_job_id\x18\r \x01(\tR\x11oldestQueuedJobId\x12H\n\x12oldest_queued_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x10oldestQueuedTime\"d\n\x0c\x46\x61ilureCount\x12>\n\rfailure_class\x18\x01 \x01(\x0e\x32\x19.headrace.v1.FailureClassR\x0c\x66\x61ilureClass\x12\x14\n\x05\x63ount\x18\x02 \x01(\x03R\x05\x63ount\"\xd5\x01\n\tQuantiles\x12+\n\x03p50\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03p50\x12+\n\x03p90\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03p90\x12+\n\x03p99\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03p99\x12+\n\x03max\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03max\x12\x14\n\x05\x63ount\x18\x05 \x01(\x03R\x05\x63ount\"\xa7\x01\n\nQueuePause\x12\x14\n\x05\x61\x63tor\x18\x01 \x01(\tR\x05\x61\x63tor\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\x12.\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12;\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime*z\n\rFairnessScope\x12\x1e\n\x1a\x46\x41IRNESS_SCOPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x41IRNESS_SCOPE_NONE\x10\x01\x12\x18\n\x14\x46\x41IRNESS_SCOPE_OWNER\x10\x02\x12\x16\n\x12\x46\x41IRNESS_SCOPE_KEY\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,16 +37,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FAIRNESS_WEIGHTSENTRY']._loaded_options = None
   _globals['_FAIRNESS_WEIGHTSENTRY']._serialized_options = b'8\001'
-  _globals['_FAIRNESSSCOPE']._serialized_start=1419
-  _globals['_FAIRNESSSCOPE']._serialized_end=1541
-  _globals['_QUEUE']._serialized_start=129
-  _globals['_QUEUE']._serialized_end=954
-  _globals['_FAIRNESS']._serialized_start=957
-  _globals['_FAIRNESS']._serialized_end=1139
-  _globals['_FAIRNESS_WEIGHTSENTRY']._serialized_start=1081
-  _globals['_FAIRNESS_WEIGHTSENTRY']._serialized_end=1139
-  _globals['_RATELIMIT']._serialized_start=1141
-  _globals['_RATELIMIT']._serialized_end=1247
-  _globals['_QUEUEPAUSE']._serialized_start=1250
-  _globals['_QUEUEPAUSE']._serialized_end=1417
+  _globals['_FAIRNESSSCOPE']._serialized_start=2636
+  _globals['_FAIRNESSSCOPE']._serialized_end=2758
+  _globals['_QUEUE']._serialized_start=156
+  _globals['_QUEUE']._serialized_end=1028
+  _globals['_FAIRNESS']._serialized_start=1031
+  _globals['_FAIRNESS']._serialized_end=1213
+  _globals['_FAIRNESS_WEIGHTSENTRY']._serialized_start=1155
+  _globals['_FAIRNESS_WEIGHTSENTRY']._serialized_end=1213
+  _globals['_RATELIMIT']._serialized_start=1215
+  _globals['_RATELIMIT']._serialized_end=1321
+  _globals['_QUEUEDRAIN']._serialized_start=1324
+  _globals['_QUEUEDRAIN']._serialized_end=1491
+  _globals['_QUEUESTATISTICS']._serialized_start=1494
+  _globals['_QUEUESTATISTICS']._serialized_end=2146
+  _globals['_FAILURECOUNT']._serialized_start=2148
+  _globals['_FAILURECOUNT']._serialized_end=2248
+  _globals['_QUANTILES']._serialized_start=2251
+  _globals['_QUANTILES']._serialized_end=2464
+  _globals['_QUEUEPAUSE']._serialized_start=2467
+  _globals['_QUEUEPAUSE']._serialized_end=2634
 # @@protoc_insertion_point(module_scope)

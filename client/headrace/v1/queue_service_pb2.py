@@ -22,33 +22,58 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from headrace.v1 import queue_pb2 as headrace_dot_v1_dot_queue__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fheadrace/v1/queue_service.proto\x12\x0bheadrace.v1\x1a google/protobuf/field_mask.proto\x1a\x17headrace/v1/queue.proto\"\\\n\x12\x43reateQueueRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12(\n\x05queue\x18\x02 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue\"?\n\x13\x43reateQueueResponse\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue\"C\n\x0fGetQueueRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\"<\n\x10GetQueueResponse\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue\"m\n\x11ListQueuesRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\"h\n\x12ListQueuesResponse\x12*\n\x06queues\x18\x01 \x03(\x0b\x32\x12.headrace.v1.QueueR\x06queues\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x99\x01\n\x12UpdateQueueRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12(\n\x05queue\x18\x02 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue\x12;\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\"?\n\x13UpdateQueueResponse\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue2\xca\x02\n\x0cQueueService\x12P\n\x0b\x43reateQueue\x12\x1f.headrace.v1.CreateQueueRequest\x1a .headrace.v1.CreateQueueResponse\x12G\n\x08GetQueue\x12\x1c.headrace.v1.GetQueueRequest\x1a\x1d.headrace.v1.GetQueueResponse\x12M\n\nListQueues\x12\x1e.headrace.v1.ListQueuesRequest\x1a\x1f.headrace.v1.ListQueuesResponse\x12P\n\x0bUpdateQueue\x12\x1f.headrace.v1.UpdateQueueRequest\x1a .headrace.v1.UpdateQueueResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fheadrace/v1/queue_service.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x17headrace/v1/queue.proto\"\\\n\x12\x43reateQueueRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12(\n\x05queue\x18\x02 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue\"?\n\x13\x43reateQueueResponse\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue\"C\n\x0fGetQueueRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\"<\n\x10GetQueueResponse\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue\"m\n\x11ListQueuesRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x1b\n\tpage_size\x18\x02 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x03 \x01(\tR\tpageToken\"h\n\x12ListQueuesResponse\x12*\n\x06queues\x18\x01 \x03(\x0b\x32\x12.headrace.v1.QueueR\x06queues\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x99\x01\n\x12UpdateQueueRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12(\n\x05queue\x18\x02 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue\x12;\n\x0bupdate_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskR\nupdateMask\"?\n\x13UpdateQueueResponse\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue\"Z\n\x12\x44\x65leteQueueRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n\x04\x65tag\x18\x03 \x01(\tR\x04\x65tag\"\x15\n\x13\x44\x65leteQueueResponse\"\x94\x01\n\x11PauseQueueRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x35\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\">\n\x12PauseQueueResponse\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue\"F\n\x12ResumeQueueRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\"?\n\x13ResumeQueueResponse\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue\"\x8e\x01\n\x11\x44rainQueueRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12/\n\x05grace\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x05grace\">\n\x12\x44rainQueueResponse\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x12.headrace.v1.QueueR\x05queue\"\x82\x01\n\x11PurgeQueueRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12#\n\rvalidate_only\x18\x04 \x01(\x08R\x0cvalidateOnly\"f\n\x12PurgeQueueResponse\x12\'\n\x0f\x63\x61ncelled_count\x18\x01 \x01(\x03R\x0e\x63\x61ncelledCount\x12\'\n\x0fremaining_count\x18\x02 \x01(\x03R\x0eremainingCount\"\x80\x01\n\x19GetQueueStatisticsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12\x31\n\x06window\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06window\"Z\n\x1aGetQueueStatisticsResponse\x12<\n\nstatistics\x18\x01 \x01(\x0b\x32\x1c.headrace.v1.QueueStatisticsR\nstatistics2\xc2\x06\n\x0cQueueService\x12P\n\x0b\x43reateQueue\x12\x1f.headrace.v1.CreateQueueRequest\x1a .headrace.v1.CreateQueueResponse\x12G\n\x08GetQueue\x12\x1c.headrace.v1.GetQueueRequest\x1a\x1d.headrace.v1.GetQueueResponse\x12M\n\nListQueues\x12\x1e.headrace.v1.ListQueuesRequest\x1a\x1f.headrace.v1.ListQueuesResponse\x12P\n\x0bUpdateQueue\x12\x1f.headrace.v1.UpdateQueueRequest\x1a .headrace.v1.UpdateQueueResponse\x12P\n\x0b\x44\x65leteQueue\x12\x1f.headrace.v1.DeleteQueueRequest\x1a .headrace.v1.DeleteQueueResponse\x12M\n\nPauseQueue\x12\x1e.headrace.v1.PauseQueueRequest\x1a\x1f.headrace.v1.PauseQueueResponse\x12P\n\x0bResumeQueue\x12\x1f.headrace.v1.ResumeQueueRequest\x1a .headrace.v1.ResumeQueueResponse\x12M\n\nDrainQueue\x12\x1e.headrace.v1.DrainQueueRequest\x1a\x1f.headrace.v1.DrainQueueResponse\x12M\n\nPurgeQueue\x12\x1e.headrace.v1.PurgeQueueRequest\x1a\x1f.headrace.v1.PurgeQueueResponse\x12\x65\n\x12GetQueueStatistics\x12&.headrace.v1.GetQueueStatisticsRequest\x1a\'.headrace.v1.GetQueueStatisticsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headrace.v1.queue_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATEQUEUEREQUEST']._serialized_start=107
-  _globals['_CREATEQUEUEREQUEST']._serialized_end=199
-  _globals['_CREATEQUEUERESPONSE']._serialized_start=201
-  _globals['_CREATEQUEUERESPONSE']._serialized_end=264
-  _globals['_GETQUEUEREQUEST']._serialized_start=266
-  _globals['_GETQUEUEREQUEST']._serialized_end=333
-  _globals['_GETQUEUERESPONSE']._serialized_start=335
-  _globals['_GETQUEUERESPONSE']._serialized_end=395
-  _globals['_LISTQUEUESREQUEST']._serialized_start=397
-  _globals['_LISTQUEUESREQUEST']._serialized_end=506
-  _globals['_LISTQUEUESRESPONSE']._serialized_start=508
-  _globals['_LISTQUEUESRESPONSE']._serialized_end=612
-  _globals['_UPDATEQUEUEREQUEST']._serialized_start=615
-  _globals['_UPDATEQUEUEREQUEST']._serialized_end=768
-  _globals['_UPDATEQUEUERESPONSE']._serialized_start=770
-  _globals['_UPDATEQUEUERESPONSE']._serialized_end=833
-  _globals['_QUEUESERVICE']._serialized_start=836
-  _globals['_QUEUESERVICE']._serialized_end=1166
+  _globals['_CREATEQUEUEREQUEST']._serialized_start=139
+  _globals['_CREATEQUEUEREQUEST']._serialized_end=231
+  _globals['_CREATEQUEUERESPONSE']._serialized_start=233
+  _globals['_CREATEQUEUERESPONSE']._serialized_end=296
+  _globals['_GETQUEUEREQUEST']._serialized_start=298
+  _globals['_GETQUEUEREQUEST']._serialized_end=365
+  _globals['_GETQUEUERESPONSE']._serialized_start=367
+  _globals['_GETQUEUERESPONSE']._serialized_end=427
+  _globals['_LISTQUEUESREQUEST']._serialized_start=429
+  _globals['_LISTQUEUESREQUEST']._serialized_end=538
+  _globals['_LISTQUEUESRESPONSE']._serialized_start=540
+  _globals['_LISTQUEUESRESPONSE']._serialized_end=644
+  _globals['_UPDATEQUEUEREQUEST']._serialized_start=647
+  _globals['_UPDATEQUEUEREQUEST']._serialized_end=800
+  _globals['_UPDATEQUEUERESPONSE']._serialized_start=802
+  _globals['_UPDATEQUEUERESPONSE']._serialized_end=865
+  _globals['_DELETEQUEUEREQUEST']._serialized_start=867
+  _globals['_DELETEQUEUEREQUEST']._serialized_end=957
+  _globals['_DELETEQUEUERESPONSE']._serialized_start=959
+  _globals['_DELETEQUEUERESPONSE']._serialized_end=980
+  _globals['_PAUSEQUEUEREQUEST']._serialized_start=983
+  _globals['_PAUSEQUEUEREQUEST']._serialized_end=1131
+  _globals['_PAUSEQUEUERESPONSE']._serialized_start=1133
+  _globals['_PAUSEQUEUERESPONSE']._serialized_end=1195
+  _globals['_RESUMEQUEUEREQUEST']._serialized_start=1197
+  _globals['_RESUMEQUEUEREQUEST']._serialized_end=1267
+  _globals['_RESUMEQUEUERESPONSE']._serialized_start=1269
+  _globals['_RESUMEQUEUERESPONSE']._serialized_end=1332
+  _globals['_DRAINQUEUEREQUEST']._serialized_start=1335
+  _globals['_DRAINQUEUEREQUEST']._serialized_end=1477
+  _globals['_DRAINQUEUERESPONSE']._serialized_start=1479
+  _globals['_DRAINQUEUERESPONSE']._serialized_end=1541
+  _globals['_PURGEQUEUEREQUEST']._serialized_start=1544
+  _globals['_PURGEQUEUEREQUEST']._serialized_end=1674
+  _globals['_PURGEQUEUERESPONSE']._serialized_start=1676
+  _globals['_PURGEQUEUERESPONSE']._serialized_end=1778
+  _globals['_GETQUEUESTATISTICSREQUEST']._serialized_start=1781
+  _globals['_GETQUEUESTATISTICSREQUEST']._serialized_end=1909
+  _globals['_GETQUEUESTATISTICSRESPONSE']._serialized_start=1911
+  _globals['_GETQUEUESTATISTICSRESPONSE']._serialized_end=2001
+  _globals['_QUEUESERVICE']._serialized_start=2004
+  _globals['_QUEUESERVICE']._serialized_end=2838
 # @@protoc_insertion_point(module_scope)

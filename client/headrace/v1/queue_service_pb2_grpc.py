@@ -60,6 +60,36 @@ class QueueServiceStub:
                 request_serializer=headrace_dot_v1_dot_queue__service__pb2.UpdateQueueRequest.SerializeToString,
                 response_deserializer=headrace_dot_v1_dot_queue__service__pb2.UpdateQueueResponse.FromString,
                 _registered_method=True)
+        self.DeleteQueue = channel.unary_unary(
+                '/headrace.v1.QueueService/DeleteQueue',
+                request_serializer=headrace_dot_v1_dot_queue__service__pb2.DeleteQueueRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_queue__service__pb2.DeleteQueueResponse.FromString,
+                _registered_method=True)
+        self.PauseQueue = channel.unary_unary(
+                '/headrace.v1.QueueService/PauseQueue',
+                request_serializer=headrace_dot_v1_dot_queue__service__pb2.PauseQueueRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_queue__service__pb2.PauseQueueResponse.FromString,
+                _registered_method=True)
+        self.ResumeQueue = channel.unary_unary(
+                '/headrace.v1.QueueService/ResumeQueue',
+                request_serializer=headrace_dot_v1_dot_queue__service__pb2.ResumeQueueRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_queue__service__pb2.ResumeQueueResponse.FromString,
+                _registered_method=True)
+        self.DrainQueue = channel.unary_unary(
+                '/headrace.v1.QueueService/DrainQueue',
+                request_serializer=headrace_dot_v1_dot_queue__service__pb2.DrainQueueRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_queue__service__pb2.DrainQueueResponse.FromString,
+                _registered_method=True)
+        self.PurgeQueue = channel.unary_unary(
+                '/headrace.v1.QueueService/PurgeQueue',
+                request_serializer=headrace_dot_v1_dot_queue__service__pb2.PurgeQueueRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_queue__service__pb2.PurgeQueueResponse.FromString,
+                _registered_method=True)
+        self.GetQueueStatistics = channel.unary_unary(
+                '/headrace.v1.QueueService/GetQueueStatistics',
+                request_serializer=headrace_dot_v1_dot_queue__service__pb2.GetQueueStatisticsRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_queue__service__pb2.GetQueueStatisticsResponse.FromString,
+                _registered_method=True)
 
 
 class QueueServiceServicer:
@@ -108,6 +138,62 @@ class QueueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteQueue(self, request, context):
+        """Deletes a queue that has no jobs left that have not ended, and no schedules. Ended jobs stay.
+
+        NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`. ABORTED: the
+        etag does not match.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseQueue(self, request, context):
+        """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and expiry.
+
+        NOT_FOUND: no such queue. INVALID_ARGUMENT: the expiry is past.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeQueue(self, request, context):
+        """Ends the pause and the drain of a queue. Succeeds when there is neither.
+
+        NOT_FOUND: no such queue.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainQueue(self, request, context):
+        """Has nothing of a queue start until ResumeQueue; what runs goes on to its end, or, with a `grace`, is handed back after it without
+        burning an attempt. Submits are accepted. A drained queue gets the new reason and grace.
+
+        NOT_FOUND: no such queue.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeQueue(self, request, context):
+        """Cancels what waits in a queue, at most 1,000 jobs a call; what has started goes on.
+
+        NOT_FOUND: no such queue.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetQueueStatistics(self, request, context):
+        """Says how a queue does: counts, rates, quantiles, failures, the oldest job that waits.
+
+        NOT_FOUND: no such queue.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueueServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -130,6 +216,36 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.UpdateQueue,
                     request_deserializer=headrace_dot_v1_dot_queue__service__pb2.UpdateQueueRequest.FromString,
                     response_serializer=headrace_dot_v1_dot_queue__service__pb2.UpdateQueueResponse.SerializeToString,
+            ),
+            'DeleteQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteQueue,
+                    request_deserializer=headrace_dot_v1_dot_queue__service__pb2.DeleteQueueRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_queue__service__pb2.DeleteQueueResponse.SerializeToString,
+            ),
+            'PauseQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseQueue,
+                    request_deserializer=headrace_dot_v1_dot_queue__service__pb2.PauseQueueRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_queue__service__pb2.PauseQueueResponse.SerializeToString,
+            ),
+            'ResumeQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeQueue,
+                    request_deserializer=headrace_dot_v1_dot_queue__service__pb2.ResumeQueueRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_queue__service__pb2.ResumeQueueResponse.SerializeToString,
+            ),
+            'DrainQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainQueue,
+                    request_deserializer=headrace_dot_v1_dot_queue__service__pb2.DrainQueueRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_queue__service__pb2.DrainQueueResponse.SerializeToString,
+            ),
+            'PurgeQueue': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeQueue,
+                    request_deserializer=headrace_dot_v1_dot_queue__service__pb2.PurgeQueueRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_queue__service__pb2.PurgeQueueResponse.SerializeToString,
+            ),
+            'GetQueueStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetQueueStatistics,
+                    request_deserializer=headrace_dot_v1_dot_queue__service__pb2.GetQueueStatisticsRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_queue__service__pb2.GetQueueStatisticsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -246,6 +362,168 @@ class QueueService:
             '/headrace.v1.QueueService/UpdateQueue',
             headrace_dot_v1_dot_queue__service__pb2.UpdateQueueRequest.SerializeToString,
             headrace_dot_v1_dot_queue__service__pb2.UpdateQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.QueueService/DeleteQueue',
+            headrace_dot_v1_dot_queue__service__pb2.DeleteQueueRequest.SerializeToString,
+            headrace_dot_v1_dot_queue__service__pb2.DeleteQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.QueueService/PauseQueue',
+            headrace_dot_v1_dot_queue__service__pb2.PauseQueueRequest.SerializeToString,
+            headrace_dot_v1_dot_queue__service__pb2.PauseQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.QueueService/ResumeQueue',
+            headrace_dot_v1_dot_queue__service__pb2.ResumeQueueRequest.SerializeToString,
+            headrace_dot_v1_dot_queue__service__pb2.ResumeQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.QueueService/DrainQueue',
+            headrace_dot_v1_dot_queue__service__pb2.DrainQueueRequest.SerializeToString,
+            headrace_dot_v1_dot_queue__service__pb2.DrainQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeQueue(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.QueueService/PurgeQueue',
+            headrace_dot_v1_dot_queue__service__pb2.PurgeQueueRequest.SerializeToString,
+            headrace_dot_v1_dot_queue__service__pb2.PurgeQueueResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetQueueStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.QueueService/GetQueueStatistics',
+            headrace_dot_v1_dot_queue__service__pb2.GetQueueStatisticsRequest.SerializeToString,
+            headrace_dot_v1_dot_queue__service__pb2.GetQueueStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

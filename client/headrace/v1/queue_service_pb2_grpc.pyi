@@ -60,6 +60,38 @@ class QueueServiceStub:
     NOT_FOUND: no such queue. INVALID_ARGUMENT: the mask names a field that is fixed or unknown. ABORTED: the etag does not
     match; read it again. UNIMPLEMENTED: the server does not honour the named field.
     """
+    DeleteQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _queue_service_pb2.DeleteQueueResponse]
+    """Deletes a queue that has no jobs left that have not ended, and no schedules. Ended jobs stay.
+
+    NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`. ABORTED: the
+    etag does not match.
+    """
+    PauseQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.PauseQueueRequest, _queue_service_pb2.PauseQueueResponse]
+    """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and expiry.
+
+    NOT_FOUND: no such queue. INVALID_ARGUMENT: the expiry is past.
+    """
+    ResumeQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.ResumeQueueRequest, _queue_service_pb2.ResumeQueueResponse]
+    """Ends the pause and the drain of a queue. Succeeds when there is neither.
+
+    NOT_FOUND: no such queue.
+    """
+    DrainQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.DrainQueueRequest, _queue_service_pb2.DrainQueueResponse]
+    """Has nothing of a queue start until ResumeQueue; what runs goes on to its end, or, with a `grace`, is handed back after it without
+    burning an attempt. Submits are accepted. A drained queue gets the new reason and grace.
+
+    NOT_FOUND: no such queue.
+    """
+    PurgeQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.PurgeQueueRequest, _queue_service_pb2.PurgeQueueResponse]
+    """Cancels what waits in a queue, at most 1,000 jobs a call; what has started goes on.
+
+    NOT_FOUND: no such queue.
+    """
+    GetQueueStatistics: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueStatisticsRequest, _queue_service_pb2.GetQueueStatisticsResponse]
+    """Says how a queue does: counts, rates, quantiles, failures, the oldest job that waits.
+
+    NOT_FOUND: no such queue.
+    """
 
 @_typing.type_check_only
 class QueueServiceAsyncStub(QueueServiceStub):
@@ -92,6 +124,38 @@ class QueueServiceAsyncStub(QueueServiceStub):
 
     NOT_FOUND: no such queue. INVALID_ARGUMENT: the mask names a field that is fixed or unknown. ABORTED: the etag does not
     match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+    """
+    DeleteQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _queue_service_pb2.DeleteQueueResponse]  # type: ignore[assignment]
+    """Deletes a queue that has no jobs left that have not ended, and no schedules. Ended jobs stay.
+
+    NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`. ABORTED: the
+    etag does not match.
+    """
+    PauseQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.PauseQueueRequest, _queue_service_pb2.PauseQueueResponse]  # type: ignore[assignment]
+    """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and expiry.
+
+    NOT_FOUND: no such queue. INVALID_ARGUMENT: the expiry is past.
+    """
+    ResumeQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.ResumeQueueRequest, _queue_service_pb2.ResumeQueueResponse]  # type: ignore[assignment]
+    """Ends the pause and the drain of a queue. Succeeds when there is neither.
+
+    NOT_FOUND: no such queue.
+    """
+    DrainQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.DrainQueueRequest, _queue_service_pb2.DrainQueueResponse]  # type: ignore[assignment]
+    """Has nothing of a queue start until ResumeQueue; what runs goes on to its end, or, with a `grace`, is handed back after it without
+    burning an attempt. Submits are accepted. A drained queue gets the new reason and grace.
+
+    NOT_FOUND: no such queue.
+    """
+    PurgeQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.PurgeQueueRequest, _queue_service_pb2.PurgeQueueResponse]  # type: ignore[assignment]
+    """Cancels what waits in a queue, at most 1,000 jobs a call; what has started goes on.
+
+    NOT_FOUND: no such queue.
+    """
+    GetQueueStatistics: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueStatisticsRequest, _queue_service_pb2.GetQueueStatisticsResponse]  # type: ignore[assignment]
+    """Says how a queue does: counts, rates, quantiles, failures, the oldest job that waits.
+
+    NOT_FOUND: no such queue.
     """
 
 class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -146,6 +210,74 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
 
         NOT_FOUND: no such queue. INVALID_ARGUMENT: the mask names a field that is fixed or unknown. ABORTED: the etag does not
         match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteQueue(
+        self,
+        request: _queue_service_pb2.DeleteQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_service_pb2.DeleteQueueResponse, _abc.Awaitable[_queue_service_pb2.DeleteQueueResponse]]:
+        """Deletes a queue that has no jobs left that have not ended, and no schedules. Ended jobs stay.
+
+        NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`. ABORTED: the
+        etag does not match.
+        """
+
+    @_abc_1.abstractmethod
+    def PauseQueue(
+        self,
+        request: _queue_service_pb2.PauseQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_service_pb2.PauseQueueResponse, _abc.Awaitable[_queue_service_pb2.PauseQueueResponse]]:
+        """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and expiry.
+
+        NOT_FOUND: no such queue. INVALID_ARGUMENT: the expiry is past.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeQueue(
+        self,
+        request: _queue_service_pb2.ResumeQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_service_pb2.ResumeQueueResponse, _abc.Awaitable[_queue_service_pb2.ResumeQueueResponse]]:
+        """Ends the pause and the drain of a queue. Succeeds when there is neither.
+
+        NOT_FOUND: no such queue.
+        """
+
+    @_abc_1.abstractmethod
+    def DrainQueue(
+        self,
+        request: _queue_service_pb2.DrainQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_service_pb2.DrainQueueResponse, _abc.Awaitable[_queue_service_pb2.DrainQueueResponse]]:
+        """Has nothing of a queue start until ResumeQueue; what runs goes on to its end, or, with a `grace`, is handed back after it without
+        burning an attempt. Submits are accepted. A drained queue gets the new reason and grace.
+
+        NOT_FOUND: no such queue.
+        """
+
+    @_abc_1.abstractmethod
+    def PurgeQueue(
+        self,
+        request: _queue_service_pb2.PurgeQueueRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_service_pb2.PurgeQueueResponse, _abc.Awaitable[_queue_service_pb2.PurgeQueueResponse]]:
+        """Cancels what waits in a queue, at most 1,000 jobs a call; what has started goes on.
+
+        NOT_FOUND: no such queue.
+        """
+
+    @_abc_1.abstractmethod
+    def GetQueueStatistics(
+        self,
+        request: _queue_service_pb2.GetQueueStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_service_pb2.GetQueueStatisticsResponse, _abc.Awaitable[_queue_service_pb2.GetQueueStatisticsResponse]]:
+        """Says how a queue does: counts, rates, quantiles, failures, the oldest job that waits.
+
+        NOT_FOUND: no such queue.
         """
 
 def add_QueueServiceServicer_to_server(servicer: QueueServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from headrace.v1 import job_pb2 as _job_pb2
 from headrace.v1 import outcome_pb2 as _outcome_pb2
@@ -26,7 +27,7 @@ WORKER_STATE_DISCONNECTED: WorkerState
 WORKER_STATE_LOST: WorkerState
 
 class Worker(_message.Message):
-    __slots__ = ("id", "incarnation", "state", "capabilities", "slots", "slots_used", "connect_time", "renew_time", "host", "version", "host_resources")
+    __slots__ = ("id", "incarnation", "state", "capabilities", "slots", "slots_used", "connect_time", "renew_time", "host", "version", "host_resources", "slots_min", "slots_max", "resources_used", "drain")
     ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +39,10 @@ class Worker(_message.Message):
     HOST_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     HOST_RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_MIN_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_MAX_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_USED_FIELD_NUMBER: _ClassVar[int]
+    DRAIN_FIELD_NUMBER: _ClassVar[int]
     id: str
     incarnation: str
     state: WorkerState
@@ -49,7 +54,23 @@ class Worker(_message.Message):
     host: str
     version: str
     host_resources: HostResources
-    def __init__(self, id: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[WorkerState, str]] = ..., capabilities: _Optional[_Union[WorkerCapabilities, _Mapping]] = ..., slots: _Optional[int] = ..., slots_used: _Optional[int] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., renew_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., host_resources: _Optional[_Union[HostResources, _Mapping]] = ...) -> None: ...
+    slots_min: int
+    slots_max: int
+    resources_used: _job_pb2.Resources
+    drain: WorkerDrain
+    def __init__(self, id: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[WorkerState, str]] = ..., capabilities: _Optional[_Union[WorkerCapabilities, _Mapping]] = ..., slots: _Optional[int] = ..., slots_used: _Optional[int] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., renew_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., host_resources: _Optional[_Union[HostResources, _Mapping]] = ..., slots_min: _Optional[int] = ..., slots_max: _Optional[int] = ..., resources_used: _Optional[_Union[_job_pb2.Resources, _Mapping]] = ..., drain: _Optional[_Union[WorkerDrain, _Mapping]] = ...) -> None: ...
+
+class WorkerDrain(_message.Message):
+    __slots__ = ("actor", "time", "return_time", "exit")
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    RETURN_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXIT_FIELD_NUMBER: _ClassVar[int]
+    actor: str
+    time: _timestamp_pb2.Timestamp
+    return_time: _timestamp_pb2.Timestamp
+    exit: bool
+    def __init__(self, actor: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., return_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exit: _Optional[bool] = ...) -> None: ...
 
 class WorkerCapabilities(_message.Message):
     __slots__ = ("executors", "labels", "programs", "handlers", "workspace_roots", "claude_version", "claude_simulated")
@@ -77,14 +98,16 @@ class WorkerCapabilities(_message.Message):
     def __init__(self, executors: _Optional[_Iterable[str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., programs: _Optional[_Iterable[str]] = ..., handlers: _Optional[_Iterable[str]] = ..., workspace_roots: _Optional[_Iterable[str]] = ..., claude_version: _Optional[str] = ..., claude_simulated: _Optional[bool] = ...) -> None: ...
 
 class HostResources(_message.Message):
-    __slots__ = ("memory_bytes", "memory_available_bytes", "cpu_millis")
+    __slots__ = ("memory_bytes", "memory_available_bytes", "cpu_millis", "cpu_available_millis")
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_AVAILABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
     CPU_MILLIS_FIELD_NUMBER: _ClassVar[int]
+    CPU_AVAILABLE_MILLIS_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     memory_available_bytes: int
     cpu_millis: int
-    def __init__(self, memory_bytes: _Optional[int] = ..., memory_available_bytes: _Optional[int] = ..., cpu_millis: _Optional[int] = ...) -> None: ...
+    cpu_available_millis: int
+    def __init__(self, memory_bytes: _Optional[int] = ..., memory_available_bytes: _Optional[int] = ..., cpu_millis: _Optional[int] = ..., cpu_available_millis: _Optional[int] = ...) -> None: ...
 
 class Lease(_message.Message):
     __slots__ = ("job_id", "attempt", "epoch", "generation")
@@ -99,7 +122,7 @@ class Lease(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("lease", "namespace", "spec", "resume_claude_session_id", "traceparent", "timeouts", "previous_failure", "dependency_results")
+    __slots__ = ("lease", "namespace", "spec", "resume_claude_session_id", "traceparent", "timeouts", "previous_failure", "dependency_results", "checkpoint")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +131,7 @@ class Assignment(_message.Message):
     TIMEOUTS_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FAILURE_FIELD_NUMBER: _ClassVar[int]
     DEPENDENCY_RESULTS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     lease: Lease
     namespace: str
     spec: _job_pb2.JobSpec
@@ -116,7 +140,8 @@ class Assignment(_message.Message):
     timeouts: _job_pb2.Timeouts
     previous_failure: _outcome_pb2.Failure
     dependency_results: _containers.RepeatedCompositeFieldContainer[DependencyResult]
-    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., resume_claude_session_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., previous_failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_results: _Optional[_Iterable[_Union[DependencyResult, _Mapping]]] = ...) -> None: ...
+    checkpoint: _struct_pb2.Value
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., resume_claude_session_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., previous_failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_results: _Optional[_Iterable[_Union[DependencyResult, _Mapping]]] = ..., checkpoint: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ...) -> None: ...
 
 class DependencyResult(_message.Message):
     __slots__ = ("job_id", "state", "result", "cut")
