@@ -21,7 +21,8 @@ from headrace_worker.attempts import AttemptLinks
 from headrace_worker.channel import open_channel, read_address
 from headrace_worker.connection import Connection, Dismissed, Identity, Words
 from headrace_worker.control_lane import ControlLane
-from headrace_worker.host import boot_seconds, host_resources
+from headrace_worker.host import boot_seconds
+from headrace_worker.host_meter import HostMeter
 from headrace_worker.lease import WorkerLease
 from headrace_worker.limits import (
     ABORT_SECONDS,
@@ -83,7 +84,7 @@ class Agent:
         *,
         on_lease: Callable[[float], None] = lambda deadline: None,
         channel: Callable[[str], grpc.aio.Channel] = open_channel,
-        resources: Callable[[], worker_pb2.HostResources] = host_resources,
+        resources: Callable[[], worker_pb2.HostResources] | None = None,
         clock: Callable[[], float] = boot_seconds,
         random: Random | None = None,
     ) -> None:
@@ -102,7 +103,9 @@ class Agent:
         self._connected = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
         self._draining: asyncio.Task[None] | None = None
-        self._grace_seconds: float | None = None
+        """Its own drain, which nobody undoes."""
+        self._exiting: asyncio.Task[None] | None = None
+        """Waits to be empty, for as long as the server wants it gone."""
         self._server_drains = False
         control = ControlLane()
         output = OutputLane()
@@ -117,7 +120,7 @@ class Agent:
             output,
             self._lease,
             Words(self._note_lease, self._obey),
-            resources,
+            resources or HostMeter().read,
             clock,
             random or Random(),
         )
@@ -129,7 +132,7 @@ class Agent:
             watching = tasks.create_task(self._watch_lease())
             ending = await self._ending
             await self._end_attempts(ending)
-            for task in (connecting, watching, self._draining):
+            for task in (connecting, watching, self._draining, self._exiting):
                 if task is not None:
                     task.cancel()
         return ending
@@ -140,32 +143,30 @@ class Agent:
 
     def drain(self) -> None:
         """Takes no more work, gives what runs its grace, returns the rest, and ends. Asking again changes nothing."""
-        self._begin_drain(self._terms.drain_seconds)
+        self._slots.drain()
+        if self._draining is None:
+            self._draining = self._tasks.create_task(self._drain(self._terms.drain_seconds))
 
     def abort(self) -> None:
         """Ends every attempt at once, and ends."""
         self._end(Ending(EndCause.ABORTED))
 
-    def _begin_drain(self, grace_seconds: float | None) -> None:
-        self._slots.drain()
-        if self._draining is None or (grace_seconds is not None and self._grace_seconds is None):
-            if self._draining is not None:
-                self._draining.cancel()
-            self._grace_seconds = grace_seconds
-            self._draining = self._tasks.create_task(self._drain(grace_seconds))
-
-    async def _drain(self, grace_seconds: float | None) -> None:
+    async def _drain(self, grace_seconds: float) -> None:
         try:
             async with asyncio.timeout(grace_seconds):
                 await self._slots.wait_empty()
         except TimeoutError:
             self._slots.return_all("the worker is draining")
         try:
-            async with asyncio.timeout(None if grace_seconds is None else DELIVER_SECONDS):
+            async with asyncio.timeout(DELIVER_SECONDS):
                 await self._slots.wait_empty()
         except TimeoutError:
             logger.warning("the server did not acknowledge every end in time; the leases will end by themselves")
         self._end(Ending(EndCause.DRAINED))
+
+    async def _exit_when_empty(self) -> None:
+        await self._slots.wait_empty()
+        self._end(Ending(EndCause.DRAINED, "the server wanted it to exit"))
 
     async def _connect(self) -> None:
         try:
@@ -222,16 +223,20 @@ class Agent:
             self._on_lease(self._lease.deadline)
 
     def _obey(self, wanted: worker_service_pb2.WantedWorker) -> None:
-        """What the server wants of the worker; its own drain is not undone by it."""
-        if wanted == worker_service_pb2.WANTED_WORKER_EXIT:
-            self._begin_drain(None)
-        elif wanted == worker_service_pb2.WANTED_WORKER_DRAIN and not self._slots.draining:
-            self._server_drains = True
+        """What the server wants of the worker, said again and again; its own drain is not undone by it."""
+        drained = wanted != worker_service_pb2.WANTED_WORKER_RUN
+        if drained and not self._slots.draining:
             self._slots.drain()
-        elif wanted == worker_service_pb2.WANTED_WORKER_RUN and self._server_drains:
-            self._server_drains = False
-            if self._draining is None:
-                self._slots.resume()
+        elif not drained and self._server_drains and self._draining is None:
+            self._slots.resume()
+        self._server_drains = drained
+        if wanted == worker_service_pb2.WANTED_WORKER_EXIT:
+            if self._exiting is None:
+                logger.info("the server wants this worker to exit once it is empty")
+                self._exiting = self._tasks.create_task(self._exit_when_empty())
+        elif self._exiting is not None:
+            self._exiting.cancel()
+            self._exiting = None
 
     def _end(self, ending: Ending) -> None:
         if not self._ending.done():

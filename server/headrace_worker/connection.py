@@ -149,12 +149,12 @@ class Connection:
                 protocol_version=PROTOCOL_VERSION,
                 slots=identity.slots,
                 capabilities=identity.capabilities,
-                host_resources=self._host_resources(),
                 host=identity.host,
                 version=identity.version,
             )
         )
         self._add_renewal(request)
+        request.hello.host_resources.CopyFrom(request.renewal.host_resources)
         return request
 
     def _add_renewal(self, request: worker_service_pb2.ConnectRequest) -> None:

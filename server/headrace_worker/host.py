@@ -8,9 +8,6 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-import psutil
-
-from headrace.v1 import worker_pb2
 from headrace_worker.limits import WORKER_ID_CHARACTERS_MAX
 
 
@@ -37,16 +34,6 @@ def new_incarnation() -> str:
 def software_version() -> str:
     """Version of the installed package."""
     return metadata.version("headrace")
-
-
-def host_resources() -> worker_pb2.HostResources:
-    """Memory and processors, as they are now."""
-    memory = psutil.virtual_memory()
-    return worker_pb2.HostResources(
-        memory_bytes=memory.total,
-        memory_available_bytes=memory.available,
-        cpu_millis=1000 * len(os.sched_getaffinity(0)),
-    )
 
 
 def state_folder() -> Path:

@@ -25,10 +25,11 @@ async def running_agent(
     *,
     slots: int = 4,
     cause: EndCause = EndCause.DRAINED,
+    ends: bool = False,
     on_lease: Callable[[float], None] = lambda deadline: None,
     clock: Callable[[], float] = boot_seconds,
 ) -> AsyncIterator[Agent]:
-    """An agent that is connected; at the end it is drained, unless it ended for the `cause` that is given."""
+    """An agent that is connected; at the end it is drained, unless it `ends` by itself or for another `cause`."""
     capabilities = worker_pb2.WorkerCapabilities(executors=list(runs))
     identity = Identity("w", "1", slots, capabilities, "host", "0")
     agent = Agent(
@@ -46,7 +47,7 @@ async def running_agent(
         await asyncio.wait_for(agent.wait_connected(), DEADLINE_SECONDS)
         yield agent
     finally:
-        if cause is EndCause.DRAINED:
+        if cause is EndCause.DRAINED and not ends:
             agent.drain()
         ending = await asyncio.wait_for(running, DEADLINE_SECONDS)
     assert ending.cause is cause

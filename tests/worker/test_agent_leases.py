@@ -277,20 +277,68 @@ def test_an_abort_returns_what_runs_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wanted", [pb.WANTED_WORKER_EXIT, pb.WANTED_WORKER_DRAIN])
-def test_the_server_drains_a_worker_and_may_have_it_exit(tmp_path: Path, wanted: pb.WantedWorker) -> None:
+def test_q7_the_server_drains_a_worker_and_undoes_it(tmp_path: Path, wanted: pb.WantedWorker) -> None:
     async def scenario(server: ScriptedServer, patient: Patient, agent: Agent) -> None:
         attempt = server.assign(handler_spec("f"))
         await server.until(lambda: attempt.starts)
         server.wanted_worker = wanted
         await server.until(lambda: server.control.renewals[-1].draining)
+        refused = server.assign(handler_spec("f"))
+        await server.until(lambda: refused.releases)
+        assert refused.releases[0].cause == event_pb2.RELEASE_CAUSE_DRAINING
         assert not patient.stops
-        if wanted == pb.WANTED_WORKER_DRAIN:
-            server.wanted_worker = pb.WANTED_WORKER_RUN
-            await server.until(lambda: not server.control.renewals[-1].draining)
-            other = server.assign(handler_spec("f"))
-            await server.until(lambda: other.starts)
+        server.wanted_worker = pb.WANTED_WORKER_RUN
+        await server.until(lambda: not server.control.renewals[-1].draining)
+        patient.done.set()
+        await server.until(lambda: attempt.settled)
+        other = server.assign(handler_spec("f"))
+        await server.until(lambda: other.starts)
 
     play(tmp_path, scenario)
+
+
+def test_q7_a_worker_that_is_to_exit_does_so_when_it_is_empty_and_says_it_once(tmp_path: Path) -> None:
+    async def run() -> None:
+        patient = Patient()
+        async with (
+            serving(tmp_path) as server,
+            running_agent(server, tmp_path, {"handler": patient.run}, cause=EndCause.ABORTED) as agent,
+        ):
+            attempt = server.assign(handler_spec("f"))
+            await server.until(lambda: attempt.starts)
+            server.renewal_seconds = HOUR_SECONDS
+            server.cut()
+            await server.until_welcomed(2)
+            server.say(pb.ConnectResponse(wanted_worker=pb.WANTED_WORKER_EXIT))
+            await server.until(lambda: server.control.renewals and server.control.renewals[-1].draining)
+            for _ in range(3):
+                server.say(pb.ConnectResponse(wanted_worker=pb.WANTED_WORKER_EXIT))
+            heard = server.control.requests
+            server.say(pb.ConnectResponse(commands=[pb.AttemptCommand(lease=attempt.lease, command_number=1)]))
+            await server.until(lambda: server.command_acks)
+            assert server.control.requests == heard + 1
+            assert not patient.stops
+            agent.abort()
+
+    uvloop.run(run())
+
+
+def test_q7_a_worker_that_is_to_exit_ends_by_itself_once_it_is_empty(tmp_path: Path) -> None:
+    async def run() -> None:
+        patient = Patient()
+        async with (
+            serving(tmp_path) as server,
+            running_agent(server, tmp_path, {"handler": patient.run}, cause=EndCause.DRAINED, ends=True),
+        ):
+            attempt = server.assign(handler_spec("f"))
+            await server.until(lambda: attempt.starts)
+            server.wanted_worker = pb.WANTED_WORKER_EXIT
+            await server.until(lambda: server.control.renewals[-1].draining)
+            patient.done.set()
+            await server.until(lambda: attempt.settled)
+        assert attempt.outcome == "succeeded"
+
+    uvloop.run(run())
 
 
 def test_l5_a_worker_whose_id_is_taken_ends_its_attempts_and_itself(tmp_path: Path) -> None:
