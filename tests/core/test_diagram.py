@@ -6,7 +6,7 @@ from typing import Any
 
 from headrace_server.core import facts, lifecycle
 from headrace_server.core.facts import Fact
-from headrace_server.core.failures import FailureClass
+from headrace_server.core.failures import FailureClass, TimeoutKind
 from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.job import NO_USAGE, Cancellation, Failure, Job
 from headrace_server.core.retry import Decision, RetryAction
@@ -19,9 +19,16 @@ CANCELLATION = Cancellation("", "", Micros(1))
 AGAIN, NO_MORE = Decision(RetryAction.RETRY, ""), Decision(RetryAction.FAIL, "")
 
 SAMPLES: dict[type[Any], Sequence[Fact]] = {
+    facts.Scheduled: [facts.Scheduled(Micros(2))],
+    facts.Updated: [
+        facts.Updated(state, Micros(0), Micros(0), Micros(0), 0, None, b"")
+        for state in (JobState.QUEUED, JobState.SCHEDULED)
+    ],
     facts.Queued: [facts.Queued(facts.QueuedCause.DUE)],
     facts.Assigned: [facts.Assigned("w", "i", "")],
     facts.Started: [facts.Started("w")],
+    facts.TimedOut: [facts.TimedOut(TimeoutKind.RUN, "")],
+    facts.Snoozed: [facts.Snoozed("", Micros(2), NO_USAGE)],
     facts.Released: [facts.Released(facts.ReleaseCause.DECLINED, "")],
     facts.AttemptFailed: [facts.AttemptFailed(FAILURE, NO_USAGE, decision, Micros(0)) for decision in (AGAIN, NO_MORE)],
     facts.AttemptLost: [facts.AttemptLost("w", "", decision) for decision in (AGAIN, NO_MORE)],
@@ -36,6 +43,7 @@ SAMPLES: dict[type[Any], Sequence[Fact]] = {
     facts.Failed: [facts.Failed(FAILURE)],
     facts.Cancelled: [facts.Cancelled(CANCELLATION, NO_USAGE)],
     facts.Expired: [facts.Expired(FAILURE)],
+    facts.Skipped: [facts.Skipped(FAILURE, JobId(bytes(16)))],
 }
 """Of each kind of fact, one for every way in which it may go on."""
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headrace_server.core import facts
 from headrace_server.core.facts import Fact, QueuedCause, ReleaseCause
-from headrace_server.core.failures import FailureClass
+from headrace_server.core.failures import FailureClass, TimeoutKind
 from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.job import NO_USAGE, Cancellation, Failure, Job, Progress, Usage
 from headrace_server.core.lifecycle import ALLOWED, IllegalTransition, apply, is_ended
@@ -30,9 +30,13 @@ def decision(action: RetryAction) -> Decision:
 
 FACTS: list[Fact] = [
     facts.Submitted(JobState.QUEUED, "tester"),
+    facts.Scheduled(LATER),
+    facts.Updated(JobState.QUEUED, Micros(0), Micros(0), Micros(0), 0, None, b""),
     facts.Queued(QueuedCause.DUE),
     facts.Assigned("w", "i", "a rule"),
     facts.Started("w"),
+    facts.TimedOut(TimeoutKind.RUN, "too long"),
+    facts.Snoozed("later", LATER, USED),
     facts.Released(ReleaseCause.DECLINED, "no"),
     *(facts.AttemptFailed(BROKEN, USED, decision(action), LATER) for action in RetryAction),
     *(facts.AttemptLost("w", "gone", decision(action)) for action in RetryAction),
@@ -47,6 +51,7 @@ FACTS: list[Fact] = [
     facts.Failed(BROKEN),
     facts.Cancelled(CANCELLATION, USED),
     facts.Expired(BROKEN),
+    facts.Skipped(BROKEN, JobId(bytes(16))),
 ]
 
 

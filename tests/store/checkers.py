@@ -3,7 +3,7 @@
 I2, I3, I6, I8, I12, I13: rows are the fold of their logs, sequences are dense, positions grow, counters count.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import fields
 
 from headrace.v1 import event_pb2, outcome_pb2
@@ -12,13 +12,19 @@ from headrace_server.core.job import Job
 from headrace_server.core.limits import LOSSES_COUNT_MAX
 from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.store import codec, rows
+from headrace_server.store.decoding import decode
 from headrace_server.store.engine import Connection
 
 TERMINAL_KINDS = frozenset({"succeeded", "failed", "cancelled", "expired", "skipped"})
-LEASE_ENDS = frozenset({"attempt_released", "attempt_failed", "attempt_lost", "attempt_handed_back"}) | TERMINAL_KINDS
+LEASE_ENDS = TERMINAL_KINDS | frozenset(
+    {"attempt_released", "attempt_failed", "attempt_lost", "attempt_handed_back", "attempt_snoozed"}
+)
 OF_THE_SUBMIT = frozenset(
     {"row", "id", "namespace", "queue", "owner", "key", "rank", "priority", "created", "output_bytes_max"}
+    | {"slots", "concurrency_key", "unique", "dependent"}
 )
+OF_DROPPED_OUTPUT = frozenset({"producer_sequence", "updated", "wake"})
+"""What output past the cap changes without an event."""
 
 
 def check_store(connection: Connection) -> None:
@@ -46,11 +52,14 @@ def check_row_is_fold_of_log(job: Job, log: list[event_pb2.Event]) -> None:
     """I8: the row is what its events make of a blank job."""
     folded = Job(**{name: getattr(job, name) for name in OF_THE_SUBMIT})
     for event in log:
-        lifecycle.apply(folded, codec.decode(event), codec.time_of(event.time))
+        lifecycle.apply(folded, decode(event), codec.time_of(event.time))
         assert folded.sequence == event.sequence, "sequences are dense"
+    if any(event.HasField("updated") for event in log):
+        # What an update makes of the rank is not part of its event.
+        folded.rank = job.rank
     for name in (field.name for field in fields(Job)):
-        if name == "producer_sequence" and job.truncated:
-            assert folded.producer_sequence <= job.producer_sequence
+        if name in OF_DROPPED_OUTPUT and job.truncated:
+            assert name == "wake" or getattr(folded, name) <= getattr(job, name)
         elif name == "failure" and job.failure is not None and folded.failure is not None:
             assert folded.failure.failure_class is job.failure.failure_class
             assert _failure(folded) == _failure(job)
@@ -128,7 +137,33 @@ def check_counters(connection: Connection, jobs: list[Job]) -> None:
     states = Counter((job.namespace, job.queue, int(job.state)) for job in jobs)
     counted = connection.rows("SELECT namespace, queue, state, jobs FROM state_counts WHERE jobs <> 0")
     assert {tuple(row[:3]): row[3] for row in counted} == dict(states)
-    ready = Counter(job.key for job in jobs if job.state is JobState.QUEUED and not job.holder)
-    assert dict(connection.rows("SELECT key, ready FROM ready_keys WHERE ready <> 0")) == dict(ready)
-    stored = connection.rows("SELECT count(*) FROM requests WHERE id NOT IN (SELECT id FROM jobs)")
+    check_ready(connection, jobs)
+    stored = connection.rows("SELECT count(*) FROM requests WHERE deleted = 0 AND id NOT IN (SELECT id FROM jobs)")
     assert stored == [(0,)]
+
+
+def check_ready(connection: Connection, jobs: list[Job]) -> None:
+    """What is kept for each ready key and group is what counting finds; `head` is never above the first rank."""
+    keys: dict[int, list[int]] = defaultdict(lambda: [0] * 5)
+    heads: dict[int, int] = {}
+    for job in jobs:
+        counted = keys[job.key]
+        counted[0] += job.state not in ENDED
+        if job.state in LEASED:
+            counted[2] += 1
+            counted[3] += job.slots
+            counted[4] += job.slots * (job.assigned // 1000)
+        elif job.state is JobState.QUEUED and not job.holder:
+            counted[1] += 1
+            heads[job.key] = min(heads.get(job.key, job.rank), job.rank)
+    stored = connection.rows(
+        "SELECT key, ready_group, head, live, ready, leased, leased_slots, leased_since FROM ready_keys"
+    )
+    groups = Counter[int]()
+    for key, group, head, *counts in stored:
+        assert counts == keys.pop(key, [0] * 5)
+        assert key not in heads or head <= heads[key]
+        groups[group] += counts[1]
+    assert not any(any(counts) for counts in keys.values()), "a job whose key is not there"
+    found: dict[int, int] = dict(connection.rows("SELECT ready_group, ready FROM ready_groups WHERE ready <> 0"))
+    assert found == {group: ready for group, ready in groups.items() if ready}

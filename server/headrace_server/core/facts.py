@@ -6,8 +6,9 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from headrace_server.core.ids import Micros
-from headrace_server.core.job import Cancellation, Failure, Progress, Usage
+from headrace_server.core.failures import TimeoutKind
+from headrace_server.core.ids import JobId, Micros
+from headrace_server.core.job import PLAIN, Cancellation, Failure, Origin, Progress, Usage
 from headrace_server.core.retry import Decision
 from headrace_server.core.states import JobState
 
@@ -36,6 +37,31 @@ class Submitted:
     state: JobState
     actor: str
     due: Micros = Micros(0)
+    start_by: Micros = Micros(0)
+    end_by: Micros = Micros(0)
+    origin: Origin = PLAIN
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """It waits for a time now, after it waited for other jobs."""
+
+    due: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """Fields of the spec were changed before it started, which may move it between QUEUED and SCHEDULED. `body` is the
+    `JobUpdated`."""
+
+    state: JobState
+    due: Micros
+    start_by: Micros
+    end_by: Micros
+    priority: int
+    rank: int | None
+    """Its new place; not part of the event."""
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +87,26 @@ class Started:
     """The worker started it."""
 
     worker: str
+    run_by: Micros = Micros(0)
+    silence: int = 0
+    """Microseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """A timeout passed while the attempt ran: its worker is to end it."""
+
+    kind: TimeoutKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """The work put itself off."""
+
+    reason: str
+    next_time: Micros
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +232,23 @@ class Expired:
     failure: Failure
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The job ended because a job that it depends on did not succeed."""
+
+    failure: Failure
+    dependency: JobId
+
+
 Fact = (
     Submitted
+    | Scheduled
+    | Updated
     | Queued
     | Assigned
     | Started
+    | TimedOut
+    | Snoozed
     | Released
     | AttemptFailed
     | AttemptLost
@@ -205,4 +263,5 @@ Fact = (
     | Failed
     | Cancelled
     | Expired
+    | Skipped
 )

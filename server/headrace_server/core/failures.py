@@ -1,4 +1,4 @@
-"""Failure classes. Numbers are those of `FailureClass` in outcome.proto; what follows from each is in `retry`."""
+"""Failure classes and timeouts. Numbers are those of outcome.proto; what follows from each is in `retry`."""
 
 from enum import IntEnum
 
@@ -28,3 +28,12 @@ class FailureClass(IntEnum):
     UNKNOWN_OUTCOME = 19
     DEPENDENCY = 20
     RESOURCE = 21
+
+
+class TimeoutKind(IntEnum):
+    """The timeouts of a job; numbers are those of `TimeoutKind` in outcome.proto."""
+
+    QUEUE = 1
+    RUN = 2
+    TOTAL = 3
+    SILENCE = 4

@@ -6,6 +6,7 @@ rollback drops them.
 """
 
 from dataclasses import dataclass, field, fields
+from enum import IntEnum
 from operator import attrgetter
 
 from headrace_server.core.failures import FailureClass
@@ -84,6 +85,16 @@ class Progress:
     message: str
 
 
+class CancelCause(IntEnum):
+    """What led to a cancel; numbers are those of `CancelCause` in job.proto."""
+
+    REQUESTED = 1
+    SUPERSEDED = 2
+    DEPENDENCY = 3
+    OVERLAP = 4
+    PURGED = 5
+
+
 @dataclass(frozen=True, slots=True)
 class Cancellation:
     """Why and by whom a job is being or was cancelled."""
@@ -91,6 +102,26 @@ class Cancellation:
     reason: str
     actor: str
     time: Micros
+    cause: CancelCause = CancelCause.REQUESTED
+    superseded_by: JobId | None = None
+    """With SUPERSEDED: the job that took its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What made a job, when it was not a plain submit."""
+
+    retry_of: JobId | None = None
+    """The job that it is a retry of."""
+    schedule: str = ""
+    """The schedule that made it."""
+    nominal_time: Micros = Micros(0)
+    """The schedule's tick that it stands for."""
+    catch_up: bool = False
+    """The tick was missed and made up for later."""
+
+
+PLAIN = Origin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +149,41 @@ class Job:
     priority: int
     created: Micros
     output_bytes_max: int
+    slots: int = 1
+    """Slots that an attempt takes."""
+    concurrency_key: str = ""
+    """Jobs of a queue that share it share its limits."""
+    unique: bool = False
+    """It has a unique key."""
+    dependent: bool = False
+    """It depends on other jobs."""
+    origin: Origin = PLAIN
     state: JobState = JobState.QUEUED
     updated: Micros = Micros(0)
     started: Micros = Micros(0)
     ended: Micros = Micros(0)
+    queued: Micros = Micros(0)
+    """When it last came to wait for a worker."""
     due: Micros = Micros(0)
-    """When a SCHEDULED job becomes due; while a resumable job waits for its holder, when that ends."""
+    """When a SCHEDULED job becomes due, or a BLOCKED one would; while a resumable job waits for its holder, when that
+    ends."""
+    start_by: Micros = Micros(0)
+    """It expires unless it has started by then."""
+    end_by: Micros = Micros(0)
+    """It has to have ended by then."""
+    assigned: Micros = Micros(0)
+    """When the current attempt was granted."""
+    run_by: Micros = Micros(0)
+    """The current attempt has to have ended by then."""
+    silence: int = 0
+    """Microseconds that the current attempt may be silent; zero sets no limit."""
+    asked: Micros = Micros(0)
+    """Since when it waits for a person."""
+    timed_out: int = 0
+    """The `TimeoutKind` that ends the current attempt; zero while none does."""
+    wake: Micros = Micros(0)
+    """When somebody has to look at it again: `deadlines.next_look`."""
+    snoozes: int = 0
     sequence: int = 0
     """Of the last event of its log."""
     attempt: int = 0

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from headrace_server.core import facts
+from headrace_server.core.deadlines import next_look
 from headrace_server.core.facts import Fact
 from headrace_server.core.ids import Micros
 from headrace_server.core.job import NO_USAGE, Job, Usage
@@ -18,8 +19,12 @@ _STARTED = frozenset({JobState.RUNNING, JobState.WAITING_INPUT, JobState.CANCELL
 
 ALLOWED: dict[type[Any], frozenset[JobState]] = {
     facts.Queued: frozenset({JobState.SCHEDULED, JobState.BLOCKED}),
+    facts.Scheduled: frozenset({JobState.BLOCKED}),
+    facts.Updated: WAITING,
     facts.Assigned: frozenset({JobState.QUEUED}),
     facts.Started: frozenset({JobState.ASSIGNED, JobState.CANCELLING}),
+    facts.TimedOut: LEASED - {JobState.CANCELLING},
+    facts.Snoozed: _STARTED,
     facts.Released: frozenset({JobState.ASSIGNED, JobState.CANCELLING}),
     facts.AttemptFailed: _STARTED,
     facts.AttemptLost: LEASED,
@@ -34,6 +39,7 @@ ALLOWED: dict[type[Any], frozenset[JobState]] = {
     facts.Failed: WAITING | LEASED - {JobState.CANCELLING},
     facts.Cancelled: WAITING | {JobState.CANCELLING},
     facts.Expired: WAITING,
+    facts.Skipped: frozenset({JobState.BLOCKED}),
 }
 """From which states a fact may come. `Submitted` comes first and only first."""
 
@@ -52,6 +58,7 @@ def apply(job: Job, fact: Fact, now: Micros) -> None:
     _FOLDS[type(fact)](job, fact, now)
     job.sequence += 1
     job.updated = now
+    job.wake = next_look(job)
 
 
 def is_ended(job: Job) -> bool:
@@ -60,13 +67,32 @@ def is_ended(job: Job) -> bool:
 
 
 def _submitted(job: Job, fact: facts.Submitted, now: Micros) -> None:
-    job.state = fact.state
+    job.due = fact.due
+    job.start_by = fact.start_by
+    job.end_by = fact.end_by
+    job.origin = fact.origin
+    _wait(job, fact.state, now)
+
+
+def _scheduled(job: Job, fact: facts.Scheduled, now: Micros) -> None:
+    job.state = JobState.SCHEDULED
     job.due = fact.due
 
 
+def _updated(job: Job, fact: facts.Updated, now: Micros) -> None:
+    job.due = fact.due
+    job.start_by = fact.start_by
+    job.end_by = fact.end_by
+    job.priority = fact.priority
+    if fact.rank is not None:
+        job.rank = fact.rank
+    if job.state is not JobState.BLOCKED and fact.state is not job.state:
+        _wait(job, fact.state, now)
+
+
 def _queued(job: Job, fact: facts.Queued, now: Micros) -> None:
-    job.state = JobState.QUEUED
     job.due = fact.hold_until
+    _wait(job, JobState.QUEUED, now)
 
 
 def _assigned(job: Job, fact: facts.Assigned, now: Micros) -> None:
@@ -75,6 +101,7 @@ def _assigned(job: Job, fact: facts.Assigned, now: Micros) -> None:
     job.incarnation = fact.incarnation
     job.attempt += 1
     job.epoch += 1
+    job.assigned = now
     job.begun = False
     job.producer_sequence = 0
     job.report_number = 0
@@ -93,11 +120,28 @@ def _started(job: Job, fact: facts.Started, now: Micros) -> None:
     job.begun = True
     job.holder = ""
     job.due = Micros(0)
+    job.run_by = fact.run_by
+    job.silence = fact.silence
+
+
+def _timed_out(job: Job, fact: facts.TimedOut, now: Micros) -> None:
+    job.timed_out = fact.kind
+
+
+def _snoozed(job: Job, fact: facts.Snoozed, now: Micros) -> None:
+    _end_attempt(job, fact.usage)
+    job.settled_epoch = job.epoch
+    job.snoozes += 1
+    if job.state is JobState.CANCELLING:
+        return
+    job.state = JobState.SCHEDULED
+    job.due = fact.next_time
+    _drop_lease(job)
 
 
 def _released(job: Job, fact: facts.Released, now: Micros) -> None:
     if job.state is JobState.ASSIGNED:
-        job.state = JobState.QUEUED
+        _wait(job, JobState.QUEUED, now)
     job.attempt -= 1
     _drop_lease(job)
 
@@ -128,8 +172,8 @@ def _attempt_lost(job: Job, fact: facts.AttemptLost, now: Micros) -> None:
     if fact.decision.action is RetryAction.RESUME:
         job.holder = job.worker
         job.due = fact.hold_until
-    job.state = JobState.QUEUED
     _drop_lease(job)
+    _wait(job, JobState.QUEUED, now)
 
 
 def _handed_back(job: Job, fact: facts.HandedBack, now: Micros) -> None:
@@ -140,8 +184,8 @@ def _handed_back(job: Job, fact: facts.HandedBack, now: Micros) -> None:
     if fact.decision.action is RetryAction.RESUME:
         job.holder = job.worker
         job.due = fact.hold_until
-    job.state = JobState.QUEUED
     _drop_lease(job)
+    _wait(job, JobState.QUEUED, now)
 
 
 def _input_requested(job: Job, fact: facts.InputRequested, now: Micros) -> None:
@@ -149,6 +193,7 @@ def _input_requested(job: Job, fact: facts.InputRequested, now: Micros) -> None:
     job.open_inputs |= {fact.request_id}
     if job.state is JobState.RUNNING:
         job.state = JobState.WAITING_INPUT
+        job.asked = now
 
 
 def _input_resolved(job: Job, fact: facts.InputResolved, now: Micros) -> None:
@@ -156,6 +201,10 @@ def _input_resolved(job: Job, fact: facts.InputResolved, now: Micros) -> None:
     job.open_inputs -= {fact.request_id}
     if not job.open_inputs and job.state is JobState.WAITING_INPUT:
         job.state = JobState.RUNNING
+        if job.run_by:
+            # The clock of the attempt stood still meanwhile.
+            job.run_by = Micros(job.run_by + now - job.asked)
+        job.asked = Micros(0)
 
 
 def _cancel_requested(job: Job, fact: facts.CancelRequested, now: Micros) -> None:
@@ -198,6 +247,11 @@ def _failed(job: Job, fact: facts.Failed | facts.Expired, now: Micros) -> None:
     _end(job, JobState.EXPIRED if type(fact) is facts.Expired else JobState.FAILED, now)
 
 
+def _skipped(job: Job, fact: facts.Skipped, now: Micros) -> None:
+    job.failure = fact.failure
+    _end(job, JobState.SKIPPED, now)
+
+
 def _cancelled(job: Job, fact: facts.Cancelled, now: Micros) -> None:
     if job.worker:
         # By its worker's word; what a lost or released attempt may still say comes too late (L2).
@@ -218,9 +272,17 @@ def _reported(job: Job, report_number: int) -> None:
         job.report_number = report_number
 
 
+def _wait(job: Job, state: JobState, now: Micros) -> None:
+    job.state = state
+    if state is JobState.QUEUED:
+        job.queued = now
+
+
 def _drop_lease(job: Job) -> None:
     job.worker = ""
     job.incarnation = ""
+    job.assigned = job.run_by = job.asked = Micros(0)
+    job.silence = job.timed_out = 0
 
 
 def _end(job: Job, state: JobState, now: Micros) -> None:
@@ -233,9 +295,13 @@ def _end(job: Job, state: JobState, now: Micros) -> None:
 
 _FOLDS: dict[type[Any], Callable[[Job, Any, Micros], None]] = {
     facts.Submitted: _submitted,
+    facts.Scheduled: _scheduled,
+    facts.Updated: _updated,
     facts.Queued: _queued,
     facts.Assigned: _assigned,
     facts.Started: _started,
+    facts.TimedOut: _timed_out,
+    facts.Snoozed: _snoozed,
     facts.Released: _released,
     facts.AttemptFailed: _attempt_failed,
     facts.AttemptLost: _attempt_lost,
@@ -250,4 +316,5 @@ _FOLDS: dict[type[Any], Callable[[Job, Any, Micros], None]] = {
     facts.Failed: _failed,
     facts.Cancelled: _cancelled,
     facts.Expired: _failed,
+    facts.Skipped: _skipped,
 }

@@ -4,9 +4,13 @@ Jobs of a queue with the same needs share a ready key, so a head of jobs that no
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+
+from headrace_server.core.resources import Resources
+
+ONE_SLOT = Resources()
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +23,28 @@ class Needs:
     """The program of a command, the name of a handler."""
     labels: tuple[tuple[str, str], ...] = ()
     """Required labels, sorted by key."""
+    preferred: tuple[tuple[str, str], ...] = ()
+    """Labels that make a worker the better choice, sorted by key."""
+    resources: Resources = ONE_SLOT
 
     def encode(self) -> str:
         """One text for equal needs."""
-        return json.dumps([self.executor, self.capability, self.labels], ensure_ascii=False, separators=(",", ":"))
+        parts: list[object] = [self.executor, self.capability, self.labels]
+        if self.preferred or self.resources != ONE_SLOT:
+            taken = self.resources
+            parts += [self.preferred, [taken.slots, taken.memory_bytes, taken.cpu_millis]]
+        return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
 
     @staticmethod
     def decode(text: str) -> "Needs":
         """Reads what `encode` made."""
-        executor, capability, labels = json.loads(text)
-        return Needs(executor, capability, tuple((key, value) for key, value in labels))
+        executor, capability, labels, *more = json.loads(text)
+        preferred, resources = more or ((), (1, 0, 0))
+        return Needs(executor, capability, _pairs(labels), _pairs(preferred), Resources(*resources))
+
+
+def _pairs(read: Iterable[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((key, value) for key, value in read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ class Reason(Enum):
     NOT_CONNECTED = "NOT_CONNECTED"
     JOB_STARTED = "JOB_STARTED"
     RETRY_LIVE = "RETRY_LIVE"
+    QUEUE_NOT_EMPTY = "QUEUE_NOT_EMPTY"
+    DEPENDENCY_REFUSED = "DEPENDENCY_REFUSED"
 
 
 @dataclass(frozen=True, slots=True)

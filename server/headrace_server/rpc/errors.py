@@ -56,6 +56,8 @@ CODES: dict[str, StatusCode] = {
     "NOT_CONNECTED": StatusCode.FAILED_PRECONDITION,
     "JOB_STARTED": StatusCode.FAILED_PRECONDITION,
     "RETRY_LIVE": StatusCode.ALREADY_EXISTS,
+    "QUEUE_NOT_EMPTY": StatusCode.FAILED_PRECONDITION,
+    "DEPENDENCY_REFUSED": StatusCode.FAILED_PRECONDITION,
 }
 """By the name of the reason, complete over `ErrorReason` of error.proto."""
 

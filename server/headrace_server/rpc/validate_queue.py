@@ -30,7 +30,7 @@ UPDATABLE = frozenset(
     | {"rate_limit", "rate_limit_per_key", "executors"}
 )
 FIXED = frozenset({"name", "priority_head_start"})
-OUTPUT_ONLY = frozenset({"namespace", "etag", "create_time", "update_time", "pause", "state_counts"})
+OUTPUT_ONLY = frozenset({"namespace", "etag", "create_time", "update_time", "pause", "drain", "state_counts"})
 
 
 def executor(value: str, path: str, violations: Violations) -> None:

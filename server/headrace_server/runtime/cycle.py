@@ -14,7 +14,8 @@ from headrace_server.core.ids import Micros, job_id_text
 from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.placement import Offer, Room
 from headrace_server.store import ready
-from headrace_server.store.leases import Holder, Lease, expire_hold, grant, held, release
+from headrace_server.store.due import look_at_due, next_due
+from headrace_server.store.leases import Holder, Lease, grant, held, release
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.ready import Candidate
 from headrace_server.store.workers import lose_worker
@@ -36,7 +37,7 @@ class Cycle:
 
     granted: tuple[Granted, ...]
     next_due: Micros | None
-    """When the next SCHEDULED job becomes due."""
+    """When the next cycle has to run."""
 
 
 def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder], *, timed: bool = True) -> Cycle:
@@ -47,12 +48,10 @@ def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder], *
     for holder in lost:
         lose_worker(ledger, holder, "its lease ended without a renewal")
     if timed:
-        for job in ready.expired_holds(ledger):
-            expire_hold(ledger, job)
-        ready.promote_due(ledger)
+        look_at_due(ledger)
     placed = _place(ledger, offers, with_held=timed) if offers else []
     granted = tuple(_granted(ledger, candidate, offer) for candidate, offer in placed)
-    return Cycle(granted, ready.next_due(ledger) if timed else None)
+    return Cycle(granted, next_due(ledger) if timed else None)
 
 
 def take_back(ledger: Ledger, unsent: Sequence[Granted]) -> None:

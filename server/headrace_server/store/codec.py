@@ -1,4 +1,4 @@
-"""Facts as `Event` messages of the contract, and back. The bytes made here are what is stored and what followers get.
+"""Facts as `Event` messages of the contract: the bytes made here are what is stored and what followers get.
 
 Attributes are set one by one, because nested constructor calls cost three times as much and this runs for every event.
 """
@@ -15,10 +15,19 @@ from headrace_server.core import facts
 from headrace_server.core.facts import Fact
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import Micros, job_id_text
-from headrace_server.core.job import NO_USAGE, Cancellation, Failure, Job, Progress, Usage, bounded_usage
+from headrace_server.core.job import (
+    NO_USAGE,
+    PLAIN,
+    Cancellation,
+    Failure,
+    Job,
+    Origin,
+    Progress,
+    Usage,
+    bounded_usage,
+)
 from headrace_server.core.limits import KEY_CHARACTERS_MAX, REASON_CHARACTERS_MAX
-from headrace_server.core.retry import Decision, RetryAction
-from headrace_server.core.states import JobState
+from headrace_server.core.retry import Decision
 from headrace_server.store.wire import output_event
 
 
@@ -105,9 +114,11 @@ def failure_of(message: outcome_pb2.Failure) -> Failure:
 def cancellation_message(cancellation: Cancellation) -> job_pb2.Cancellation:
     """The contract's form of a cancellation."""
     message = job_pb2.Cancellation(
-        reason=cancellation.reason, actor=cancellation.actor, cause=job_pb2.CANCEL_CAUSE_REQUESTED
+        reason=cancellation.reason, actor=cancellation.actor, cause=number(cancellation.cause)
     )
     set_time(message.time, cancellation.time)
+    if cancellation.superseded_by is not None:
+        message.superseded_by_job_id = job_id_text(cancellation.superseded_by)
     return message
 
 
@@ -118,17 +129,43 @@ def _decision(message: job_pb2.RetryDecision, decision: Decision, next_time: Mic
         set_time(message.next_time, next_time)
 
 
-def _decision_of(message: job_pb2.RetryDecision, failure_class: FailureClass) -> Decision:
-    action = RetryAction(message.action)
-    burns_attempt = failure_class is not FailureClass.QUOTA or action is RetryAction.FAIL
-    return Decision(action, message.rule, burns_attempt=burns_attempt)
-
-
 def _submitted(event: event_pb2.Event, fact: facts.Submitted) -> None:
     event.submitted.state = number(fact.state)
     event.submitted.actor = fact.actor
     if fact.due:
         set_time(event.submitted.due_time, fact.due)
+    if fact.start_by:
+        set_time(event.submitted.start_deadline_time, fact.start_by)
+    if fact.end_by:
+        set_time(event.submitted.end_deadline_time, fact.end_by)
+    if fact.origin is not PLAIN:
+        _origin(event.submitted, fact.origin)
+
+
+def _origin(message: event_pb2.JobSubmitted, origin: Origin) -> None:
+    if origin.retry_of is not None:
+        message.retry_of_job_id = job_id_text(origin.retry_of)
+    if origin.schedule:
+        message.schedule_name = origin.schedule
+        message.catch_up = origin.catch_up
+    if origin.nominal_time:
+        set_time(message.nominal_time, origin.nominal_time)
+
+
+def _scheduled(event: event_pb2.Event, fact: facts.Scheduled) -> None:
+    set_time(event.scheduled.due_time, fact.due)
+
+
+def _updated(event: event_pb2.Event, fact: facts.Updated) -> None:
+    event.updated.ParseFromString(fact.body)
+    event.updated.state = number(fact.state)
+    event.updated.spec.priority = fact.priority
+    if fact.due:
+        set_time(event.updated.spec.schedule_time, fact.due)
+    if fact.start_by:
+        set_time(event.updated.start_deadline_time, fact.start_by)
+    if fact.end_by:
+        set_time(event.updated.end_deadline_time, fact.end_by)
 
 
 def _queued(event: event_pb2.Event, fact: facts.Queued) -> None:
@@ -145,6 +182,21 @@ def _assigned(event: event_pb2.Event, fact: facts.Assigned) -> None:
 
 def _started(event: event_pb2.Event, fact: facts.Started) -> None:
     event.attempt_started.worker_id = fact.worker
+    if fact.run_by:
+        set_time(event.attempt_started.run_deadline_time, fact.run_by)
+    if fact.silence:
+        event.attempt_started.silence_timeout.FromMicroseconds(fact.silence)
+
+
+def _timed_out(event: event_pb2.Event, fact: facts.TimedOut) -> None:
+    event.attempt_timed_out.timeout = number(fact.kind)
+    event.attempt_timed_out.message = fact.message
+
+
+def _snoozed(event: event_pb2.Event, fact: facts.Snoozed) -> None:
+    event.attempt_snoozed.reason = fact.reason
+    set_time(event.attempt_snoozed.next_time, fact.next_time)
+    event.attempt_snoozed.usage.CopyFrom(usage_message(fact.usage))
 
 
 def _released(event: event_pb2.Event, fact: facts.Released) -> None:
@@ -185,8 +237,12 @@ def _input_resolved(event: event_pb2.Event, fact: facts.InputResolved) -> None:
 
 
 def _cancel_requested(event: event_pb2.Event, fact: facts.CancelRequested) -> None:
-    event.cancel_requested.reason = fact.cancellation.reason
-    event.cancel_requested.actor = fact.cancellation.actor
+    message, cancellation = event.cancel_requested, fact.cancellation
+    message.reason = cancellation.reason
+    message.actor = cancellation.actor
+    message.cause = number(cancellation.cause)
+    if cancellation.superseded_by is not None:
+        message.superseded_by_job_id = job_id_text(cancellation.superseded_by)
 
 
 def _cancel_stepped(event: event_pb2.Event, fact: facts.CancelStepped) -> None:
@@ -216,11 +272,20 @@ def _expired(event: event_pb2.Event, fact: facts.Expired) -> None:
     event.expired.failure.ParseFromString(fact.failure.body)
 
 
+def _skipped(event: event_pb2.Event, fact: facts.Skipped) -> None:
+    event.skipped.failure.ParseFromString(fact.failure.body)
+    event.skipped.dependency_job_id = job_id_text(fact.dependency)
+
+
 _ENCODERS: dict[type[Any], Callable[[event_pb2.Event, Any], None]] = {
     facts.Submitted: _submitted,
+    facts.Scheduled: _scheduled,
+    facts.Updated: _updated,
     facts.Queued: _queued,
     facts.Assigned: _assigned,
     facts.Started: _started,
+    facts.TimedOut: _timed_out,
+    facts.Snoozed: _snoozed,
     facts.Released: _released,
     facts.AttemptFailed: _attempt_failed,
     facts.AttemptLost: _attempt_lost,
@@ -234,6 +299,7 @@ _ENCODERS: dict[type[Any], Callable[[event_pb2.Event, Any], None]] = {
     facts.Failed: _failed,
     facts.Cancelled: _cancelled,
     facts.Expired: _expired,
+    facts.Skipped: _skipped,
 }
 
 
@@ -263,77 +329,3 @@ def produced_of(output: event_pb2.Output) -> facts.Produced:
     return facts.Produced(
         output.producer_sequence, size, output.SerializeToString(), output.dirty, simulated, session, progress, usage
     )
-
-
-def decode(event: event_pb2.Event) -> Fact:
-    """The fact of an event: what the fold of a stored log is checked with."""
-    kind = event.WhichOneof("kind")
-    if kind is None:
-        raise ValueError(f"event {event.sequence} of {event.job_id} has no kind")
-    if kind == "output":
-        return produced_of(event.output)
-    return _DECODERS[kind](event)
-
-
-def _decode_attempt_failed(event: event_pb2.Event) -> Fact:
-    message = event.attempt_failed
-    failure = failure_of(message.failure)
-    return facts.AttemptFailed(
-        failure,
-        usage_of(message.usage),
-        _decision_of(message.decision, failure.failure_class),
-        time_of(message.decision.next_time),
-    )
-
-
-def _decode_cancel_requested(event: event_pb2.Event) -> Fact:
-    message = event.cancel_requested
-    return facts.CancelRequested(Cancellation(message.reason, message.actor, time_of(event.time)))
-
-
-def _decode_cancelled(event: event_pb2.Event) -> Fact:
-    message = event.cancelled.cancellation
-    return facts.Cancelled(
-        Cancellation(message.reason, message.actor, time_of(message.time)), usage_of(event.cancelled.usage)
-    )
-
-
-_DECODERS: dict[str, Callable[[event_pb2.Event], Fact]] = {
-    "submitted": lambda e: facts.Submitted(
-        JobState(e.submitted.state), e.submitted.actor, time_of(e.submitted.due_time)
-    ),
-    "queued": lambda e: facts.Queued(facts.QueuedCause(e.queued.cause), time_of(e.queued.hold_expire_time)),
-    "attempt_assigned": lambda e: facts.Assigned(
-        e.attempt_assigned.worker_id, e.attempt_assigned.incarnation, e.attempt_assigned.rule
-    ),
-    "attempt_started": lambda e: facts.Started(e.attempt_started.worker_id),
-    "attempt_released": lambda e: facts.Released(
-        facts.ReleaseCause(e.attempt_released.cause), e.attempt_released.message
-    ),
-    "attempt_failed": _decode_attempt_failed,
-    "attempt_lost": lambda e: facts.AttemptLost(
-        e.attempt_lost.worker_id,
-        e.attempt_lost.reason,
-        _decision_of(e.attempt_lost.decision, FailureClass.WORKER_LOST),
-        time_of(e.attempt_lost.hold_expire_time),
-    ),
-    "input_requested": lambda e: facts.InputRequested(
-        e.input_requested.request.request_id, e.input_requested.SerializeToString(), e.report_number
-    ),
-    "input_resolved": lambda e: facts.InputResolved(
-        e.input_resolved.request_id, e.input_resolved.SerializeToString(), e.report_number
-    ),
-    "attempt_handed_back": lambda e: facts.HandedBack(
-        e.attempt_handed_back.worker_id,
-        usage_of(e.attempt_handed_back.usage),
-        _decision_of(e.attempt_handed_back.decision, FailureClass.UNSPECIFIED),
-        time_of(e.attempt_handed_back.hold_expire_time),
-    ),
-    "cancel_requested": _decode_cancel_requested,
-    "cancel_stepped": lambda e: facts.CancelStepped(e.cancel_stepped.SerializeToString(), e.report_number),
-    "output_truncated": lambda e: facts.Truncated(e.output_truncated.output_bytes_max),
-    "succeeded": lambda e: facts.Succeeded(e.succeeded.result.SerializeToString(), usage_of(e.succeeded.usage)),
-    "failed": lambda e: facts.Failed(failure_of(e.failed.failure)),
-    "cancelled": _decode_cancelled,
-    "expired": lambda e: facts.Expired(failure_of(e.expired.failure)),
-}

@@ -5,25 +5,44 @@ statements.
 counters can't disagree. What a query has to see is flushed before it.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from random import Random
 from typing import Any, TypeVar
 
 from headrace_server.core import facts, lifecycle
+from headrace_server.core.deadlines import next_look
 from headrace_server.core.facts import Fact
 from headrace_server.core.ids import JobId, Micros, new_job_id, random_bits_needed
 from headrace_server.core.job import Job, copy_of
 from headrace_server.core.placement import Needs
-from headrace_server.core.states import WAITING, JobState
+from headrace_server.core.states import ENDED, JobState
 from headrace_server.store import codec, rows
+from headrace_server.store.counters import Counters, KeyPlace
 from headrace_server.store.engine import Connection, Row
 from headrace_server.store.memory import Memory
 
 T = TypeVar("T")
 
 _IN_COUNT_MAX = 500
+_COUNTED = ("live", "ready", "leased", "leased_slots", "leased_since", "head", "parked")
+"""Columns of a ready key that begin at zero."""
+
+
+class Measure(IntEnum):
+    """What is told about a queue for its statistics; the value of each is in the comment beside it."""
+
+    SUBMITTED = 1
+    """Zero."""
+    STARTED = 2
+    """Microseconds from when a job could have started to its first start; zero at a later start."""
+    ATTEMPT_ENDED = 3
+    """Microseconds from the start of the attempt."""
+    ATTEMPT_FAILED = 4
+    """The failure class."""
+    ENDED = 5
+    """The state."""
 
 
 @dataclass(slots=True)
@@ -35,8 +54,9 @@ class Effects:
     queued: bool = False
     """A job became QUEUED."""
     next_due: Micros | None = None
-    """The earliest time that a cycle has to keep: a SCHEDULED job becomes due, or one has waited long enough for its
-    holder."""
+    """The earliest time that a cycle has to keep: that of a job, a schedule, a pause."""
+    measured: list[tuple[Measure, str, str, int]] = field(default_factory=list)
+    """What happened in queues: measure, namespace, queue, value."""
 
 
 @dataclass(slots=True)
@@ -44,6 +64,7 @@ class _NewJob:
     job: Job
     spec: bytes
     traceparent: str
+    request_id: str
     labels: tuple[tuple[str, str], ...]
 
 
@@ -81,10 +102,9 @@ class Ledger:
         self._changed: dict[JobId, Job] = {}
         self._events: list[tuple[int, int, int, bytes]] = []
         self._outputs: list[tuple[int, int, bytes]] = []
-        self._state_counts: dict[tuple[str, str, int], int] = defaultdict(int)
-        self._ready_counts: dict[int, int] = defaultdict(int)
-        self._waiting_changes: dict[tuple[str, str], int] = defaultdict(int)
-        """How the number of jobs that wait in a queue has changed in this transaction, written or not."""
+        self.counters = Counters()
+        self.ended: list[Job] = []
+        """Jobs that have ended in this transaction and that nobody has drawn the consequences of yet."""
 
     @property
     def generation(self) -> int:
@@ -148,7 +168,7 @@ class Ledger:
 
     def remember(self) -> None:
         """Hands what was learned to the memory. Only after the commit."""
-        for queue, change in self._waiting_changes.items():
+        for queue, change in self.counters.waiting.items():
             name = ("waiting", *queue)
             known = self._values.get(name, self._memory.value(name, lambda: None))
             if known is not None:
@@ -174,50 +194,105 @@ class Ledger:
         *,
         spec: bytes,
         traceparent: str,
+        request_id: str,
         labels: tuple[tuple[str, str], ...],
     ) -> None:
         """Records the first fact of a new job."""
         self._jobs[job.id] = job
-        self._new[job.id] = _NewJob(job, spec, traceparent, labels)
+        self._new[job.id] = _NewJob(job, spec, traceparent, request_id, labels)
         lifecycle.apply(job, fact, self.now)
-        self._count(job, 1)
+        self.counters.enter(job)
+        self.effects.measured.append((Measure.SUBMITTED, job.namespace, job.queue, 0))
         self._append(job, fact, of_attempt=False)
 
     def record(self, job: Job, fact: Fact) -> None:
         """Folds a fact into a job and appends its event; raises IllegalTransition when the state does not allow it."""
-        state, key, holder, leased = job.state, job.key, job.holder, job.worker != ""
+        state, holder, assigned, leased = job.state, job.holder, job.assigned, job.worker != ""
+        rank, started = job.rank, job.started
         lifecycle.apply(job, fact, self.now)
-        if job.state is not state or job.holder != holder:
-            self._count_state(job, state, -1)
-            self._count_ready(key, state, holder, -1)
-            self._count(job, 1)
+        if job.state is not state or job.holder != holder or job.assigned != assigned or job.rank != rank:
+            self.counters.change(job, state, holder, assigned, self.now)
         if job.id not in self._new:
             self._changed[job.id] = job
+        if job.state in ENDED:
+            self.ended.append(job)
+        self._measure(job, fact, started, assigned)
         self._append(job, fact, of_attempt=leased or type(fact) is facts.Assigned)
 
+    def _measure(self, job: Job, fact: Fact, started: Micros, assigned: Micros) -> None:
+        kind = type(fact)
+        if kind is facts.Produced:
+            return
+        measured = self.effects.measured
+        if kind is facts.Started:
+            wait = 0 if started else self.now - job.queued
+            measured.append((Measure.STARTED, job.namespace, job.queue, wait))
+        elif isinstance(fact, facts.AttemptFailed):
+            failure_class = int(fact.failure.failure_class)
+            measured.append((Measure.ATTEMPT_FAILED, job.namespace, job.queue, failure_class))
+        if assigned and not job.assigned and kind is not facts.Released:
+            measured.append((Measure.ATTEMPT_ENDED, job.namespace, job.queue, self.now - assigned))
+        if job.state in ENDED:
+            measured.append((Measure.ENDED, job.namespace, job.queue, int(job.state)))
+
     def drop_output(self, job: Job, producer_sequence: int) -> None:
-        """Takes note of output past the job's cap: acknowledged, not kept (E6)."""
+        """Takes note of output past the job's cap: acknowledged, not kept (E6). It is a sign of life all the same."""
         job.producer_sequence = producer_sequence
+        job.updated = self.now
         self._changed[job.id] = job
 
-    def key_of(self, namespace: str, queue: str, needs: Needs) -> int:
-        """The ready key of jobs of a queue with these needs; made when there is none."""
-        return self.value(("key", namespace, queue, needs), lambda: self._find_key(namespace, queue, needs))
+    def look_again(self, job: Job) -> None:
+        """Puts right when a job has to be looked at again, after a look that came too early."""
+        job.wake = next_look(job)
+        self._changed[job.id] = job
 
-    def _find_key(self, namespace: str, queue: str, needs: Needs) -> int:
-        name = (namespace, queue, needs.encode())
-        found = self.look_up("SELECT key FROM ready_keys WHERE namespace = ? AND queue = ? AND needs = ?", name)
+    def key_of(self, namespace: str, queue: str, needs: Needs, owner: str, concurrency_key: str) -> int:
+        """The ready key of such jobs; made when there is none."""
+        name = (namespace, queue, needs, owner, concurrency_key)
+        return self.value(("key", *name), lambda: self._find_key(*name))
+
+    def place_of(self, key: int) -> KeyPlace:
+        """What a ready key stands for."""
+        return self.value(("place", key), lambda: self._read_place(key))
+
+    def _find_key(self, namespace: str, queue: str, needs: Needs, owner: str, concurrency_key: str) -> int:
+        group = self.value(("group", namespace, queue, needs), lambda: self._find_group(namespace, queue, needs))
+        name = (group, owner, concurrency_key)
+        found = self.look_up(
+            "SELECT key FROM ready_keys WHERE ready_group = ? AND owner = ? AND concurrency_key = ?", name
+        )
         if found:
             return int(found[0][0])
         self._sequences["key"] += 1
         key = self._sequences["key"]
-        self.run("INSERT INTO ready_keys (key, namespace, queue, needs, ready) VALUES (?, ?, ?, ?, 0)", (key, *name))
+        columns = ("key", "ready_group", "namespace", "queue", "owner", "concurrency_key", *_COUNTED)
+        values = (key, group, namespace, queue, owner, concurrency_key, *(0 for _ in _COUNTED))
+        self.insert("ready_keys", columns, [values])
         return key
+
+    def _find_group(self, namespace: str, queue: str, needs: Needs) -> int:
+        name = (namespace, queue, needs.encode())
+        found = self.look_up(
+            "SELECT ready_group FROM ready_groups WHERE namespace = ? AND queue = ? AND needs = ?", name
+        )
+        if found:
+            return int(found[0][0])
+        self._sequences["group"] += 1
+        group = self._sequences["group"]
+        columns = ("ready_group", "namespace", "queue", "needs", "ready")
+        self.insert("ready_groups", columns, [(group, *name, 0)])
+        return group
+
+    def _read_place(self, key: int) -> KeyPlace:
+        found = self.look_up(
+            "SELECT ready_group, namespace, queue, owner, concurrency_key FROM ready_keys WHERE key = ?", (key,)
+        )
+        return KeyPlace(*found[0])
 
     def waiting_count(self, namespace: str, queue: str) -> int:
         """Jobs of a queue that have not started, with what this transaction has recorded (S5)."""
         before = self.value(("waiting", namespace, queue), lambda: self._count_waiting(namespace, queue))
-        return before + self._waiting_changes[namespace, queue]
+        return before + self.counters.waiting[namespace, queue]
 
     def _count_waiting(self, namespace: str, queue: str) -> int:
         """As it was before this transaction."""
@@ -225,7 +300,7 @@ class Ledger:
             "SELECT coalesce(sum(jobs), 0) FROM state_counts WHERE namespace = ? AND queue = ? AND state IN (1, 2, 3)",
             (namespace, queue),
         )[0][0]
-        return int(stored) - self._waiting_changes[namespace, queue]
+        return int(stored) - self.counters.waiting[namespace, queue]
 
     def flush(self) -> None:
         """Writes what was recorded. Called before every query, and once more before the commit."""
@@ -240,7 +315,7 @@ class Ledger:
         if self._outputs:
             self._connection.insert_many("outputs", ("job", "sequence", "body"), self._outputs)
             self._outputs.clear()
-        self._flush_counts()
+        self.counters.flush(self._connection, {key: self.place_of(key).group for key in self.counters.changed_keys()})
         self._flush_sequences()
 
     def _flush_new(self) -> None:
@@ -249,26 +324,13 @@ class Ledger:
         new = list(self._new.values())
         self._connection.insert_many("jobs", rows.COLUMNS, [rows.values_of(one.job) for one in new])
         self._connection.insert_many(
-            "job_specs", ("job", "spec", "traceparent"), [(one.job.row, one.spec, one.traceparent) for one in new]
+            "job_specs",
+            ("job", "spec", "traceparent", "request_id"),
+            [(one.job.row, one.spec, one.traceparent, one.request_id) for one in new],
         )
         labels = [(one.job.namespace, key, value, one.job.row) for one in new for key, value in one.labels]
         self.insert("job_labels", ("namespace", "label", "value", "job"), labels)
         self._new.clear()
-
-    def _flush_counts(self) -> None:
-        counts = [(*name, count) for name, count in self._state_counts.items() if count]
-        if counts:
-            self._connection.insert_many(
-                "state_counts",
-                ("namespace", "queue", "state", "jobs"),
-                counts,
-                "ON CONFLICT (namespace, queue, state) DO UPDATE SET jobs = state_counts.jobs + excluded.jobs",
-            )
-        ready = [(count, key) for key, count in self._ready_counts.items() if count]
-        if ready:
-            self._connection.run_many("UPDATE ready_keys SET ready = ready + ? WHERE key = ?", ready)
-        self._state_counts.clear()
-        self._ready_counts.clear()
 
     def _flush_sequences(self) -> None:
         changed = [(value, name) for name, value in self._sequences.items() if value != self._sequences_stored[name]]
@@ -280,24 +342,11 @@ class Ledger:
         self.effects.changed.add(job.id)
         if job.state is JobState.QUEUED:
             self.effects.queued = True
-        if job.due:
-            self.effects.next_due = min(job.due, self.effects.next_due or job.due)
+        if job.wake:
+            self.effects.next_due = min(job.wake, self.effects.next_due or job.wake)
         if type(fact) is facts.Produced:
             self._outputs.append((job.row, job.sequence, codec.encode(job, fact, 0, self.now, of_attempt)))
             return
         self._sequences["position"] += 1
         position = self._sequences["position"]
         self._events.append((position, job.row, job.sequence, codec.encode(job, fact, position, self.now, of_attempt)))
-
-    def _count(self, job: Job, change: int) -> None:
-        self._count_state(job, job.state, change)
-        self._count_ready(job.key, job.state, job.holder, change)
-
-    def _count_state(self, job: Job, state: JobState, change: int) -> None:
-        self._state_counts[job.namespace, job.queue, int(state)] += change
-        if state in WAITING:
-            self._waiting_changes[job.namespace, job.queue] += change
-
-    def _count_ready(self, key: int, state: JobState, holder: str, change: int) -> None:
-        if state is JobState.QUEUED and not holder:
-            self._ready_counts[key] += change

@@ -115,7 +115,10 @@ def queue_position(connection: Connection, job: Job) -> int:
         return 0
     before = 0
     keys = connection.rows(
-        "SELECT key FROM ready_keys WHERE namespace = ? AND queue = ? AND ready > 0", (job.namespace, job.queue)
+        "SELECT ready_keys.key FROM ready_groups JOIN ready_keys ON ready_keys.ready_group = ready_groups.ready_group"
+        " WHERE ready_groups.namespace = ? AND ready_groups.queue = ? AND ready_groups.ready > 0"
+        " AND ready_keys.ready > 0",
+        (job.namespace, job.queue),
     )
     for (key,) in keys:
         before += connection.rows(
@@ -130,7 +133,12 @@ def queue_position(connection: Connection, job: Job) -> int:
 
 def job_needs(connection: Connection, job: Job) -> Needs:
     """What a job needs of a worker."""
-    return Needs.decode(connection.rows("SELECT needs FROM ready_keys WHERE key = ?", (job.key,))[0][0])
+    found = connection.rows(
+        "SELECT needs FROM ready_keys JOIN ready_groups ON ready_groups.ready_group = ready_keys.ready_group"
+        " WHERE key = ?",
+        (job.key,),
+    )
+    return Needs.decode(found[0][0])
 
 
 def list_jobs(connection: Connection, namespace: str, wanted: JobFilter, before: int, count: int) -> list[Job]:

@@ -1,18 +1,12 @@
-"""What the scheduler looks at: jobs that became due, and a bounded window of ready jobs, key by key."""
+"""What the scheduler looks at: a bounded window of ready jobs, key by key."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from headrace_server.core import facts
-from headrace_server.core.ids import Micros
 from headrace_server.core.job import Job
 from headrace_server.core.placement import Needs
 from headrace_server.store import rows
-from headrace_server.store.leases import hold_until
 from headrace_server.store.ledger import Ledger
-
-PROMOTED_COUNT_MAX = 1000
-"""Jobs that one cycle promotes; what is left is due in the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,37 +19,13 @@ class ReadyKey:
     needs: Needs
 
 
-def promote_due(ledger: Ledger) -> int:
-    """Queues the SCHEDULED jobs whose time has come; returns how many."""
-    due = ledger.adopt(
-        ledger.query(
-            f"{rows.SELECT} WHERE state = 1 AND due <= ? ORDER BY due LIMIT ?", (ledger.now, PROMOTED_COUNT_MAX)
-        )
-    )
-    for job in due:
-        until = hold_until(ledger) if job.holder else Micros(0)
-        ledger.record(job, facts.Queued(facts.QueuedCause.DUE, until))
-    return len(due)
-
-
-def next_due(ledger: Ledger) -> Micros | None:
-    """When the next SCHEDULED job becomes due, or has waited long enough for the worker that holds its session."""
-    due = ledger.query("SELECT min(due) FROM jobs WHERE state = 1")[0][0]
-    held = ledger.query("SELECT min(due) FROM jobs WHERE state = 3 AND holder <> ''")[0][0]
-    times = [time for time in (due, held) if time is not None]
-    return Micros(min(times)) if times else None
-
-
-def expired_holds(ledger: Ledger) -> list[Job]:
-    """Jobs that waited long enough for the worker that holds their session."""
-    return ledger.adopt(
-        ledger.query(f"{rows.SELECT} WHERE state = 3 AND holder <> '' AND due <= ? LIMIT 100", (ledger.now,))
-    )
-
-
 def ready_keys(ledger: Ledger) -> list[ReadyKey]:
     """Every key with ready jobs."""
-    found = ledger.query("SELECT key, namespace, queue, needs FROM ready_keys WHERE ready > 0")
+    found = ledger.query(
+        "SELECT ready_keys.key, ready_groups.namespace, ready_groups.queue, ready_groups.needs FROM ready_groups"
+        " JOIN ready_keys ON ready_keys.ready_group = ready_groups.ready_group"
+        " WHERE ready_groups.ready > 0 AND ready_keys.ready > 0"
+    )
     return [ReadyKey(key, namespace, queue, Needs.decode(needs)) for key, namespace, queue, needs in found]
 
 
@@ -96,4 +66,9 @@ def held_window(ledger: Ledger, holders: Iterable[str], count: int) -> list[Cand
 
 def needs_of(ledger: Ledger, job: Job) -> Needs:
     """What a job needs of a worker."""
-    return Needs.decode(ledger.look_up("SELECT needs FROM ready_keys WHERE key = ?", (job.key,))[0][0])
+    found = ledger.look_up(
+        "SELECT needs FROM ready_keys JOIN ready_groups ON ready_groups.ready_group = ready_keys.ready_group"
+        " WHERE key = ?",
+        (job.key,),
+    )
+    return Needs.decode(found[0][0])

@@ -5,10 +5,20 @@ from typing import Any
 
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId, Micros
-from headrace_server.core.job import NO_USAGE, Cancellation, Failure, Job, Progress, Usage
+from headrace_server.core.job import (
+    NO_USAGE,
+    PLAIN,
+    CancelCause,
+    Cancellation,
+    Failure,
+    Job,
+    Origin,
+    Progress,
+    Usage,
+)
 from headrace_server.core.states import JobState
 
-FIXED = ("job", "id", "namespace", "queue", "owner", "created", "output_bytes_max")
+FIXED = ("job", "id", "namespace", "queue", "owner", "created", "output_bytes_max", "slots", "concurrency_key")
 """Columns that never change."""
 CHANGING = (
     "key",
@@ -18,7 +28,17 @@ CHANGING = (
     "updated",
     "started",
     "ended",
+    "queued",
     "due",
+    "start_by",
+    "end_by",
+    "assigned",
+    "run_by",
+    "silence",
+    "asked",
+    "timed_out",
+    "wake",
+    "snoozes",
     "sequence",
     "attempt",
     "failures",
@@ -43,13 +63,24 @@ SELECT_WITH_SPEC = SELECT.replace(" FROM jobs", ", job_specs.spec, job_specs.tra
 )
 """The same, with the two columns that a worker needs beside."""
 
-_TRUNCATED, _DIRTY, _SIMULATED, _BEGUN = 1, 2, 4, 8
+_TRUNCATED, _DIRTY, _SIMULATED, _BEGUN, _UNIQUE, _DEPENDENT = 1, 2, 4, 8, 16, 32
 _NO_DETAILS = ""
 
 
 def values_of(job: Job) -> tuple[Any, ...]:
     """The values of `COLUMNS`."""
-    return (job.row, job.id, job.namespace, job.queue, job.owner, job.created, job.output_bytes_max, *changing_of(job))
+    return (
+        job.row,
+        job.id,
+        job.namespace,
+        job.queue,
+        job.owner,
+        job.created,
+        job.output_bytes_max,
+        job.slots,
+        job.concurrency_key,
+        *changing_of(job),
+    )
 
 
 def changing_of(job: Job) -> tuple[Any, ...]:
@@ -62,7 +93,17 @@ def changing_of(job: Job) -> tuple[Any, ...]:
         job.updated,
         job.started,
         job.ended,
+        job.queued,
         job.due,
+        job.start_by,
+        job.end_by,
+        job.assigned,
+        job.run_by,
+        job.silence,
+        job.asked,
+        job.timed_out,
+        job.wake,
+        job.snoozes,
         job.sequence,
         job.attempt,
         job.failures,
@@ -75,17 +116,28 @@ def changing_of(job: Job) -> tuple[Any, ...]:
         job.producer_sequence,
         job.report_number,
         job.output_bytes,
-        job.truncated * _TRUNCATED | job.dirty * _DIRTY | job.simulated * _SIMULATED | job.begun * _BEGUN,
+        _flags(job),
         job.session,
         _details_text(job),
         None if job.failure is None else bytes((job.failure.failure_class,)) + job.failure.body,
     )
 
 
+def _flags(job: Job) -> int:
+    return (
+        job.truncated * _TRUNCATED
+        | job.dirty * _DIRTY
+        | job.simulated * _SIMULATED
+        | job.begun * _BEGUN
+        | job.unique * _UNIQUE
+        | job.dependent * _DEPENDENT
+    )
+
+
 def job_of(row: tuple[Any, ...]) -> Job:
     """Reads a row of `SELECT`."""
-    flags = row[27]
-    failure = row[30]
+    flags = row[39]
+    failure = row[42]
     job = Job(
         row=row[0],
         id=JobId(bytes(row[1])),
@@ -94,35 +146,49 @@ def job_of(row: tuple[Any, ...]) -> Job:
         owner=row[4],
         created=Micros(row[5]),
         output_bytes_max=row[6],
-        key=row[7],
-        rank=row[8],
-        priority=row[9],
-        state=JobState(row[10]),
-        updated=Micros(row[11]),
-        started=Micros(row[12]),
-        ended=Micros(row[13]),
-        due=Micros(row[14]),
-        sequence=row[15],
-        attempt=row[16],
-        failures=row[17],
-        losses=row[18],
-        epoch=row[19],
-        worker=row[20],
-        incarnation=row[21],
-        holder=row[22],
-        settled_epoch=row[23],
-        producer_sequence=row[24],
-        report_number=row[25],
-        output_bytes=row[26],
+        slots=row[7],
+        concurrency_key=row[8],
+        key=row[9],
+        rank=row[10],
+        priority=row[11],
+        state=JobState(row[12]),
+        updated=Micros(row[13]),
+        started=Micros(row[14]),
+        ended=Micros(row[15]),
+        queued=Micros(row[16]),
+        due=Micros(row[17]),
+        start_by=Micros(row[18]),
+        end_by=Micros(row[19]),
+        assigned=Micros(row[20]),
+        run_by=Micros(row[21]),
+        silence=row[22],
+        asked=Micros(row[23]),
+        timed_out=row[24],
+        wake=Micros(row[25]),
+        snoozes=row[26],
+        sequence=row[27],
+        attempt=row[28],
+        failures=row[29],
+        losses=row[30],
+        epoch=row[31],
+        worker=row[32],
+        incarnation=row[33],
+        holder=row[34],
+        settled_epoch=row[35],
+        producer_sequence=row[36],
+        report_number=row[37],
+        output_bytes=row[38],
+        session=row[40],
         truncated=bool(flags & _TRUNCATED),
         dirty=bool(flags & _DIRTY),
         simulated=bool(flags & _SIMULATED),
         begun=bool(flags & _BEGUN),
-        session=row[28],
+        unique=bool(flags & _UNIQUE),
+        dependent=bool(flags & _DEPENDENT),
         failure=None if failure is None else Failure(FailureClass(failure[0]), bytes(failure[1:])),
     )
-    if row[29] != _NO_DETAILS:
-        _read_details(job, row[29])
+    if row[41] != _NO_DETAILS:
+        _read_details(job, row[41])
     return job
 
 
@@ -136,7 +202,9 @@ def _details_text(job: Job) -> str:
     if job.progress is not None:
         details["progress"] = [job.progress.done, job.progress.total, job.progress.message]
     if job.cancellation is not None:
-        details["cancellation"] = [job.cancellation.reason, job.cancellation.actor, job.cancellation.time]
+        details["cancellation"] = _cancellation_list(job.cancellation)
+    if job.origin is not PLAIN:
+        details["origin"] = _origin_list(job.origin)
     if job.open_inputs:
         details["open_inputs"] = sorted(job.open_inputs)
     return json.dumps(details, ensure_ascii=False, separators=(",", ":")) if details else _NO_DETAILS
@@ -151,9 +219,26 @@ def _read_details(job: Job, text: str) -> None:
     if "progress" in details:
         job.progress = Progress(*details["progress"])
     if "cancellation" in details:
-        reason, actor, time = details["cancellation"]
-        job.cancellation = Cancellation(reason, actor, Micros(time))
+        job.cancellation = _cancellation_of(*details["cancellation"])
+    if "origin" in details:
+        retry_of, schedule, nominal, catch_up = details["origin"]
+        job.origin = Origin(JobId(bytes.fromhex(retry_of)) if retry_of else None, schedule, Micros(nominal), catch_up)
     job.open_inputs = frozenset(details.get("open_inputs", ()))
+
+
+def _cancellation_list(cancellation: Cancellation) -> list[Any]:
+    superseded_by = cancellation.superseded_by.hex() if cancellation.superseded_by is not None else ""
+    return [cancellation.reason, cancellation.actor, cancellation.time, int(cancellation.cause), superseded_by]
+
+
+def _cancellation_of(reason: str, actor: str, time: int, cause: int = 1, superseded_by: str = "") -> Cancellation:
+    by = JobId(bytes.fromhex(superseded_by)) if superseded_by else None
+    return Cancellation(reason, actor, Micros(time), CancelCause(cause), by)
+
+
+def _origin_list(origin: Origin) -> list[Any]:
+    retry_of = origin.retry_of.hex() if origin.retry_of is not None else ""
+    return [retry_of, origin.schedule, origin.nominal_time, origin.catch_up]
 
 
 def _usage_list(usage: Usage) -> list[int]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 from headrace_server.core import facts
 from headrace_server.core.ids import SECOND, JobId, Micros, job_id_text
-from headrace_server.core.job import Job
+from headrace_server.core.job import PLAIN, Job, Origin
 from headrace_server.core.placement import Needs
 from headrace_server.core.ranking import rank
 from headrace_server.core.refusal import Reason, Refusal
@@ -15,6 +16,14 @@ from headrace_server.store.ledger import Ledger
 from headrace_server.store.queues import QueuePolicy, policy_of
 
 QUEUE_FULL_RETRY_SECONDS = 5.0
+
+
+class UniqueKeyConflict(IntEnum):
+    """What happens to a submit whose unique key is taken; numbers are those of `UniqueKeyConflict` in job.proto."""
+
+    REFUSE = 1
+    RETURN_EXISTING = 2
+    REPLACE_WAITING = 3
 
 
 @dataclass(slots=True)
@@ -37,6 +46,18 @@ class NewJob:
     labels: tuple[tuple[str, str], ...]
     actor: str
     traceparent: str = ""
+    concurrency_key: str = ""
+    unique_key: str = ""
+    on_conflict: UniqueKeyConflict = UniqueKeyConflict.REFUSE
+    dependencies: tuple[JobId | str, ...] = ()
+    """Jobs by id, or items of the same call by their `ref`."""
+    ref: str = ""
+    """By which other items of the call may depend on this one."""
+    queue_timeout: int | None = None
+    """Microseconds; None leaves it to the queue, zero sets none."""
+    total_timeout: int | None = None
+    """The same."""
+    origin: Origin = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,13 +216,15 @@ def _create(ledger: Ledger, new: NewJob, policy: QueuePolicy) -> Job:
         namespace=new.namespace,
         queue=new.queue,
         owner=new.owner,
-        key=ledger.key_of(new.namespace, new.queue, new.needs),
+        key=ledger.key_of(new.namespace, new.queue, new.needs, new.owner, new.concurrency_key),
         rank=rank(arrival, new.priority, int(policy.priority_head_start_seconds * SECOND)),
         priority=new.priority,
         created=ledger.now,
         output_bytes_max=new.output_bytes_max,
+        slots=new.needs.resources.slots,
+        concurrency_key=new.concurrency_key,
     )
     state = JobState.SCHEDULED if waits else JobState.QUEUED
-    first = facts.Submitted(state, new.actor, new.schedule_time if waits else Micros(0))
-    ledger.create(job, first, spec=new.spec, traceparent=new.traceparent, labels=new.labels)
+    first = facts.Submitted(state, new.actor, new.schedule_time if waits else Micros(0), origin=new.origin)
+    ledger.create(job, first, spec=new.spec, traceparent=new.traceparent, request_id=new.request_id, labels=new.labels)
     return job

@@ -21,6 +21,7 @@ from headrace_server.store.engine import Engine
 from headrace_server.store.errors import StoreBusy, StoreUnavailable
 from headrace_server.store.ledger import Effects, Ledger
 from headrace_server.store.memory import Memory
+from headrace_server.store.settle import settle
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -199,6 +200,7 @@ def _run(group: list[_Operation], ledger: Ledger) -> list[_Outcome[Any]]:
             outcomes += [_Outcome(operation, value, None) for operation, value in zip(same, results, strict=True)]
         else:
             outcomes.append(_Outcome(same[0], same[0].verb(ledger), None))
+    settle(ledger)
     ledger.flush()
     return outcomes
 

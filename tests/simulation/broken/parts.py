@@ -8,7 +8,7 @@ from headrace_server.core import facts, leases, lifecycle
 from headrace_server.core.ids import SECOND
 from headrace_server.core.job import Job
 from headrace_server.core.states import JobState
-from headrace_server.runtime import registry
+from headrace_server.runtime import cycle, registry
 from headrace_server.runtime.clock import Clock
 from headrace_server.store import ledger as ledgers
 from headrace_server.store import reads, ready, submit, writer
@@ -191,7 +191,7 @@ def reader_skips() -> Patches:
 
 def promotion_forgotten() -> Patches:
     """Nobody looks when the next job becomes due."""
-    return [(ready, "promote_due", lambda ledger: 0)]
+    return [(cycle, "look_at_due", lambda ledger: None)]
 
 
 def worker_ignores_its_clock() -> Patches:

@@ -8,6 +8,7 @@ from headrace_server.core import lifecycle
 from headrace_server.core.job import Job
 from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.store import codec
+from headrace_server.store.decoding import decode
 from headrace_server.store.engine import Connection
 from simulation.chronicle import KINDS_OF_END, Chronicle, Fresh, Known
 from simulation.violation import Violation, hold
@@ -39,6 +40,11 @@ class LogChecker:
             hold(folded.sequence == event.sequence, "I8", f"{known.id}: {event.sequence} in place {folded.sequence}")
         row = known.row
         hold(row.sequence == len(known.log), "I8", f"{known.id}: row at {row.sequence}, log at {len(known.log)}")
+        if row.truncated:
+            # Output that is dropped past the cap is a sign of life, and no event.
+            folded.updated, folded.wake = row.updated, row.wake
+        if "updated" in (logged.kind for logged in known.log):
+            folded.rank = row.rank
         for name in _COMPARED:
             mine, stored = getattr(folded, name), getattr(row, name)
             if mine != stored:
@@ -52,7 +58,7 @@ class LogChecker:
 
 def _apply(known: Known, folded: Job, event: event_pb2.Event) -> None:
     try:
-        lifecycle.apply(folded, codec.decode(event), codec.time_of(event.time))
+        lifecycle.apply(folded, decode(event), codec.time_of(event.time))
     except lifecycle.IllegalTransition as error:
         raise Violation("I8", f"{known.id}: its log can't be folded: {error}") from error
 

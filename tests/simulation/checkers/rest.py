@@ -1,10 +1,11 @@
 """I4, I12: faults have stopped, time has passed: everything has ended that somebody could run, and nothing is held."""
 
 from headrace.v1 import job_pb2
-from headrace_server.core.placement import Needs, misfit
+from headrace_server.core.placement import misfit
 from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.rpc.worker_message import capabilities_of
 from headrace_server.store.engine import Connection
+from headrace_server.store.reads import job_needs
 from simulation.chronicle import Chronicle, Known
 from simulation.violation import hold
 from simulation.workers import Worker
@@ -14,8 +15,7 @@ def waits_for_nobody(known: Known, connection: Connection, workers: list[Worker]
     """Whether a job waits because no worker could run it."""
     if known.row.state is not JobState.QUEUED or known.row.holder:
         return False
-    encoded = connection.rows("SELECT needs FROM ready_keys WHERE key = ?", (known.row.key,))[0][0]
-    needs = Needs.decode(encoded)
+    needs = job_needs(connection, known.row)
     return all(misfit(needs, capabilities_of(worker.kind.capabilities)) is not None for worker in workers)
 
 

@@ -1,0 +1,129 @@
+"""What is counted with every transition, so that nobody ever has to count jobs: by queue and state, by ready key and
+group.
+
+A transaction gathers the changes in memory and writes each counter once. `tests/store/checkers.py` counts anew and
+compares.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from headrace_server.core.ids import Micros
+from headrace_server.core.job import Job
+from headrace_server.core.states import ENDED, LEASED, WAITING, JobState
+from headrace_server.store.engine import Connection
+
+UNTIL_FREED = (1 << 63) - 1
+"""`parked` of a key that waits for one of its jobs to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPlace:
+    """What a ready key stands for."""
+
+    group: int
+    namespace: str
+    queue: str
+    owner: str
+    concurrency_key: str
+
+
+@dataclass(slots=True)
+class _KeyChange:
+    live: int = 0
+    ready: int = 0
+    leased: int = 0
+    leased_slots: int = 0
+    leased_since: int = 0
+    """Milliseconds: the sum over leased jobs of slots times the time of their grant."""
+    head: int | None = None
+    """The lowest rank that came to be ready."""
+
+
+class Counters:
+    """The changes of one transaction that are not written yet."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[tuple[str, str], int] = defaultdict(int)
+        """How the number of jobs that wait in a queue has changed in this transaction, written or not."""
+        self.charges: dict[tuple[str, str, str, str], int] = defaultdict(int)
+        """Slot-microseconds of leases that ended, by namespace, queue, owner and concurrency key."""
+        self._states: dict[tuple[str, str, int], int] = defaultdict(int)
+        self._keys: dict[int, _KeyChange] = {}
+        self._freed: set[tuple[str, str, str]] = set()
+
+    def enter(self, job: Job) -> None:
+        """Counts a job as it is."""
+        self._count(job, 1, job.state, job.holder, job.assigned)
+        if job.state is JobState.QUEUED and not job.holder:
+            change = self._keys[job.key]
+            change.head = job.rank if change.head is None else min(change.head, job.rank)
+
+    def change(self, job: Job, state: JobState, holder: str, assigned: Micros, now: Micros) -> None:
+        """Counts a job that was in another state, or had another holder or grant, before."""
+        self._count(job, -1, state, holder, assigned)
+        self.enter(job)
+        if state in LEASED and job.state not in LEASED:
+            self.charges[job.namespace, job.queue, job.owner, job.concurrency_key] += job.slots * (now - assigned)
+            if job.concurrency_key:
+                self._freed.add((job.namespace, job.queue, job.concurrency_key))
+
+    def flush(self, connection: Connection, groups: dict[int, int]) -> None:
+        """Writes what has changed. `groups` has the group of every key that was counted."""
+        states = [(*name, count) for name, count in self._states.items() if count]
+        if states:
+            connection.insert_many(
+                "state_counts",
+                ("namespace", "queue", "state", "jobs"),
+                states,
+                "ON CONFLICT (namespace, queue, state) DO UPDATE SET jobs = state_counts.jobs + excluded.jobs",
+            )
+        self._flush_keys(connection, groups)
+        for freed in self._freed:
+            connection.run(
+                "UPDATE ready_keys SET parked = 0"
+                " WHERE namespace = ? AND queue = ? AND concurrency_key = ? AND parked > 0",
+                freed,
+            )
+        self._states.clear()
+        self._keys.clear()
+        self._freed.clear()
+
+    def changed_keys(self) -> list[int]:
+        """The keys whose counts have changed."""
+        return list(self._keys)
+
+    def _flush_keys(self, connection: Connection, groups: dict[int, int]) -> None:
+        changes, ready = [], defaultdict[int, int](int)
+        for key, one in self._keys.items():
+            counts = (one.live, one.ready, one.leased, one.leased_slots, one.leased_since)
+            if any(counts):
+                changes.append((*counts, one.head, one.head, one.head, key))
+                ready[groups[key]] += one.ready
+        if changes:
+            connection.run_many(
+                "UPDATE ready_keys SET live = live + ?, ready = ready + ?, leased = leased + ?,"
+                " leased_slots = leased_slots + ?, leased_since = leased_since + ?,"
+                " head = CASE WHEN ready = 0 THEN coalesce(?, head) WHEN ? < head THEN ? ELSE head END WHERE key = ?",
+                changes,
+            )
+        moved = [(count, group) for group, count in ready.items() if count]
+        if moved:
+            connection.run_many("UPDATE ready_groups SET ready = ready + ? WHERE ready_group = ?", moved)
+
+    def _count(self, job: Job, change: int, state: JobState, holder: str, assigned: Micros) -> None:
+        self._states[job.namespace, job.queue, int(state)] += change
+        if state in WAITING:
+            self.waiting[job.namespace, job.queue] += change
+        if state in ENDED:
+            return
+        key = self._keys.get(job.key)
+        if key is None:
+            key = self._keys[job.key] = _KeyChange()
+        key.live += change
+        if state in LEASED:
+            key.leased += change
+            key.leased_slots += change * job.slots
+            key.leased_since += change * job.slots * (assigned // 1000)
+        elif state is JobState.QUEUED and not holder:
+            key.ready += change
