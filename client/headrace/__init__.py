@@ -30,6 +30,17 @@ from headrace.errors import (
 )
 from headrace.follow import Reconnecting
 from headrace.outcomes import Outcome
+from headrace.policies import (
+    catch_up,
+    fairness,
+    placement,
+    queue,
+    rate_limit,
+    retry_policy,
+    schedule,
+    timeouts,
+    unique_key,
+)
 from headrace.tasks import claude, command, handler, spec
 
 if TYPE_CHECKING:
@@ -56,14 +67,23 @@ __all__ = [
     "Watch",
     "Worker",
     "blocking",
+    "catch_up",
     "claude",
     "command",
     "connect",
     "errors",
+    "fairness",
     "handler",
     "item",
+    "placement",
+    "queue",
+    "rate_limit",
     "ref",
+    "retry_policy",
+    "schedule",
     "spec",
+    "timeouts",
+    "unique_key",
 ]
 
 

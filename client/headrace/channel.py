@@ -31,8 +31,24 @@ RETRIED_METHODS = {
         "RetryJob",
         "ExplainJob",
     ),
-    "headrace.v1.QueueService": ("GetQueue", "ListQueues"),
+    "headrace.v1.QueueService": (
+        "GetQueue",
+        "ListQueues",
+        "PauseQueue",
+        "ResumeQueue",
+        "DrainQueue",
+        "GetQueueStatistics",
+    ),
+    "headrace.v1.ScheduleService": (
+        "GetSchedule",
+        "ListSchedules",
+        "PauseSchedule",
+        "ResumeSchedule",
+        "TriggerSchedule",
+        "PreviewSchedule",
+    ),
     "headrace.v1.WorkerService": ("GetWorker", "ListWorkers", "DrainWorker"),
+    "headrace.v1.AdminService": ("ListAuditEntries",),
 }
 """Calls that are idempotent, by nature or by their request id."""
 

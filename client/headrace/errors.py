@@ -94,6 +94,12 @@ class CallFailed(HeadraceError):
         """Name or id of the resource that the refusal is about, e.g. of the job that holds a unique key."""
         return self.refused.resource
 
+    @property
+    def item(self) -> int | None:
+        """Of a `submit_many` that is all or nothing: the number of the item that was refused."""
+        number = self.metadata.get("item", "")
+        return int(number) if number.isdigit() else None
+
 
 class InvalidArgument(CallFailed):
     """The request can never be accepted as it is."""
@@ -112,7 +118,7 @@ class NotSupported(CallFailed):
 
 
 class NotFound(CallFailed):
-    """NOT_FOUND: no such job, queue or worker; `resource` names it."""
+    """NOT_FOUND: no such job, queue, schedule or worker; `resource` names it."""
 
 
 class AlreadyExists(CallFailed):
@@ -132,7 +138,7 @@ class RetryLive(AlreadyExists):
 
 
 class NameTaken(AlreadyExists):
-    """NAME_TAKEN: a queue of that name exists."""
+    """NAME_TAKEN: a queue or schedule of that name exists."""
 
 
 class FailedPrecondition(CallFailed):
@@ -149,6 +155,14 @@ class JobNotEnded(FailedPrecondition):
 
 class JobStarted(FailedPrecondition):
     """JOB_STARTED: the job has started."""
+
+
+class QueueNotEmpty(FailedPrecondition):
+    """QUEUE_NOT_EMPTY: the queue has jobs that have not ended, or schedules, or is `default`."""
+
+
+class DependencyRefused(FailedPrecondition):
+    """DEPENDENCY_REFUSED: an item of the call that this one depends on was not accepted."""
 
 
 class NotConnected(FailedPrecondition):
@@ -295,6 +309,8 @@ BY_REASON: Mapping[str, type[CallFailed]] = {
     "NOT_CONNECTED": NotConnected,
     "JOB_STARTED": JobStarted,
     "RETRY_LIVE": RetryLive,
+    "QUEUE_NOT_EMPTY": QueueNotEmpty,
+    "DEPENDENCY_REFUSED": DependencyRefused,
 }
 
 BY_STATUS: Mapping[grpc.StatusCode, type[CallFailed]] = {

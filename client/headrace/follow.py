@@ -86,6 +86,7 @@ class Follower:
         """The items of a message that were not handed on before. Raises StreamBroken for a hole."""
         if message.WhichOneof("kind") not in ("opened", "end"):
             self._tries, self._broken_since = 0, None
+        self._opened_once = True
         before = self._cursor
         items = self._items(message)
         self._cursor = message.cursor or before
@@ -108,7 +109,6 @@ class Follower:
     def _items(self, message: job_service_pb2.WatchJobResponse) -> list[Item]:
         match message.WhichOneof("kind"):
             case "opened":
-                self._opened_once = True
                 return [message.opened]
             case "batch":
                 return [event for event in message.batch.events if self._is_new(event)]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypedDict, Unpack
 
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from headrace import words
+from headrace.policies import Seconds, duration
 from headrace.v1 import job_pb2, task_pb2
 
+__all__ = ["Seconds", "Task", "claude", "command", "duration", "handler", "spec", "struct", "timestamp"]
+
 Task = task_pb2.ClaudeTask | task_pb2.CommandTask | task_pb2.HandlerTask
-Seconds = float | timedelta
 
 MICROS = 1_000_000
 
@@ -28,15 +30,22 @@ class SpecOptions(TypedDict, total=False):
     priority: int
     schedule_time: datetime
     retry_policy: job_pb2.RetryPolicy
+    """Best made with `headrace.retry_policy`."""
     timeouts: job_pb2.Timeouts
+    """Best made with `headrace.timeouts`."""
     after: Sequence[str | job_pb2.Dependency]
     """Jobs that have to end first: ids, or dependencies by ref."""
-    dependency_condition: job_pb2.DependencyCondition
-    dependency_failure_action: job_pb2.DependencyFailureAction
-    dependency_cancel_action: job_pb2.DependencyCancelAction
+    dependency_condition: str | job_pb2.DependencyCondition
+    """`all-succeeded` (default), `all-ended` or `any-succeeded`."""
+    dependency_failure_action: str | job_pb2.DependencyFailureAction
+    """When the condition can no longer come true: `skip` (default) or `fail`."""
+    dependency_cancel_action: str | job_pb2.DependencyCancelAction
+    """When a job it depends on is cancelled: `evaluate` the condition (default) or `cancel`."""
     unique_key: str | job_pb2.UniqueKey
+    """A key, or a key with its conflict from `headrace.unique_key`."""
     concurrency_key: str
     placement: job_pb2.Placement
+    """Best made with `headrace.placement`."""
     output_bytes_max: int
 
 
@@ -139,13 +148,6 @@ def spec(task: Task | job_pb2.JobSpec, **options: Unpack[SpecOptions]) -> job_pb
     return made
 
 
-def duration(value: Seconds) -> Duration:
-    """A protobuf duration from seconds or a timedelta."""
-    made = Duration()
-    made.FromTimedelta(value if isinstance(value, timedelta) else timedelta(seconds=value))
-    return made
-
-
 def timestamp(value: datetime) -> Timestamp:
     """A protobuf timestamp from a datetime, which has to know its zone."""
     if value.tzinfo is None:
@@ -208,11 +210,11 @@ def _spec_of(options: SpecOptions) -> job_pb2.JobSpec:
         retry_policy=options.get("retry_policy"),
         timeouts=options.get("timeouts"),
         dependencies=[_dependency(one) for one in options.get("after", ())],
-        dependency_condition=options.get("dependency_condition", job_pb2.DEPENDENCY_CONDITION_UNSPECIFIED),
-        dependency_failure_action=options.get(
-            "dependency_failure_action", job_pb2.DEPENDENCY_FAILURE_ACTION_UNSPECIFIED
+        dependency_condition=words.chosen(job_pb2.DependencyCondition, options.get("dependency_condition")),
+        dependency_failure_action=words.chosen(
+            job_pb2.DependencyFailureAction, options.get("dependency_failure_action")
         ),
-        dependency_cancel_action=options.get("dependency_cancel_action", job_pb2.DEPENDENCY_CANCEL_ACTION_UNSPECIFIED),
+        dependency_cancel_action=words.chosen(job_pb2.DependencyCancelAction, options.get("dependency_cancel_action")),
         unique_key=job_pb2.UniqueKey(key=key) if isinstance(key, str) else key,
         concurrency_key=options.get("concurrency_key", ""),
         placement=options.get("placement"),

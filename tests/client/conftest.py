@@ -53,6 +53,9 @@ class FakeJobs(job_service_pb2_grpc.JobServiceServicer):
     async def CancelJob(self, request: Any, context: Any) -> Any:
         return await self._answer("CancelJob", request, context)
 
+    async def CancelJobs(self, request: Any, context: Any) -> Any:
+        return await self._answer("CancelJobs", request, context)
+
     async def WatchJob(self, request: Any, context: Any) -> None:  # type: ignore[override]  # writes to its context
         self.requests.append(request)
         self.asked.set()

@@ -17,13 +17,24 @@ from google.rpc import status_pb2
 import headrace
 from headrace import blocking, errors, follow
 from headrace.silence import Silence
-from headrace.v1 import event_pb2, job_pb2, job_service_pb2, queue_service_pb2, watch_pb2, worker_service_pb2
+from headrace.v1 import (
+    admin_service_pb2,
+    event_pb2,
+    job_pb2,
+    job_service_pb2,
+    queue_service_pb2,
+    schedule_service_pb2,
+    watch_pb2,
+    worker_service_pb2,
+)
 
 JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 SERVICES = [
     JOBS,
     queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"],
     worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
+    schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
+    admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
 ]
 DEADLINE_SECONDS = 20
 

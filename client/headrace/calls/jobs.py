@@ -1,65 +1,17 @@
-"""Every unary call as data: which method, which request, how its answer is read. Both clients run these; no I/O."""
+"""The calls of JobService, and the request that follows a job."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar, Unpack
+from typing import Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from headrace import errors, statuses, tasks
-from headrace.v1 import (
-    job_pb2,
-    job_service_pb2,
-    job_service_pb2_grpc,
-    queue_pb2,
-    queue_service_pb2,
-    queue_service_pb2_grpc,
-    worker_pb2,
-    worker_service_pb2,
-    worker_service_pb2_grpc,
-)
-
-Value = TypeVar("Value")
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class Stubs:
-    """The generated stubs over one channel, of either kind."""
-
-    jobs: Any
-    queues: Any
-    workers: Any
-
-
-def stubs(channel: Any) -> Stubs:
-    """The stubs of a channel, blocking or asyncio."""
-    return Stubs(
-        jobs=job_service_pb2_grpc.JobServiceStub(channel),
-        queues=queue_service_pb2_grpc.QueueServiceStub(channel),
-        workers=worker_service_pb2_grpc.WorkerServiceStub(channel),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Call(Generic[Value]):
-    """A unary call: `method(stubs)` takes the request, `read` makes the caller's value of the response."""
-
-    method: Callable[[Stubs], Any]
-    request: Any
-    read: Callable[[Any], Value]
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[Item]):
-    """A page of a list; an empty token is the only end."""
-
-    items: Sequence[Item]
-    next_page_token: str
+from headrace import errors, statuses, tasks, words
+from headrace.calls.call import Call, Page, new_request_id
+from headrace.v1 import job_pb2, job_service_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +21,6 @@ class Submitted:
     job_id: str
     deduplicated: bool
     error: errors.CallFailed | None
-
-
-def new_request_id() -> str:
-    """A fresh id, which makes it safe to send a submit again."""
-    return str(uuid.uuid4())
 
 
 def submit(
@@ -132,24 +79,26 @@ def _submitted(result: job_service_pb2.SubmitJobsResult) -> Submitted:
     return Submitted(result.job_id, result.deduplicated, error)
 
 
-def get_job(namespace: str, job_id: str) -> Call[job_pb2.Job]:
-    request = job_service_pb2.GetJobRequest(namespace=namespace, job_id=job_id)
+def get(namespace: str, job_id: str, view: str | job_pb2.JobView | None = None) -> Call[job_pb2.Job]:
+    request = job_service_pb2.GetJobRequest(
+        namespace=namespace, job_id=job_id, view=words.chosen(job_pb2.JobView, view)
+    )
     return Call(lambda s: s.jobs.GetJob, request, lambda response: response.job)
 
 
-def list_jobs(namespace: str, filter: str, page_size: int, page_token: str) -> Call[job_service_pb2.ListJobsResponse]:
+def listed(namespace: str, filter: str, page_size: int, page_token: str) -> Call[job_service_pb2.ListJobsResponse]:
     request = job_service_pb2.ListJobsRequest(
         namespace=namespace, filter=filter, page_size=page_size, page_token=page_token
     )
     return Call(lambda s: s.jobs.ListJobs, request, lambda response: response)
 
 
-def list_jobs_page(namespace: str, filter: str, page_size: int, page_token: str) -> Call[Page[job_pb2.Job]]:
-    call = list_jobs(namespace, filter, page_size, page_token)
+def page(namespace: str, filter: str, page_size: int, page_token: str) -> Call[Page[job_pb2.Job]]:
+    call = listed(namespace, filter, page_size, page_token)
     return Call(call.method, call.request, lambda response: Page(response.jobs, response.next_page_token))
 
 
-def update_job(
+def update(
     namespace: str,
     job_id: str,
     priority: int | None,
@@ -170,12 +119,12 @@ def update_job(
     return Call(lambda s: s.jobs.UpdateJob, request, lambda response: response.job)
 
 
-def cancel_job(namespace: str, job_id: str, reason: str) -> Call[job_pb2.Job]:
+def cancel(namespace: str, job_id: str, reason: str) -> Call[job_pb2.Job]:
     request = job_service_pb2.CancelJobRequest(namespace=namespace, job_id=job_id, reason=reason)
     return Call(lambda s: s.jobs.CancelJob, request, lambda response: response.job)
 
 
-def cancel_jobs(
+def cancel_page(
     namespace: str, filter: str, reason: str, validate_only: bool, page_token: str
 ) -> Call[job_service_pb2.CancelJobsResponse]:
     request = job_service_pb2.CancelJobsRequest(
@@ -184,61 +133,51 @@ def cancel_jobs(
     return Call(lambda s: s.jobs.CancelJobs, request, lambda response: response)
 
 
-def retry_job(namespace: str, job_id: str, request_id: str | None) -> Call[job_service_pb2.RetryJobResponse]:
+def cancelled_page(
+    namespace: str, filter: str, reason: str, validate_only: bool, page_token: str
+) -> Call[Page[job_service_pb2.CancelJobsResult]]:
+    call = cancel_page(namespace, filter, reason, validate_only, page_token)
+    return Call(call.method, call.request, lambda response: Page(response.results, response.next_page_token))
+
+
+def retry(namespace: str, job_id: str, request_id: str | None) -> Call[job_service_pb2.RetryJobResponse]:
     request = job_service_pb2.RetryJobRequest(
         namespace=namespace, job_id=job_id, request_id=new_request_id() if request_id is None else request_id
     )
     return Call(lambda s: s.jobs.RetryJob, request, lambda response: response)
 
 
-def delete_job(namespace: str, job_id: str, etag: str) -> Call[None]:
+def delete(namespace: str, job_id: str, etag: str) -> Call[None]:
     request = job_service_pb2.DeleteJobRequest(namespace=namespace, job_id=job_id, etag=etag)
     return Call(lambda s: s.jobs.DeleteJob, request, lambda response: None)
 
 
-def explain_job(namespace: str, job_id: str) -> Call[job_service_pb2.ExplainJobResponse]:
+def explain(namespace: str, job_id: str) -> Call[job_service_pb2.ExplainJobResponse]:
     request = job_service_pb2.ExplainJobRequest(namespace=namespace, job_id=job_id)
     return Call(lambda s: s.jobs.ExplainJob, request, lambda response: response)
 
 
-def create_queue(namespace: str, queue: queue_pb2.Queue) -> Call[queue_pb2.Queue]:
-    request = queue_service_pb2.CreateQueueRequest(namespace=namespace, queue=queue)
-    return Call(lambda s: s.queues.CreateQueue, request, lambda response: response.queue)
+@dataclass(frozen=True, slots=True)
+class Following:
+    """How a job is followed: from where, and what of it."""
 
+    cursor: str = ""
+    deltas: bool = False
+    no_follow: bool = False
+    output: bool = True
 
-def get_queue(namespace: str, name: str) -> Call[queue_pb2.Queue]:
-    request = queue_service_pb2.GetQueueRequest(namespace=namespace, name=name)
-    return Call(lambda s: s.queues.GetQueue, request, lambda response: response.queue)
+    def job(self, namespace: str, job_id: str) -> job_service_pb2.WatchJobRequest:
+        """The request for a job by id."""
+        return self._request(job_service_pb2.WatchJobRequest(namespace=namespace, job_id=job_id))
 
+    def unique_key(self, namespace: str, key: str, queue: str, wait: bool) -> job_service_pb2.WatchJobRequest:
+        """The request for the newest job with a unique key."""
+        subject = job_service_pb2.WatchUniqueKey(queue=queue, key=key, wait=wait)
+        return self._request(job_service_pb2.WatchJobRequest(namespace=namespace, unique_key=subject))
 
-def list_queues(namespace: str, page_size: int, page_token: str) -> Call[Page[queue_pb2.Queue]]:
-    request = queue_service_pb2.ListQueuesRequest(namespace=namespace, page_size=page_size, page_token=page_token)
-    return Call(
-        lambda s: s.queues.ListQueues, request, lambda response: Page(response.queues, response.next_page_token)
-    )
-
-
-def update_queue(namespace: str, queue: queue_pb2.Queue, paths: Sequence[str]) -> Call[queue_pb2.Queue]:
-    request = queue_service_pb2.UpdateQueueRequest(namespace=namespace, queue=queue, update_mask=FieldMask(paths=paths))
-    return Call(lambda s: s.queues.UpdateQueue, request, lambda response: response.queue)
-
-
-def get_worker(worker_id: str) -> Call[worker_pb2.Worker]:
-    request = worker_service_pb2.GetWorkerRequest(worker_id=worker_id)
-    return Call(lambda s: s.workers.GetWorker, request, lambda response: response.worker)
-
-
-def list_workers(page_size: int, page_token: str) -> Call[Page[worker_pb2.Worker]]:
-    request = worker_service_pb2.ListWorkersRequest(page_size=page_size, page_token=page_token)
-    return Call(
-        lambda s: s.workers.ListWorkers, request, lambda response: Page(response.workers, response.next_page_token)
-    )
-
-
-def drain_worker(worker_id: str, exit: bool, grace: tasks.Seconds | None) -> Call[worker_pb2.Worker]:
-    request = worker_service_pb2.DrainWorkerRequest(
-        worker_id=worker_id,
-        wanted=worker_service_pb2.WANTED_WORKER_EXIT if exit else worker_service_pb2.WANTED_WORKER_DRAIN,
-        grace=None if grace is None else tasks.duration(grace),
-    )
-    return Call(lambda s: s.workers.DrainWorker, request, lambda response: response.worker)
+    def _request(self, request: job_service_pb2.WatchJobRequest) -> job_service_pb2.WatchJobRequest:
+        request.cursor = self.cursor
+        request.deltas = self.deltas
+        request.no_follow = self.no_follow
+        request.without_output = not self.output
+        return request

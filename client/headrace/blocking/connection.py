@@ -1,0 +1,65 @@
+"""The wire of the blocking client: one channel, unary calls, pages and follow streams on it. Knows no single rpc."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import grpc
+
+from headrace import calls, channel, follow, statuses
+from headrace.blocking.streams import Watch
+from headrace.v1 import job_service_pb2
+
+Value = TypeVar("Value")
+
+
+class Connection:
+    """A channel to a server, with what every call on it shares."""
+
+    def __init__(
+        self,
+        wire: grpc.Channel,
+        *,
+        address: str = "",
+        namespace: str = "",
+        deadline_seconds: float = channel.DEADLINE_SECONDS,
+        patience_seconds: float = follow.PATIENCE_SECONDS,
+    ) -> None:
+        self._channel = wire
+        self._stubs = calls.stubs(wire)
+        self.address = address
+        self.namespace = namespace
+        self._deadline_seconds = deadline_seconds
+        self._patience_seconds = patience_seconds
+
+    def close(self) -> None:
+        """Closes the channel and every stream on it."""
+        self._channel.close()
+
+    def run(self, call: calls.Call[Value]) -> Value:
+        """Sends a unary call and reads its answer."""
+        try:
+            response = call.method(self._stubs)(call.request, timeout=self._deadline_seconds)
+        except grpc.RpcError as error:
+            raise statuses.from_rpc(error, self.address) from None
+        return call.read(response)
+
+    def pages(self, page_at: Callable[[str], calls.Call[calls.Page[Value]]]) -> Iterator[Value]:
+        """Every item of a list; a page is read when the one before it is used up."""
+        token = ""
+        while True:
+            page = self.run(page_at(token))
+            yield from page.items
+            token = page.next_page_token
+            if not token:
+                return
+
+    def watch(self, request: job_service_pb2.WatchJobRequest) -> Watch:
+        """Follows what the request names."""
+        return Watch(
+            self._stubs.jobs.WatchJob,
+            follow.Follower(request, random.random, self._patience_seconds),
+            self.address,
+        )

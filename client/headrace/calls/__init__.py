@@ -1,0 +1,22 @@
+"""Every unary call as data: which method, which request, how its answer is read. Both clients run these; no I/O."""
+
+from headrace.calls import admin, jobs, queues, schedules, workers
+from headrace.calls.call import Call, Page, Stubs, new_request_id, stubs
+from headrace.calls.jobs import SubmitItem, Submitted, item, ref
+
+__all__ = [
+    "Call",
+    "Page",
+    "Stubs",
+    "SubmitItem",
+    "Submitted",
+    "admin",
+    "item",
+    "jobs",
+    "new_request_id",
+    "queues",
+    "ref",
+    "schedules",
+    "stubs",
+    "workers",
+]

@@ -1,0 +1,21 @@
+"""The calls of AdminService."""
+
+from __future__ import annotations
+
+from headrace.calls.call import Call, Page
+from headrace.v1 import admin_service_pb2
+
+
+def audit_page(
+    namespace: str, resource_type: str, resource_name: str, page_size: int, page_token: str
+) -> Call[Page[admin_service_pb2.AuditEntry]]:
+    request = admin_service_pb2.ListAuditEntriesRequest(
+        namespace=namespace,
+        resource_type=resource_type,
+        resource_name=resource_name,
+        page_size=page_size,
+        page_token=page_token,
+    )
+    return Call(
+        lambda s: s.admin.ListAuditEntries, request, lambda response: Page(response.entries, response.next_page_token)
+    )

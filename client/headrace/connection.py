@@ -1,0 +1,67 @@
+"""The wire of the asyncio client: one channel, unary calls, pages and follow streams on it. Knows no single rpc."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+
+from headrace import calls, channel, follow, statuses
+from headrace.streams import Watch
+from headrace.v1 import job_service_pb2
+
+Value = TypeVar("Value")
+
+
+class Connection:
+    """A channel to a server, with what every call on it shares."""
+
+    def __init__(
+        self,
+        wire: grpc.aio.Channel,
+        *,
+        address: str = "",
+        namespace: str = "",
+        deadline_seconds: float = channel.DEADLINE_SECONDS,
+        patience_seconds: float = follow.PATIENCE_SECONDS,
+    ) -> None:
+        self._channel = wire
+        self._stubs = calls.stubs(wire)
+        self.address = address
+        self.namespace = namespace
+        self._deadline_seconds = deadline_seconds
+        self._patience_seconds = patience_seconds
+
+    async def close(self) -> None:
+        """Closes the channel and every stream on it."""
+        await self._channel.close(None)
+
+    async def run(self, call: calls.Call[Value]) -> Value:
+        """Sends a unary call and reads its answer."""
+        try:
+            response = await call.method(self._stubs)(call.request, timeout=self._deadline_seconds)
+        except grpc.aio.AioRpcError as error:
+            raise statuses.from_rpc(error, self.address) from None
+        return call.read(response)
+
+    async def pages(self, page_at: Callable[[str], calls.Call[calls.Page[Value]]]) -> AsyncIterator[Value]:
+        """Every item of a list; a page is read when the one before it is used up."""
+        token = ""
+        while True:
+            page = await self.run(page_at(token))
+            for item in page.items:
+                yield item
+            token = page.next_page_token
+            if not token:
+                return
+
+    def watch(self, request: job_service_pb2.WatchJobRequest) -> Watch:
+        """Follows what the request names."""
+        return Watch(
+            self._stubs.jobs.WatchJob,
+            follow.Follower(request, random.random, self._patience_seconds),
+            self.address,
+        )

@@ -1,0 +1,84 @@
+"""The handle of a job in the asyncio client: everything that can be asked of one job or done to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from headrace import calls, errors, outcomes
+from headrace.connection import Connection
+from headrace.streams import Events, Watch
+from headrace.v1 import job_pb2, job_service_pb2, watch_pb2
+
+
+class Job:
+    """A handle of a job on the server. Dropping it changes nothing."""
+
+    def __init__(
+        self, connection: Connection, job_id: str, *, snapshot: job_pb2.Job | None = None, deduplicated: bool = False
+    ) -> None:
+        self._connection = connection
+        self.id = job_id
+        self.snapshot = snapshot
+        """The job as the submit returned it; None for a handle made by id."""
+        self.deduplicated = deduplicated
+        """True when the submit met a job that its request id or unique key had made before."""
+
+    async def get(self, *, view: str | job_pb2.JobView | None = None) -> job_pb2.Job:
+        """The job as it is now; `basic` leaves out what may be large."""
+        return await self._connection.run(calls.jobs.get(self._connection.namespace, self.id, view))
+
+    def events(self, *, cursor: str = "", deltas: bool = False, no_follow: bool = False, output: bool = True) -> Events:
+        """Everything in the job's log after the cursor, then what happens, to the job's end.
+
+        Yields events once and in order; a `WatchGap` where events are gone for good; with `deltas` also pieces of
+        messages as they are said, which may be lost and are always followed by the whole message as an event. Without
+        `output` only the events of the job's life.
+        """
+        return Events(self.watch(cursor=cursor, deltas=deltas, no_follow=no_follow, output=output))
+
+    def watch(self, *, cursor: str = "", deltas: bool = False, no_follow: bool = False, output: bool = True) -> Watch:
+        """As `events`, with what the stream says besides: snapshots, heartbeats, reconnects and the end."""
+        following = calls.jobs.Following(cursor, deltas, no_follow, output)
+        return self._connection.watch(following.job(self._connection.namespace, self.id))
+
+    async def result(self) -> outcomes.Outcome:
+        """Waits for the end. Raises JobFailed, JobCancelled, JobExpired, JobSkipped or JobDeleted."""
+        job = await self.get()
+        if job.state in outcomes.TERMINAL_STATES:
+            return outcomes.outcome_of(job)
+        async with self.watch(output=False) as stream:
+            async for item in stream:
+                if isinstance(item, watch_pb2.WatchEnd):
+                    return outcomes.outcome_of_end(item)
+        raise errors.StreamBroken(f"the stream of job {self.id} ended without its end")
+
+    async def cancel(self, reason: str = "") -> job_pb2.Job:
+        """Cancels the job; returns at once, CANCELLED or CANCELLING. Raises JobEnded when it ended otherwise."""
+        return await self._connection.run(calls.jobs.cancel(self._connection.namespace, self.id, reason))
+
+    async def explain(self) -> job_service_pb2.ExplainJobResponse:
+        """What the job waits for, in order."""
+        return await self._connection.run(calls.jobs.explain(self._connection.namespace, self.id))
+
+    async def update(
+        self,
+        *,
+        priority: int | None = None,
+        schedule_time: datetime | None = None,
+        labels: Mapping[str, str] | None = None,
+        etag: str = "",
+    ) -> job_pb2.Job:
+        """Changes what is given, of a job that has not started."""
+        return await self._connection.run(
+            calls.jobs.update(self._connection.namespace, self.id, priority, schedule_time, labels, etag)
+        )
+
+    async def retry(self, *, request_id: str | None = None) -> Job:
+        """Makes a new job from this one, which has ended."""
+        response = await self._connection.run(calls.jobs.retry(self._connection.namespace, self.id, request_id))
+        return Job(self._connection, response.job.id, snapshot=response.job, deduplicated=response.deduplicated)
+
+    async def delete(self, *, etag: str = "") -> None:
+        """Deletes the job, which has ended, with its log."""
+        await self._connection.run(calls.jobs.delete(self._connection.namespace, self.id, etag))
