@@ -26,7 +26,10 @@ os.write(descriptor, f"{os.getpid()}\\n".encode())
 with open(lock + ".starts", "a") as starts:
     print(os.getpid(), os.getsid(0), file=starts)
 if mode == "crashes":
-    sys.exit(3)
+    print("before", file=sys.stderr)
+    sys.exit("it has no handlers")
+if mode == "exits":
+    sys.exit(0)
 count = {"drains": 1, "twice": 2, "deaf": 99}[mode]
 heard = [signal.sigwait(signals).name for _ in range(count)]
 with open(lock + ".heard", "w") as file:
@@ -199,5 +202,89 @@ def test_an_adopted_worker_with_other_options_is_named(command: Command, caplog:
         await running
         first._on_end()
         first._close()
+
+    run(test)
+
+
+def test_what_a_worker_said_last_is_said_again_and_known(command: Command, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        made = command("crashes")
+        faults: list[str] = []
+        made.log.parent.mkdir()
+        made.log.write_text("of an earlier start\n")
+        worker = LocalWorker(made, faults.append)
+        running = asyncio.ensure_future(worker.run())
+        await until(lambda: faults)
+        await worker.stop(10)
+        await running
+        assert faults == ["it has ended with status 1, saying: it has no handlers"]
+        assert f"does not run, starting it again in 0.5 s: {faults[0]}" in caplog.text
+
+    run(test)
+
+
+def test_a_worker_that_said_nothing_is_known_by_its_status(command: Command) -> None:
+    async def test() -> None:
+        made = command("exits")
+        faults: list[str] = []
+        made.log.parent.mkdir()
+        made.log.write_text("of an earlier start\n")
+        worker = LocalWorker(made, faults.append)
+        running = asyncio.ensure_future(worker.run())
+        await until(lambda: faults)
+        await worker.stop(10)
+        await running
+        assert faults == [f"it has ended with status 0; its log is {made.log}"]
+
+    run(test)
+
+
+def test_a_fault_is_over_once_the_worker_runs_steadily(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        monkeypatch.setattr(local_worker, "STEADY_SECONDS", 0.01)
+        faults: list[str] = []
+        worker = LocalWorker(command("drains"), faults.append)
+        running = asyncio.ensure_future(worker.run())
+        await until(lambda: faults)
+        await worker.stop(10)
+        await running
+        assert faults == [""]
+
+    run(test)
+
+
+def test_q7_a_worker_that_is_not_wanted_is_not_started_until_it_is(command: Command) -> None:
+    async def test() -> None:
+        made = command("exits")
+        worker = LocalWorker(made)
+        worker.want(False)
+        running = asyncio.ensure_future(worker.run())
+        await asyncio.sleep(0)
+        assert worker._pid == 0
+        worker.want(True)
+        await until(lambda: starts(made))
+        worker.want(False)
+        await worker.stop(10)
+        await running
+        assert len(starts(made)) == 1
+
+    run(test)
+
+
+def test_q7_one_that_runs_although_it_is_not_wanted_is_adopted_and_not_started_again(command: Command) -> None:
+    async def test() -> None:
+        made = command("drains")
+        earlier = await asyncio.create_subprocess_exec(*made.arguments)
+        await until(lambda: starts(made))
+        worker = LocalWorker(made)
+        worker.want(False)
+        running = asyncio.ensure_future(worker.run())
+        await until(lambda: worker._pid)
+        earlier.terminate()
+        await earlier.wait()
+        await until(lambda: worker._pidfd < 0)
+        await worker.stop(10)
+        await running
+        assert [pid for pid, _ in starts(made)] == [earlier.pid]
 
     run(test)
