@@ -10,6 +10,7 @@ from headrace_server.core.limits import (
     LOSSES_COUNT_MAX,
     MAX_ATTEMPTS_DEFAULT,
     MAX_BACKOFF_SECONDS_DEFAULT,
+    MAX_SNOOZES_DEFAULT,
 )
 
 QUOTA_DELAY_SECONDS = 300.0
@@ -46,6 +47,7 @@ class RetryPolicy:
     initial_backoff_seconds: float = INITIAL_BACKOFF_SECONDS_DEFAULT
     max_backoff_seconds: float = MAX_BACKOFF_SECONDS_DEFAULT
     multiplier: float = BACKOFF_MULTIPLIER_DEFAULT
+    max_snoozes: int = MAX_SNOOZES_DEFAULT
     stated: bool = False
 
 

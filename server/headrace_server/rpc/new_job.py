@@ -8,7 +8,7 @@ from headrace_server.core.ids import Micros
 from headrace_server.core.limits import OUTPUT_BYTES_MAX_DEFAULT
 from headrace_server.core.placement import Needs
 from headrace_server.store.codec import time_of
-from headrace_server.store.queues import DEFAULT_QUEUE
+from headrace_server.store.queue_policy import DEFAULT_QUEUE
 from headrace_server.store.submit import NewJob
 
 DEFAULT_NAMESPACE = "default"

@@ -18,15 +18,8 @@ from headrace_server.rpc.job_message import state_count
 from headrace_server.rpc.new_job import namespace_of
 from headrace_server.rpc.page_token import decode_page_token, encode_page_token, name_of, page_rows
 from headrace_server.store.codec import set_time
-from headrace_server.store.queues import (
-    DEFAULT_QUEUE,
-    StoredQueue,
-    create_queue,
-    get_queue,
-    list_queues,
-    not_found,
-    update_queue,
-)
+from headrace_server.store.queue_policy import DEFAULT_QUEUE
+from headrace_server.store.queues import StoredQueue, create_queue, get_queue, list_queues, not_found, update_queue
 from headrace_server.store.store import Store
 
 

@@ -24,7 +24,7 @@ from headrace_server.core.retry import (
 from headrace_server.core.states import LEASED, JobState
 from headrace_server.store.codec import failure_of, micros_of, number
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.queues import policy_of, retry_policy_of
+from headrace_server.store.queue_policy import policy_of, retry_policy_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,36 +1,14 @@
-"""Queues and their policy. The policy is kept as the contract's message; what verbs need of it is read out once."""
+"""Queues as a resource: made, changed, listed. What verbs need of their policy is in `queue_policy`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from google.protobuf.message import Message
-
-from headrace.v1 import job_pb2, queue_pb2
+from headrace.v1 import queue_pb2
 from headrace_server.core.ids import Micros
-from headrace_server.core.limits import (
-    BACKOFF_MULTIPLIER_DEFAULT,
-    INITIAL_BACKOFF_SECONDS_DEFAULT,
-    MAX_ATTEMPTS_DEFAULT,
-    MAX_BACKOFF_SECONDS_DEFAULT,
-    PRIORITY_HEAD_START_SECONDS_DEFAULT,
-    QUEUE_MAX_QUEUED_DEFAULT,
-)
 from headrace_server.core.refusal import Reason, Refusal
-from headrace_server.core.retry import RetryPolicy
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
-
-DEFAULT_QUEUE = "default"
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePolicy:
-    """What the verbs need of a queue."""
-
-    max_queued: int
-    priority_head_start_seconds: float
-    executors: frozenset[str]
-    retry_policy: RetryPolicy
+from headrace_server.store.queue_policy import DEFAULT_QUEUE, forget_policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,29 +22,6 @@ class StoredQueue:
     created: Micros
     updated: Micros
     state_counts: tuple[tuple[int, int], ...] = ()
-
-
-def policy_of(ledger: Ledger, namespace: str, name: str) -> QueuePolicy | None:
-    """The policy of a queue, or None. The queue `default` exists in every namespace, made or not."""
-    return ledger.value(("policy", namespace, name), lambda: _read_policy(ledger, namespace, name))
-
-
-def _read_policy(ledger: Ledger, namespace: str, name: str) -> QueuePolicy | None:
-    found = ledger.look_up("SELECT body FROM queues WHERE namespace = ? AND name = ?", (namespace, name))
-    if found:
-        return _policy(queue_pb2.Queue.FromString(found[0][0]))
-    return _policy(queue_pb2.Queue()) if name == DEFAULT_QUEUE else None
-
-
-def retry_policy_of(message: job_pb2.RetryPolicy) -> RetryPolicy:
-    """A retry policy that somebody stated; what it leaves open has its default."""
-    return RetryPolicy(
-        max_attempts=message.max_attempts or MAX_ATTEMPTS_DEFAULT,
-        initial_backoff_seconds=_seconds(message, "initial_backoff", INITIAL_BACKOFF_SECONDS_DEFAULT),
-        max_backoff_seconds=_seconds(message, "max_backoff", MAX_BACKOFF_SECONDS_DEFAULT),
-        multiplier=message.backoff_multiplier or BACKOFF_MULTIPLIER_DEFAULT,
-        stated=True,
-    )
 
 
 def create_queue(ledger: Ledger, namespace: str, body: queue_pb2.Queue) -> StoredQueue | Refusal:
@@ -172,7 +127,7 @@ def _with_counts(connection: Connection, queue: StoredQueue) -> StoredQueue:
 
 
 def _store(ledger: Ledger, queue: StoredQueue) -> StoredQueue:
-    ledger.forget(("policy", queue.namespace, queue.name))
+    forget_policy(ledger, queue.namespace, queue.name)
     ledger.insert(
         "queues",
         ("namespace", "name", "body", "version", "created", "updated"),
@@ -190,19 +145,3 @@ def _store(ledger: Ledger, queue: StoredQueue) -> StoredQueue:
         " body = excluded.body, version = excluded.version, updated = excluded.updated",
     )
     return queue
-
-
-def _policy(body: queue_pb2.Queue) -> QueuePolicy:
-    return QueuePolicy(
-        max_queued=body.max_queued or QUEUE_MAX_QUEUED_DEFAULT,
-        priority_head_start_seconds=_seconds(body, "priority_head_start", PRIORITY_HEAD_START_SECONDS_DEFAULT),
-        executors=frozenset(body.executors),
-        retry_policy=retry_policy_of(body.retry_policy) if body.HasField("retry_policy") else RetryPolicy(),
-    )
-
-
-def _seconds(message: Message, field: str, default: float) -> float:
-    if not message.HasField(field):
-        return default
-    duration = getattr(message, field)
-    return float(duration.seconds + duration.nanos / 1e9)

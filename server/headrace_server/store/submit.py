@@ -13,7 +13,7 @@ from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
 from headrace_server.store.errors import FULL_RETRY_SECONDS
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.queues import QueuePolicy, policy_of
+from headrace_server.store.queue_policy import QueuePolicy, policy_of
 
 QUEUE_FULL_RETRY_SECONDS = 5.0
 
