@@ -4,7 +4,8 @@
         job = await client.submit(headrace.claude("Say hello"))
         outcome = await job.result()
 
-`headrace.blocking` has the same words for scripts. `headrace.Worker` needs the extra `worker`: it is imported on use.
+`headrace.blocking` has the same words for scripts. `headrace.Worker`, and what its handlers raise (`Snooze`,
+`HandlerFailure`, `InvalidInput`), need the extra `worker`: they are imported on use.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from headrace.policies import (
 from headrace.tasks import claude, command, handler, spec
 
 if TYPE_CHECKING:
-    from headrace.worker import Worker
+    from headrace.worker import HandlerFailure, InvalidInput, Snooze, Worker
 
 __all__ = [
     "AsyncClient",
@@ -52,7 +53,9 @@ __all__ = [
     "ConnectionFailed",
     "DeadlineExceeded",
     "Events",
+    "HandlerFailure",
     "HeadraceError",
+    "InvalidInput",
     "Job",
     "JobCancelled",
     "JobDeleted",
@@ -62,6 +65,7 @@ __all__ = [
     "JobSkipped",
     "Outcome",
     "Reconnecting",
+    "Snooze",
     "StreamBroken",
     "Submitted",
     "Watch",
@@ -88,6 +92,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Worker":
-        return importlib.import_module("headrace.worker").Worker
+    if name in ("HandlerFailure", "InvalidInput", "Snooze", "Worker"):
+        return getattr(importlib.import_module("headrace.worker"), name)
     raise AttributeError(f"module 'headrace' has no attribute {name!r}")

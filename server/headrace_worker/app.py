@@ -25,6 +25,7 @@ from headrace_worker.executors.command import CommandExecutor
 from headrace_worker.executors.handler import Handler, HandlerExecutor
 from headrace_worker.host import host_name, new_incarnation, software_version, state_folder
 from headrace_worker.limits import THREADS_COUNT_MAX
+from headrace_worker.loop_watch import watched_loop
 from headrace_worker.sdk import Worker
 from headrace_worker.settings import Settings
 from headrace_worker.simulator.frames import VERSION as SIMULATOR_VERSION
@@ -116,7 +117,8 @@ def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tup
     )
     terms = Terms(drain_seconds=settings.drain_seconds, exit_when_lease_ends=settings.lock is not None)
     try:
-        yield Agent(settings.server, identity, executors.runs, data, terms, on_lease=trees.extend), identity
+        with watched_loop(handlers.values()):
+            yield Agent(settings.server, identity, executors.runs, data, terms, on_lease=trees.extend), identity
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
 

@@ -10,7 +10,7 @@ from itertools import takewhile
 
 from headrace.v1 import event_pb2, outcome_pb2, worker_pb2, worker_service_pb2
 from headrace_worker.deltas import DeltaBuffer
-from headrace_worker.executors.contract import Cancelled, Failed, Outcome, StopRequest, Succeeded
+from headrace_worker.executors.contract import Cancelled, Failed, Outcome, Snoozed, StopRequest, Succeeded
 from headrace_worker.lease import key_of
 from headrace_worker.outbox import Outbox
 
@@ -34,7 +34,7 @@ class AttemptLinks:
 
 
 class RunningAttempt:
-    """An attempt that this worker holds; implements `contract.Attempt`."""
+    """An attempt that this worker holds; implements `contract.HandlerAttempt`."""
 
     __slots__ = (
         "_kill",
@@ -108,6 +108,10 @@ class RunningAttempt:
         output.time.seconds, output.time.nanos = divmod(nanos, 1_000_000_000)
         self.dirty = self.dirty or output.dirty
         return await self.outbox.put(output)
+
+    async def wait_committed(self) -> bool:
+        """See `contract.HandlerAttempt`."""
+        return self.outbox is None or await self.outbox.wait_committed(self.outbox.last_sequence)
 
     def emit_delta(self, delta: event_pb2.Delta) -> None:
         """See `contract.Attempt`."""
@@ -239,12 +243,15 @@ class RunningAttempt:
             finish.failed.failure_class = outcome_pb2.FAILURE_CLASS_WORKER_LOST
             finish.failed.message = self.lost_reason
             finish.failed.sign = "worker"
-        elif self.cancelling and isinstance(outcome, Cancelled):
+        elif self.cancelling and isinstance(outcome, Cancelled | Snoozed):
             finish.cancelled.SetInParent()
         elif self.returning:
             finish.returned.SetInParent()
         elif isinstance(outcome, Failed):
             finish.failed.CopyFrom(outcome.failure)
+        elif isinstance(outcome, Snoozed):
+            finish.snoozed.delay.FromMicroseconds(outcome.delay_micros)
+            finish.snoozed.reason = outcome.reason
         elif self._stop is not None:
             finish.cancelled.SetInParent()
         else:

@@ -72,7 +72,21 @@ SWEEP_INTERVAL_SECONDS = 0.05
 SWEEP_NOTICE_SECONDS = 10.0
 """How often the log says that what an earlier start left does not end."""
 
-PROGRESS_INTERVAL_SECONDS = 0.1
+REPORT_INTERVAL_SECONDS = 0.1
+"""Between two words of a handler on its progress or its use; of what it says meanwhile the latest counts."""
+CHECKPOINT_INTERVAL_SECONDS = 0.5
+"""The same for checkpoints, which may be large; it is what an attempt that is lost may have to do again."""
+CHECKPOINT_BYTES_MAX = 256 * 1024
+SNOOZE_SECONDS_MIN = 0.001
+SNOOZE_SECONDS_MAX = 31 * 86_400.0
+SNOOZE_REASON_CHARACTERS_MAX = 1024
+RETRY_AFTER_SECONDS_MAX = 31 * 86_400.0
+LOOP_LOOK_SECONDS = 1.0
+"""Between two looks at whether the worker's event loop still turns."""
+LOOP_BLOCKED_SECONDS = 3.0
+"""An event loop that has not turned for this long is blocked, and the log says by what."""
+LOOP_BLOCKED_NOTICE_SECONDS = 30.0
+"""How often it is said again."""
 HANDLER_NAME_CHARACTERS_MAX = 128
 WORKER_ID_CHARACTERS_MAX = 128
 SLOTS_COUNT_MAX = 10_000

@@ -42,6 +42,7 @@ class Outbox:
         self._sealed = False
         self._unyielded = 0
         self._room: asyncio.Event | None = None
+        self._advanced: asyncio.Event | None = None
 
     @property
     def empty(self) -> bool:
@@ -118,7 +119,18 @@ class Outbox:
         self._in_flight = 0
         if self._room is not None:
             self._room.set()
+        if self._advanced is not None:
+            self._advanced.set()
         return True
+
+    async def wait_committed(self, sequence: int) -> bool:
+        """Waits until the server has committed up to `sequence`; False when the outbox is sealed before."""
+        while not self._sealed and self.committed < sequence:
+            if self._advanced is None:
+                self._advanced = asyncio.Event()
+            self._advanced.clear()
+            await self._advanced.wait()
+        return not self._sealed
 
     def rewind(self) -> None:
         """What was in flight is lost on its way: it is sent again."""
@@ -129,6 +141,8 @@ class Outbox:
         self._sealed = True
         if self._room is not None:
             self._room.set()
+        if self._advanced is not None:
+            self._advanced.set()
 
     def abandon(self) -> None:
         """Drops everything: nobody wants it any more."""

@@ -32,6 +32,7 @@ from headrace_worker.limits import (
     SLOTS_COUNT_MAX,
     THREADS_COUNT_MAX,
 )
+from headrace_worker.loop_watch import watched_loop
 from headrace_worker.signals import ending_by_signal
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -72,8 +73,10 @@ class Worker:
         """Registers a function under a name that HandlerTasks use.
 
         It gets the job's input as a dict and, when it takes a second argument, a context: a `HandlerContext` for async
-        functions, a `BlockingHandlerContext` for others, which run in threads. It returns any JSON value. What it
-        raises fails the attempt. A function in a thread that ignores a cancel keeps its slot until it returns.
+        functions, a `BlockingHandlerContext` for others, which run in threads. It returns any JSON value. It raises
+        `Snooze` to run later, `HandlerFailure` or `InvalidInput` to fail with a class; anything else fails the attempt
+        as ERROR. An async function runs on the worker's event loop and must not block it: the lease is renewed there.
+        A function in a thread that ignores a cancel keeps its slot until it returns.
         Raises ValueError for a name that is taken or none, TypeError for a function that can't be called with an input.
         """
         if not 1 <= len(name) <= HANDLER_NAME_CHARACTERS_MAX or worker_id_of(name) != name:
@@ -135,7 +138,8 @@ class Worker:
         )
         data = self._data or state_folder() / "workers" / self.id
         try:
-            yield Agent(self.server, identity, {"handler": executor.run}, data, self._terms)
+            with watched_loop(self.handlers.values()):
+                yield Agent(self.server, identity, {"handler": executor.run}, data, self._terms)
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
 

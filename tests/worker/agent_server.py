@@ -177,10 +177,10 @@ class ScriptedServer:
         """Waits for the welcome with that number."""
         await self.until(lambda: len(self.controls) >= times)
 
-    def assign(self, spec: job_pb2.JobSpec, *, send: bool = True, epoch: int = 1) -> ServedAttempt:
-        """Grants an attempt at a new job."""
+    def assign(self, spec: job_pb2.JobSpec, *, send: bool = True, epoch: int = 1, **more: Any) -> ServedAttempt:
+        """Grants an attempt at a new job; `more` are further fields of the assignment."""
         lease = worker_pb2.Lease(job_id=f"job-{len(self.attempts) + 1}", attempt=1, epoch=epoch, generation=1)
-        attempt = ServedAttempt(worker_pb2.Assignment(lease=lease, namespace="default", spec=spec))
+        attempt = ServedAttempt(worker_pb2.Assignment(lease=lease, namespace="default", spec=spec, **more))
         self.attempts[key_of(lease)] = attempt
         if send:
             self.say(pb.ConnectResponse(assignments=[attempt.assignment]))

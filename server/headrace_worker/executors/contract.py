@@ -4,6 +4,7 @@ The agent owns leases, lanes, sequences and spools; an executor owns the work. N
 what stands here.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -46,7 +47,16 @@ class Cancelled:
     usage: outcome_pb2.Usage = field(default_factory=outcome_pb2.Usage)
 
 
-Outcome = Succeeded | Failed | Cancelled
+@dataclass(frozen=True, slots=True)
+class Snoozed:
+    """The work put itself off: its job runs again later, and no attempt is burned."""
+
+    delay_micros: int
+    reason: str
+    usage: outcome_pb2.Usage = field(default_factory=outcome_pb2.Usage)
+
+
+Outcome = Succeeded | Failed | Cancelled | Snoozed
 
 
 class Attempt(Protocol):
@@ -80,6 +90,18 @@ class Attempt(Protocol):
 
     async def wait_kill(self) -> StopRequest:
         """Waits until the attempt has to end by SIGKILL."""
+        ...
+
+
+class HandlerAttempt(Attempt, Protocol):
+    """What handlers need beyond that: to notice a stop without a task of their own, and to know what is stored."""
+
+    def on_stop(self, listener: Callable[[StopRequest], None]) -> None:
+        """Calls the listener when the attempt has to end, and again for a kill; at once if it already has to."""
+        ...
+
+    async def wait_committed(self) -> bool:
+        """Waits until the server has committed everything that was emitted; False when it will not any more."""
         ...
 
 

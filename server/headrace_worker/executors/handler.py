@@ -10,16 +10,23 @@ import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor as Threads
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
 from headrace.v1 import event_pb2, outcome_pb2
-from headrace_worker.executors.contract import Attempt, Cancelled, Failed, Outcome, StopRequest, Succeeded
-from headrace_worker.executors.handler_context import (
-    BlockingHandlerContext,
-    HandlerContext,
-    ProgressReport,
+from headrace_worker.executors.contract import (
+    Attempt,
+    Cancelled,
+    Failed,
+    HandlerAttempt,
+    Outcome,
+    Snoozed,
+    StopRequest,
+    Succeeded,
 )
+from headrace_worker.executors.handler_context import BlockingHandlerContext, HandlerContext
+from headrace_worker.executors.handler_endings import HandlerFailure, Snooze
+from headrace_worker.executors.handler_reports import Reports
 from headrace_worker.executors.limits import (
     FAILURE_DETAIL_BYTES_MAX,
     FAILURE_MESSAGE_CHARACTERS_MAX,
@@ -29,14 +36,6 @@ from headrace_worker.executors.limits import (
 from headrace_worker.executors.values import NotJson, to_dict, to_value
 
 Function = Callable[..., Any]
-
-
-class HandlerAttempt(Attempt, Protocol):
-    """What this executor needs beyond `contract.Attempt`: no task per attempt, just to notice a stop."""
-
-    def on_stop(self, listener: Callable[[StopRequest], None]) -> None:
-        """Calls the listener when the attempt has to end, and again for a kill; at once if it already has to."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,47 +91,51 @@ class HandlerExecutor:
         if attempt.stop_requested() is not None:
             return Cancelled()
         argument = to_dict(task.input)
-        progress = ProgressReport(attempt) if handler.takes_context else None
+        reports = _reports(handler, attempt) if handler.takes_context else None
         try:
             if handler.is_async:
-                outcome = await self._run_async(handler, argument, attempt, progress)
+                outcome = await self._run_async(handler, argument, attempt, reports)
             else:
-                outcome = await self._run_blocking(handler, argument, attempt, progress)
+                outcome = await self._run_blocking(handler, argument, attempt, reports)
         finally:
-            if progress is not None:
-                await progress.finish()
+            if reports is not None:
+                await reports.finish()
+        if reports is not None and reports.usage is not None:
+            outcome = replace(outcome, usage=reports.usage)
         if attempt.stop_requested() is not None:
             attempt.report_step(event_pb2.CancelStepped(step=event_pb2.CANCEL_STEP_TREE_GONE))
         return outcome
 
     async def _run_async(
-        self, handler: Handler, argument: dict[str, Any], attempt: HandlerAttempt, progress: ProgressReport | None
+        self, handler: Handler, argument: dict[str, Any], attempt: HandlerAttempt, reports: Reports | None
     ) -> Outcome:
         interruption = Interruption(attempt)
         attempt.on_stop(interruption.stop)
         try:
-            if progress is None:
+            if reports is None:
                 value = await handler.function(argument)
             else:
-                value = await handler.function(argument, HandlerContext(attempt, progress))
+                value = await handler.function(argument, HandlerContext(attempt, reports))
         except asyncio.CancelledError as error:
             if interruption.settle():
                 return Cancelled()
             if interruption.cancelled_from_outside():
                 raise
             return raised(error)
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
             return Cancelled() if interruption.settle() else raised(error)
         finally:
             interruption.close()
         return Cancelled() if interruption.settle() else returned(value)
 
     async def _run_blocking(
-        self, handler: Handler, argument: dict[str, Any], attempt: HandlerAttempt, progress: ProgressReport | None
+        self, handler: Handler, argument: dict[str, Any], attempt: HandlerAttempt, reports: Reports | None
     ) -> Outcome:
         call = functools.partial(handler.function, argument)
-        if progress is not None:
-            context = BlockingHandlerContext(attempt, progress, asyncio.get_running_loop())
+        if reports is not None:
+            context = BlockingHandlerContext(attempt, reports, asyncio.get_running_loop())
             attempt.on_stop(context.cancel)
             call = functools.partial(handler.function, argument, context)
         attempt.on_stop(lambda stop: report_interrupt(attempt, stop))
@@ -140,6 +143,12 @@ class HandlerExecutor:
         if attempt.stop_requested() is not None:
             return Cancelled()
         return returned(value) if error is None else raised(error)
+
+
+def _reports(handler: Handler, attempt: HandlerAttempt) -> Reports:
+    if handler.is_async:
+        return Reports(attempt, lambda send: send())
+    return Reports(attempt, asyncio.get_running_loop().call_soon_threadsafe)
 
 
 def invoke(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
@@ -218,13 +227,39 @@ def returned(value: object) -> Outcome:
     return Succeeded(result)
 
 
-def raised(error: BaseException) -> Failed:
-    """A handler raised."""
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+def raised(error: BaseException) -> Outcome:
+    """What a handler raised, as an outcome."""
+    ending = ending_of(error)
     detail = "".join(traceback.format_exception(error))
-    text = str(error) or name
-    return failed(outcome_pb2.FAILURE_CLASS_ERROR, f"{kind.__name__}: {text}" if str(error) else name, name, detail)
+    if isinstance(ending, Snooze):
+        return Snoozed(ending.delay_micros, ending.reason)
+    if isinstance(ending, HandlerFailure):
+        return named_failure(ending, detail)
+    kind = type(error)
+    text = f"{kind.__name__}: {error}" if str(error) else name_of(error)
+    return failed(outcome_pb2.FAILURE_CLASS_ERROR, text, name_of(error), detail)
+
+
+def ending_of(error: BaseException) -> BaseException:
+    """The word of the handler in it: a group of one, as of an `asyncio.TaskGroup`, is what it holds."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def named_failure(error: HandlerFailure, detail: str) -> Failed:
+    """A failure whose class the handler named."""
+    sign = error.sign or name_of(error.__cause__ or error)
+    outcome = failed(error.failure_class, str(error) or sign, sign, detail)
+    if error.retry_after_micros is not None:
+        outcome.failure.retry_after.FromMicroseconds(error.retry_after_micros)
+    return outcome
+
+
+def name_of(error: BaseException) -> str:
+    """The name of an exception's type, with its module."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def failed(failure_class: outcome_pb2.FailureClass, message: str, sign: str, detail: str = "") -> Failed:
@@ -233,7 +268,7 @@ def failed(failure_class: outcome_pb2.FailureClass, message: str, sign: str, det
         outcome_pb2.Failure(
             failure_class=failure_class,
             message=_clean(message)[:FAILURE_MESSAGE_CHARACTERS_MAX],
-            sign=sign,
+            sign=_clean(sign)[:FAILURE_MESSAGE_CHARACTERS_MAX],
             detail=_clean(detail).encode()[-FAILURE_DETAIL_BYTES_MAX:].decode("utf-8", "ignore"),
         )
     )

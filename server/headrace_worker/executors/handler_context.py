@@ -1,108 +1,96 @@
-"""What a handler may use while it runs: its identity, progress, output, and the wish that it ends.
+"""What a handler may use while it runs: facts about its job, progress, checkpoints, output, and the wish that it ends.
 
 Async functions get a `HandlerContext`, functions in threads a `BlockingHandlerContext`: the same words, fit for each.
 """
 
 import asyncio
 import threading
-from dataclasses import dataclass
+from typing import Any, TypedDict, Unpack
 
-from headrace.v1 import event_pb2, job_pb2
-from headrace_worker.executors.contract import Attempt, StopRequest
+from headrace.v1 import event_pb2, outcome_pb2
+from headrace_worker.executors.contract import HandlerAttempt, StopRequest
+from headrace_worker.executors.handler_endings import MICROS, HandlerCancelled
+from headrace_worker.executors.handler_facts import JobFacts
+from headrace_worker.executors.handler_reports import ProgressNote, Reports
 from headrace_worker.executors.limits import CHUNK_BYTES_MAX
-from headrace_worker.limits import PROGRESS_INTERVAL_SECONDS, PROGRESS_MESSAGE_CHARACTERS_MAX
+from headrace_worker.executors.values import to_value
+from headrace_worker.limits import CHECKPOINT_BYTES_MAX, PROGRESS_MESSAGE_CHARACTERS_MAX
 
 
-class HandlerCancelled(BaseException):
-    """Raised by `raise_if_cancelled`. Not an `Exception`, so that a handler's `except Exception` lets it through."""
+class UsageCounts(TypedDict, total=False):
+    """What a handler may say that it used; see `Usage` in `outcome.proto`."""
+
+    turns: int
+    input_tokens: int
+    output_tokens: int
+    cache_creation_tokens: int
+    cache_read_tokens: int
+    tool_calls: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressNote:
-    """How far a handler is."""
+class ReportingContext(JobFacts):
+    """What both kinds of handler say in the same way. None of it waits; of a quick succession the latest counts."""
 
-    done: int
-    total: int
-    message: str
-
-
-class ProgressReport:
-    """Sends the latest progress, at most one per interval, and always the last."""
-
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: HandlerAttempt, reports: Reports) -> None:
+        super().__init__(attempt.assignment)
         self._attempt = attempt
-        self._latest: ProgressNote | None = None
-        self._sending: asyncio.Task[None] | None = None
+        self._reports = reports
 
-    def note(self, note: ProgressNote) -> None:
-        """Replaces what is not sent yet. Only on the loop."""
-        self._latest = note
-        if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send())
+    def progress(self, done: int, total: int = 0, message: str = "") -> None:
+        """Says how far the job is, in units of your own; a `total` of zero is not known.
 
-    async def finish(self) -> None:
-        """Sends what is left."""
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.wait([self._sending])
-        await self._send_latest()
+        Raises ValueError for negative units.
+        """
+        if done < 0 or total < 0:
+            raise ValueError("units of progress are not negative")
+        self._reports.note_progress(ProgressNote(done, total, message[:PROGRESS_MESSAGE_CHARACTERS_MAX]))
 
-    async def _send(self) -> None:
-        while self._latest is not None:
-            await self._send_latest()
-            await asyncio.sleep(PROGRESS_INTERVAL_SECONDS)
+    def checkpoint(self, value: Any) -> None:
+        """Says what the next attempt can go on from, should there be one: it finds it as `last_checkpoint`.
 
-    async def _send_latest(self) -> None:
-        note = self._latest
-        if note is not None:
-            progress = job_pb2.Progress(done=note.done, total=note.total, message=note.message)
-            await self._attempt.emit(event_pb2.Output(progress=progress))
-            if self._latest is note:
-                self._latest = None
+        Any JSON value, copied at once. It may reach the server half a second later; the last one always does before the
+        attempt ends. `flush` waits for it. Raises ValueError when it is not JSON, or larger than 256 KiB.
+        """
+        made = to_value(value, "checkpoint")
+        size = made.ByteSize()
+        if size > CHECKPOINT_BYTES_MAX:
+            raise ValueError(f"a checkpoint of {size} bytes is larger than {CHECKPOINT_BYTES_MAX}")
+        self._reports.note_checkpoint(made)
+
+    def add_usage(self, *, cost_usd: float = 0.0, **counts: Unpack[UsageCounts]) -> None:
+        """Adds to what the job has used: tokens, calls, cost. From one thread at a time."""
+        self._reports.note_usage(outcome_pb2.Usage(cost_usd_micros=round(cost_usd * MICROS), **counts))
 
 
-class HandlerContext:
+class HandlerContext(ReportingContext):
     """For async functions. A cancel arrives as `asyncio.CancelledError`."""
-
-    def __init__(self, attempt: Attempt, progress: ProgressReport) -> None:
-        lease = attempt.assignment.lease
-        self.job_id = lease.job_id
-        self.attempt_number = lease.attempt
-        """1 for the first attempt of the job."""
-        self.namespace = attempt.assignment.namespace
-        self._attempt = attempt
-        self._progress = progress
 
     @property
     def cancelled(self) -> bool:
         """Whether the job is to end."""
         return self._attempt.stop_requested() is not None
 
-    def progress(self, done: int, total: int = 0, message: str = "") -> None:
-        """Says how far the job is. Never waits; of a quick succession the latest counts."""
-        self._progress.note(progress_note(done, total, message))
-
     async def write(self, data: bytes | str) -> None:
         """Adds to the job's output. Waits while more is produced than can be delivered."""
         for output in chunks(data):
             await self._attempt.emit(output)
 
+    async def flush(self) -> None:
+        """Waits until the control plane has stored all output, progress and checkpoints so far.
 
-class BlockingHandlerContext:
+        Raises HandlerCancelled when it will not any more.
+        """
+        if not await self._reports.flush():
+            raise HandlerCancelled("the job is to end")
+
+
+class BlockingHandlerContext(ReportingContext):
     """For functions in threads. A cancel is a flag that the function has to look at."""
 
-    def __init__(self, attempt: Attempt, progress: ProgressReport, loop: asyncio.AbstractEventLoop) -> None:
-        lease = attempt.assignment.lease
-        self.job_id = lease.job_id
-        self.attempt_number = lease.attempt
-        """1 for the first attempt of the job."""
-        self.namespace = attempt.assignment.namespace
-        self._attempt = attempt
-        self._progress = progress
+    def __init__(self, attempt: HandlerAttempt, reports: Reports, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(attempt, reports)
         self._loop = loop
         self._cancelled = threading.Event()
-        self._latest: ProgressNote | None = None
-        self._lock = threading.Lock()
 
     @property
     def cancelled(self) -> bool:
@@ -118,36 +106,22 @@ class BlockingHandlerContext:
         """Sleeps, but no longer than until the job is to end; returns whether it is."""
         return self._cancelled.wait(timeout_seconds)
 
-    def progress(self, done: int, total: int = 0, message: str = "") -> None:
-        """Says how far the job is. Never waits; of a quick succession the latest counts."""
-        note = progress_note(done, total, message)
-        with self._lock:
-            told = self._latest is not None
-            self._latest = note
-        if not told:
-            self._loop.call_soon_threadsafe(self._tell)
-
     def write(self, data: bytes | str) -> None:
         """Adds to the job's output. Waits while more is produced than can be delivered."""
         for output in chunks(data):
             asyncio.run_coroutine_threadsafe(self._attempt.emit(output), self._loop).result()
 
+    def flush(self) -> None:
+        """Waits until the control plane has stored all output, progress and checkpoints so far.
+
+        Raises HandlerCancelled when it will not any more.
+        """
+        if not asyncio.run_coroutine_threadsafe(self._reports.flush(), self._loop).result():
+            raise HandlerCancelled("the job is to end")
+
     def cancel(self, request: StopRequest) -> None:
         """The worker's part: the job is to end."""
         self._cancelled.set()
-
-    def _tell(self) -> None:
-        with self._lock:
-            note, self._latest = self._latest, None
-        if note is not None:
-            self._progress.note(note)
-
-
-def progress_note(done: int, total: int, message: str) -> ProgressNote:
-    """A note within its limits. Raises ValueError for negative units."""
-    if done < 0 or total < 0:
-        raise ValueError("units of progress are not negative")
-    return ProgressNote(done, total, message[:PROGRESS_MESSAGE_CHARACTERS_MAX])
 
 
 def chunks(data: bytes | str) -> list[event_pb2.Output]:

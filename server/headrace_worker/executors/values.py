@@ -19,19 +19,20 @@ class NotJson(ValueError):
 
 def to_dict(struct: struct_pb2.Struct) -> dict[str, Any]:
     """A struct as a dict of None, bool, int, float, str, list and dict."""
-    return {name: _to_python(value) for name, value in struct.fields.items()}
+    return {name: to_python(value) for name, value in struct.fields.items()}
 
 
-def to_value(value: object) -> struct_pb2.Value:
-    """A Python value as a protobuf Value. Raises NotJson."""
+def to_value(value: object, place: str = "result") -> struct_pb2.Value:
+    """A Python value as a protobuf Value. Raises NotJson, whose text calls the value by `place`."""
     if value is None:
         return NULL
     target = struct_pb2.Value()
-    _fill(target, value, "result", 0)
+    _fill(target, value, place, 0)
     return target
 
 
-def _to_python(value: struct_pb2.Value) -> Any:
+def to_python(value: struct_pb2.Value) -> Any:
+    """A protobuf Value as None, bool, int, float, str, list or dict."""
     kind = value.WhichOneof("kind")
     if kind == "string_value":
         return value.string_value
@@ -43,7 +44,7 @@ def _to_python(value: struct_pb2.Value) -> Any:
     if kind == "struct_value":
         return to_dict(value.struct_value)
     if kind == "list_value":
-        return [_to_python(item) for item in value.list_value.values]
+        return [to_python(item) for item in value.list_value.values]
     return None
 
 
@@ -76,7 +77,7 @@ def _fill(target: struct_pb2.Value, value: object, place: str, depth: int) -> No
 def _number(value: int | float, place: str) -> float:
     if isinstance(value, int):
         if abs(value) > INTEGER_EXACT_MAX:
-            raise NotJson(f"{place} is an integer past 2**53, which a JSON number does not hold; return it as text")
+            raise NotJson(f"{place} is an integer past 2**53, which a JSON number does not hold; make it text")
         return float(value)
     if not math.isfinite(value):
         raise NotJson(f"{place} is {value}, which JSON does not have")
