@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from headrace.v1 import worker_pb2
 from headrace_server.core.facts import ReleaseCause
-from headrace_server.core.ids import Micros, job_id_text
+from headrace_server.core.ids import Micros
 from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.placement import Offer, Room
+from headrace_server.runtime.assignment import assignment_of
 from headrace_server.store import ready
 from headrace_server.store.due import look_at_due, next_due
 from headrace_server.store.leases import Holder, Lease, grant, held, release
@@ -87,19 +88,4 @@ def _place(ledger: Ledger, offers: Sequence[Offer], *, with_held: bool) -> list[
 def _granted(ledger: Ledger, candidate: Candidate, offer: Offer) -> Granted:
     job = candidate.job
     lease = Lease(job.id, job.epoch, ledger.generation, job.attempt)
-    assignment = worker_pb2.Assignment()
-    assignment.lease.job_id = job_id_text(job.id)
-    assignment.lease.attempt = job.attempt
-    assignment.lease.epoch = job.epoch
-    assignment.lease.generation = ledger.generation
-    assignment.namespace = job.namespace
-    assignment.spec.ParseFromString(candidate.spec)
-    assignment.traceparent = candidate.traceparent
-    if job.holder:
-        assignment.resume_claude_session_id = job.session
-    if assignment.spec.HasField("timeouts"):
-        assignment.timeouts.CopyFrom(assignment.spec.timeouts)
-    if job.failure is not None:
-        assignment.previous_failure.ParseFromString(job.failure.body)
-        assignment.previous_failure.ClearField("partial_result")
-    return Granted(offer.worker, offer.incarnation, lease, assignment)
+    return Granted(offer.worker, offer.incarnation, lease, assignment_of(ledger, candidate))
