@@ -35,7 +35,16 @@ def serve(
         str | None,
         typer.Option(help="TCP address, loopback only; port 0 picks a free one.", show_default="127.0.0.1:7410"),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Slots of the local worker.", show_default="4")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Slots of the local worker, or the most of them.", show_default="4")
+    ] = None,
+    workers_min: Annotated[
+        int | None,
+        typer.Option(
+            help="The fewest slots of the local worker; between both they follow the load.",
+            show_default="as many as --workers",
+        ),
+    ] = None,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Start no local worker.")] = False,
     allow_command: Annotated[
         list[str] | None, typer.Option(help="A program that the local worker may run. Repeatable.")
@@ -59,6 +68,7 @@ def serve(
         "data": data,
         "listen": listen,
         "workers": 0 if no_worker else workers,
+        "workers_min": workers_min,
         "allow_command": tuple(allow_command) if allow_command else None,
         "allow_root": tuple(allow_root) if allow_root else None,
         "claude": claude,

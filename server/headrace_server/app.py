@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from headrace.v1 import job_service_pb2, queue_service_pb2, worker_service_pb2
+from headrace.v1 import admin_service_pb2, job_service_pb2, queue_service_pb2, worker_service_pb2
 from headrace_server.core.job import Job
+from headrace_server.core.scaling import ScalingPolicy
 from headrace_server.core.states import JobState
+from headrace_server.rpc.admin_service import AdminService
 from headrace_server.rpc.admission import Admission, CallClass
 from headrace_server.rpc.control_lane import Lanes
 from headrace_server.rpc.follow import Following
@@ -34,6 +36,7 @@ from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.disk import DiskReserve
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.local_worker import LocalWorker, LocalWorkerCommand
+from headrace_server.runtime.pool import Pool
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.runtime.store_watch import StoreWatch
@@ -42,6 +45,7 @@ from headrace_server.store import reads
 from headrace_server.store.ledger import Effects
 from headrace_server.store.sqlite import SqliteEngine
 from headrace_server.store.store import Store
+from headrace_server.store.worker_drains import WorkerDrain, read_drain
 from headrace_server.store.workers import cancel_grace_seconds, lease_holders
 
 if TYPE_CHECKING:
@@ -60,6 +64,7 @@ _SERVICES = {
     "JobService": job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
     "QueueService": queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"],
     "WorkerService": worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
+    "AdminService": admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
 }
 
 
@@ -74,6 +79,9 @@ class Address:
 
 class App:
     """A control plane: start it, wait, stop it."""
+
+    _pool: Pool | None = None
+    """Set when the local worker's slots follow the load."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings = settings
@@ -98,6 +106,7 @@ class App:
         try:
             self._scheduler = Scheduler(self._store, self._registry, self._clock)
             await self._watch_leases()
+            await self._make_pool(socket_path(settings.data))
             self._server = self._build_server()
             host, _, _ = settings.listen.rpartition(":")
             port = listen_tcp(self._server, settings.listen)
@@ -110,9 +119,10 @@ class App:
         self._tasks.append(asyncio.create_task(self._scheduler.run(), name="scheduler"))
         self._tasks.append(asyncio.create_task(StoreWatch(self._store, self._health.set_all).run(), name="store-watch"))
         self._health.set_all(True)
-        if settings.workers:
-            self._local_worker = LocalWorker(local_worker_command(settings, socket))
+        if self._local_worker is not None:
             self._tasks.append(asyncio.create_task(self._local_worker.run(), name="local-worker"))
+        if self._pool is not None:
+            self._tasks.append(asyncio.create_task(self._pool.run(), name="pool"))
         return Address(host, port, socket)
 
     def _open_store(self) -> Store:
@@ -175,6 +185,28 @@ class App:
         for holder, counter in await self._store.read(lease_holders):
             self._registry.watch.observe(holder.worker, holder.incarnation, counter, self._clock.monotonic())
 
+    async def _make_pool(self, socket: Path) -> None:
+        """The local worker, and what scales its slots when they are to follow the load."""
+        settings = self._settings
+        if not settings.workers:
+            return
+        self._local_worker = LocalWorker(local_worker_command(settings, socket), self._registry.note_local_fault)
+        self._drained(LOCAL_WORKER_ID, await self._store.read(read_drain, LOCAL_WORKER_ID))
+        slots_min = settings.workers_min or settings.workers
+        if slots_min < settings.workers:
+            policy = ScalingPolicy(
+                slots_min,
+                settings.workers,
+                settings.scale_up_seconds,
+                settings.scale_down_seconds,
+                settings.slot_memory_bytes,
+            )
+            self._pool = Pool(self._store, self._registry, self._scheduler, self._clock, LOCAL_WORKER_ID, policy)
+
+    def _drained(self, worker: str, drain: WorkerDrain | None) -> None:
+        if worker == LOCAL_WORKER_ID and self._local_worker is not None:
+            self._local_worker.want(drain is None or not drain.exits)
+
     def _build_server(self) -> grpc.aio.Server:
         settings = self._settings
         if settings.otlp_endpoint:
@@ -206,9 +238,10 @@ class App:
         services = [
             Service(_SERVICES["JobService"], jobs),
             Service(_SERVICES["QueueService"], QueueService(self._store)),
+            Service(_SERVICES["AdminService"], AdminService(self._store)),
             Service(
                 _SERVICES["WorkerService"],
-                WorkerService(lanes, self._deltas, self._feed),
+                WorkerService(lanes, self._deltas, self._feed, self._drained),
                 streams=CallClass.WORKER_LANE,
             ),
         ]
@@ -217,6 +250,8 @@ class App:
     def _committed(self, effects: Effects) -> None:
         self._feed.wake(effects.changed)
         self._scheduler.committed(effects)
+        if effects.queued and self._pool is not None:
+            self._pool.wake()
 
     async def _tell_cancelling(self, job: Job) -> None:
         """Tells the worker at once; it would learn so with its next renewal anyway."""

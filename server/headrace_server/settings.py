@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import ByteSize, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from headrace_server.core.limits import (
@@ -33,7 +33,15 @@ class Settings(BaseSettings):
     listen: str = "127.0.0.1:7410"
     """TCP address; port 0 picks a free one."""
     workers: int = Field(default=4, ge=0, le=10_000)
-    """Slots of the local worker; 0 starts none."""
+    """Slots of the local worker, or the most of them; 0 starts none."""
+    workers_min: int | None = Field(default=None, ge=1, le=10_000)
+    """The fewest slots of the local worker: between both they follow the load. None does not scale them."""
+    scale_up_seconds: float = Field(default=1.0, ge=0.1, le=3600)
+    """Between two growths of the local worker's slots, each of which at most doubles them."""
+    scale_down_seconds: float = Field(default=60.0, ge=1, le=86_400, validate_default=True)
+    """They shrink, at most by half, when so many were not wanted for so long."""
+    slot_memory_bytes: Annotated[ByteSize, Field(ge=0)] = ByteSize(256 * 1024 * 1024)
+    """Memory that one more slot is taken to need at least; 0 leaves memory out. `1GiB` can be said too."""
     allow_command: Names = ()
     """Programs that the local worker may run."""
     allow_root: Folders = ()
@@ -61,6 +69,22 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("workers_min")
+    @classmethod
+    def _not_above_workers(cls, value: int | None, info: ValidationInfo) -> int | None:
+        workers = info.data.get("workers", 0)
+        if value is not None and 0 < workers < value:
+            raise ValueError(f"{value} is more than workers, {workers}")
+        return value
+
+    @field_validator("scale_down_seconds")
+    @classmethod
+    def _not_below_up(cls, value: float, info: ValidationInfo) -> float:
+        up = info.data.get("scale_up_seconds", 0.0)
+        if value < up:
+            raise ValueError(f"{value:g} is less than scale_up_seconds, {up:g}")
+        return value
 
     @field_validator("data")
     @classmethod

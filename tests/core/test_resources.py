@@ -8,6 +8,7 @@ from headrace_server.core.resources import NOTHING, ONE_SLOT, Resources, total
 def test_q5_resources_add_up() -> None:
     assert total([ONE_SLOT, Resources(2, 100, 500), Resources(1, 1, 1)]) == Resources(4, 101, 501)
     assert total([]) == NOTHING
+    assert Resources(3, 10, 20) * 2 == Resources(6, 20, 40)
     assert Resources(3, 10, 20) - Resources(1, 4, 5) == Resources(2, 6, 15)
 
 

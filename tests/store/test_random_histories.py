@@ -24,7 +24,7 @@ from headrace_server.core.job import Job
 from headrace_server.core.limits import LOSSES_COUNT_MAX, MAX_ATTEMPTS_DEFAULT
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED, LEASED, JobState
-from headrace_server.store import rows, workers
+from headrace_server.store import demand, rows, workers
 from headrace_server.store.leases import Disposition, Holder, Lease
 from headrace_server.store.queues import create_queue
 from headrace_server.store.submit import submit_all, submit_each
@@ -200,7 +200,7 @@ class Histories(RuleBasedStateMachine):
         offers = []
         for number, slots in enumerate((one, two)):
             holder = self.holder(number)
-            used = self.bench.read(workers.slots_used, holder.worker)
+            used = self.bench.read(demand.resources_used, holder.worker).slots
             if slots > used and holder not in gone:
                 able = capabilities("echo", "other") if number else capabilities()
                 offers.append(offer(holder, slots - used, able))
@@ -326,7 +326,7 @@ class Histories(RuleBasedStateMachine):
         for worker in self.incarnations:
             alive = sum(job.worker == worker for job in jobs)
             assert alive <= SLOTS, "I5, I12"
-            assert self.bench.read(workers.slots_used, worker) == alive, "I12"
+            assert self.bench.read(demand.resources_used, worker).slots == alive, "I12"
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))

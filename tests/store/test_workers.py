@@ -4,7 +4,7 @@ import pytest
 
 from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.states import JobState
-from headrace_server.store import workers
+from headrace_server.store import demand, workers
 from headrace_server.store.leases import Disposition, Holder, Lease
 from store.driving import HOME, Bench, OpenStore, chunk, finished, new_job, offer
 
@@ -100,9 +100,9 @@ def test_i12_slots_used_are_the_attempts_that_a_worker_holds(bench: Bench) -> No
     leases = [bench.running() for _ in range(3)]
     bench.finish(leases[0])
     bench.cancel(leases[1].job_id)
-    assert bench.read(workers.slots_used, "w1") == 2
+    assert bench.read(demand.resources_used, "w1").slots == 2
     bench.lose()
-    assert bench.read(workers.slots_used, "w1") == 0
+    assert bench.read(demand.resources_used, "w1").slots == 0
 
 
 def test_l6_a_lost_worker_loses_the_leases_of_that_incarnation_only(bench: Bench) -> None:

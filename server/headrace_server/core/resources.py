@@ -28,6 +28,9 @@ class Resources:
             self.slots - other.slots, self.memory_bytes - other.memory_bytes, self.cpu_millis - other.cpu_millis
         )
 
+    def __mul__(self, count: int) -> "Resources":
+        return Resources(self.slots * count, self.memory_bytes * count, self.cpu_millis * count)
+
     def fits_in(self, free: "Resources") -> bool:
         """Whether all of it is there. What declares no memory or processor fits where none is free."""
         return (

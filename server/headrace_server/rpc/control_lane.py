@@ -31,6 +31,7 @@ from headrace_server.rpc.worker_message import (
     lease_of,
     seconds_message,
     wanted,
+    wanted_worker_of,
     word_of,
 )
 from headrace_server.runtime.clock import Clock
@@ -84,8 +85,8 @@ class _Served:
             connection_id=lanes.new_id(),
             slots=hello.slots,
             capabilities=capabilities_of(hello.capabilities),
-            draining=first.renewal.draining,
         )
+        self._lane.renewed(first.renewal)
         self._words = asyncio.Semaphore(WORDS_IN_FLIGHT_COUNT_MAX)
         self._unheard: deque[tuple[pb.ConnectRequest, Word]] = deque()
         """Words that the store could not commit, in order."""
@@ -127,10 +128,16 @@ class _Served:
             message = f"a newer incarnation of worker {hello.worker_id!r} has connected"
             raise Refused(Refusal(Reason.STALE_INCARNATION, message))
         self._observe(renewal.counter)
-        live = {(job.id, job.epoch) for job in welcomed.jobs}
-        self._lane.leases.update((lease, 0) for lease in held if (lease.job_id, lease.epoch) in live)
+        taken_by = zip(welcomed.jobs, welcomed.taken, strict=True)
+        live = {(job.id, job.epoch): taken for job, taken in taken_by}
+        self._lane.wanted_worker = wanted_worker_of(welcomed.drain)
+        for lease in held:
+            taken = live.get((lease.job_id, lease.epoch))
+            if taken is not None:
+                self._lane.hold(lease, taken)
         waiting = self._lane.waiting
         waiting.renewed_counter = renewal.counter
+        waiting.wanted_worker = self._lane.wanted_worker
         waiting.welcome.CopyFrom(self._welcome_message(welcomed))
         self._lane.wake.set()
 
@@ -169,7 +176,7 @@ class _Served:
             self._observe(request.renewal.counter)
             if lane.draining and not request.renewal.draining:
                 self._all.scheduler.wake()
-            lane.draining = request.renewal.draining
+            lane.renewed(request.renewal)
             absent = lane.absent(set(held_leases(request.renewal)), request.renewal.handled_message_number)
         word = word_of(lane.holder, request, absent)
         for lease in word.starts:
@@ -253,6 +260,7 @@ class _Served:
         if request.releases or absent:
             self._all.scheduler.wake()
         if request.HasField("renewal"):
+            self._want_worker(wanted_worker_of(heard.drain))
             self._answer_renewal(heard, request.renewal)
         if waiting.ByteSize():
             lane.wake.set()
@@ -260,6 +268,7 @@ class _Served:
     def _answer_renewal(self, heard: Heard, renewal: pb.WorkerRenewal) -> None:
         lane = self._lane
         lane.waiting.renewed_counter = renewal.counter
+        lane.waiting.wanted_worker = lane.wanted_worker
         del lane.waiting.wanted[:]
         generation = self._all.store.generation
         for job, grace in heard.cancelling:
@@ -270,6 +279,12 @@ class _Served:
         for held in renewal.held:
             if lease_of(held.lease) not in lane.leases:
                 lane.want(wanted(held.lease, pb.WANTED_STATE_KILL, pb.STOP_CAUSE_STALE_LEASE, 0))
+
+    def _want_worker(self, wanted: pb.WantedWorker) -> None:
+        """The store's word, which may be newer than what this node was told."""
+        if self._lane.wanted_worker != wanted:
+            self._lane.wanted_worker = wanted
+            self._all.scheduler.wake()
 
     def _observe(self, counter: int) -> None:
         holder = self._lane.holder

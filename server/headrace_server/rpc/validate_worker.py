@@ -13,6 +13,7 @@ from headrace_server.rpc.violations import (
     at_least_zero,
     between,
     check_fields,
+    duration,
     each,
     enum,
     job_id,
@@ -43,7 +44,9 @@ CAPABILITIES: Rules = {
     "claude_version": _name,
     "claude_simulated": anything,
 }
-HOST_RESOURCES: Rules = dict.fromkeys(("memory_bytes", "memory_available_bytes", "cpu_millis"), at_least_zero)
+HOST_RESOURCES: Rules = dict.fromkeys(
+    ("memory_bytes", "memory_available_bytes", "cpu_millis", "cpu_available_millis"), at_least_zero
+)
 LEASE: Rules = {
     "job_id": job_id,
     "attempt": at_least_zero,
@@ -69,6 +72,7 @@ HELLO: Rules = {
     "host": _name,
     "version": _name,
 }
+DRAIN: Rules = {"worker_id": worker_id, "wanted": enum(worker_service_pb2.WantedWorker), "grace": duration}
 OPEN: Rules = {
     "worker_id": worker_id,
     "incarnation": text(INCARNATION_CHARACTERS_MAX),
@@ -110,6 +114,17 @@ def check_open(request: worker_service_pb2.StreamOutputRequest) -> Refusal | Non
         if not getattr(request.open, field):
             violations.add(f"open.{field}", "is required")
     check_fields(request.open, OPEN, "open.", violations)
+    return violations.refusal()
+
+
+def check_drain(request: worker_service_pb2.DrainWorkerRequest) -> Refusal | None:
+    """Why a worker can't be drained as asked."""
+    violations = Violations()
+    if not request.worker_id:
+        violations.add("worker_id", "is required")
+    if request.wanted == worker_service_pb2.WANTED_WORKER_RUN and request.HasField("grace"):
+        violations.add("grace", "means nothing with RUN: nothing is drained any more")
+    check_fields(request, DRAIN, "", violations)
     return violations.refusal()
 
 

@@ -9,12 +9,13 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from headrace.v1 import job_pb2, job_service_pb2, queue_service_pb2, worker_service_pb2
+from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, queue_service_pb2, worker_service_pb2
 from headrace_server.core import limits
 from headrace_server.core.refusal import Refusal
 from headrace_server.rpc import not_supported, validate_job, validate_queue
 from headrace_server.rpc.filters import check_filter
 from headrace_server.rpc.not_supported import ITEM_TABLE, QUEUE_TABLE, SPEC_TABLE, WATCH_JOB_TABLE
+from headrace_server.rpc.validate_worker import check_drain
 from headrace_server.rpc.violations import (
     Rules,
     Violations,
@@ -22,7 +23,6 @@ from headrace_server.rpc.violations import (
     at_least_zero,
     bytes_within,
     check_fields,
-    duration,
     enum,
     job_id,
     message_of,
@@ -152,12 +152,12 @@ _WATCH_JOB: Rules = _JOB | {
 _CREATE_QUEUE: Rules = {"namespace": namespace, "queue": validate_queue.created_queue}
 _PAGE: Rules = {"page_size": at_least_zero, "page_token": _token}
 _LIST_JOBS: Rules = _PAGE | {"namespace": namespace, "filter": check_filter, "view": _view}
-_DRAIN_WORKER: Rules = {
-    "worker_id": worker_id,
-    "wanted": enum(worker_service_pb2.WantedWorker),
-    "grace": duration,
-}
 _WORKER: Rules = {"worker_id": worker_id}
+_AUDIT: Rules = _PAGE | {
+    "namespace": namespace,
+    "resource_type": validate_queue.resource_type,
+    "resource_name": text(limits.KEY_CHARACTERS_MAX),
+}
 
 CHECKS: Mapping[str, Check] = {
     message.DESCRIPTOR.full_name: check
@@ -175,7 +175,8 @@ CHECKS: Mapping[str, Check] = {
         (queue_service_pb2.UpdateQueueRequest, _update_queue),
         (worker_service_pb2.ListWorkersRequest, _fields(_PAGE)),
         (worker_service_pb2.GetWorkerRequest, _fields(_WORKER, "worker_id")),
-        (worker_service_pb2.DrainWorkerRequest, _fields(_DRAIN_WORKER, "worker_id")),
+        (admin_service_pb2.ListAuditEntriesRequest, _fields(_AUDIT)),
+        (worker_service_pb2.DrainWorkerRequest, check_drain),
     )
 }
 """By full name of the request message. Requests of rpcs that are not served yet have none: they are refused anyway."""

@@ -1,10 +1,11 @@
 """Leases, words and workers as the contract's messages, and back."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
 
-from headrace.v1 import worker_pb2
+from headrace.v1 import job_pb2, worker_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.ids import job_id_text, parse_job_id
@@ -12,10 +13,12 @@ from headrace_server.core.job import Job
 from headrace_server.core.limits import REASON_CHARACTERS_MAX
 from headrace_server.core.placement import Capabilities
 from headrace_server.core.refusal import Reason, Refusal, Refused, Violation
+from headrace_server.core.resources import Resources
 from headrace_server.rpc.lane_limits import bounded_failure, is_result_too_deep
 from headrace_server.runtime.registry import ControlLane
 from headrace_server.store.codec import set_time, usage_of
 from headrace_server.store.leases import Finish, Holder, Lease
+from headrace_server.store.worker_drains import WorkerDrain
 from headrace_server.store.workers import Release, StoredWorker, Word
 
 
@@ -80,28 +83,69 @@ def seconds_message(seconds: float) -> Duration:
     return message
 
 
-def worker_message(worker: StoredWorker, slots_used: int, lane: ControlLane | None) -> worker_pb2.Worker:
+@dataclass(frozen=True, slots=True)
+class SeenWorker:
+    """A worker as the store has it."""
+
+    worker: StoredWorker
+    used: Resources
+    drain: WorkerDrain | None
+
+
+def worker_message(seen: SeenWorker, lane: ControlLane | None) -> worker_pb2.Worker:
     """A worker; `lane` when it is connected to this node."""
-    hello = worker.hello
+    worker, hello = seen.worker, seen.worker.hello
+    live = lane is not None and lane.holder.incarnation == worker.incarnation
     message = worker_pb2.Worker(
         id=worker.worker,
         incarnation=worker.incarnation,
-        state=_state(worker, lane),
+        state=_state(worker, lane if live else None, seen.drain),
         capabilities=hello.capabilities,
         slots=hello.slots,
-        slots_used=slots_used,
+        slots_used=seen.used.slots,
         host=hello.host,
         version=hello.version,
         host_resources=hello.host_resources,
+        slots_min=hello.slots,
+        slots_max=hello.slots,
+        resources_used=resources_message(seen.used),
     )
+    if live and lane is not None:
+        message.slots = lane.slots_offered
+        message.host_resources.CopyFrom(lane.host)
+        if lane.bounds is not None:
+            message.slots_min, message.slots_max = lane.bounds.slots_min, lane.bounds.slots_max
+    if seen.drain is not None:
+        message.drain.CopyFrom(_drain_message(seen.drain))
     set_time(message.connect_time, worker.connected)
     set_time(message.renew_time, worker.renewed)
     return message
 
 
-def _state(worker: StoredWorker, lane: ControlLane | None) -> worker_pb2.WorkerState:
-    if lane is not None and lane.holder.incarnation == worker.incarnation:
-        return worker_pb2.WORKER_STATE_DRAINING if lane.draining else worker_pb2.WORKER_STATE_READY
+def resources_message(used: Resources) -> job_pb2.Resources:
+    """What jobs take of a worker."""
+    return job_pb2.Resources(slots=used.slots, memory_bytes=used.memory_bytes, cpu_millis=used.cpu_millis)
+
+
+def wanted_worker_of(drain: WorkerDrain | None) -> pb.WantedWorker:
+    """What the server wants of a worker as a whole."""
+    if drain is None:
+        return pb.WANTED_WORKER_RUN
+    return pb.WANTED_WORKER_EXIT if drain.exits else pb.WANTED_WORKER_DRAIN
+
+
+def _drain_message(drain: WorkerDrain) -> worker_pb2.WorkerDrain:
+    message = worker_pb2.WorkerDrain(actor=drain.actor, exit=drain.exits)
+    set_time(message.time, drain.time)
+    if drain.return_time:
+        set_time(message.return_time, drain.return_time)
+    return message
+
+
+def _state(worker: StoredWorker, lane: ControlLane | None, drain: WorkerDrain | None) -> worker_pb2.WorkerState:
+    if lane is not None:
+        drained = lane.is_drained or drain is not None
+        return worker_pb2.WORKER_STATE_DRAINING if drained else worker_pb2.WORKER_STATE_READY
     return worker_pb2.WORKER_STATE_LOST if worker.lost else worker_pb2.WORKER_STATE_DISCONNECTED
 
 

@@ -9,15 +9,27 @@ from collections import deque
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from headrace.v1 import worker_pb2, worker_service_pb2
+from headrace.v1 import job_pb2, worker_pb2, worker_service_pb2
 from headrace_server.core.ids import JobId
 from headrace_server.core.leases import LeaseWatch
 from headrace_server.core.placement import Capabilities, Offer
 from headrace_server.core.refusal import Reason, Refusal
+from headrace_server.core.resources import ONE_SLOT, Resources
 from headrace_server.store.leases import Holder, Lease
 
 UNSENT = 1 << 62
 """In place of a message's number, for an assignment that waits to be sent."""
+UNBOUNDED = 1 << 62
+"""In place of what is free, for a host that does not say what it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotBounds:
+    """How many slots of a worker the server uses just now, and between which bounds it moves that."""
+
+    slots: int
+    slots_min: int
+    slots_max: int
 
 
 @dataclass(eq=False, slots=True)
@@ -27,8 +39,16 @@ class ControlLane:
     holder: Holder
     connection_id: str
     slots: int
+    """As the worker said."""
     capabilities: Capabilities
     draining: bool = False
+    """It wants no more work."""
+    wanted_worker: worker_service_pb2.WantedWorker = worker_service_pb2.WANTED_WORKER_RUN
+    """What the server wants of it; said again with the answer to every renewal."""
+    bounds: SlotBounds | None = None
+    """Set for a worker whose slots are scaled."""
+    host: worker_pb2.HostResources = field(default_factory=worker_pb2.HostResources)
+    """As it was at the last renewal."""
     ended: Refusal | None = None
     """Why the stream has to end."""
     data_lane: int = 0
@@ -40,6 +60,10 @@ class ControlLane:
     """Of these, those whose finish is being committed: their slots are free again."""
     unstarted: dict[Lease, float] = field(default_factory=dict)
     """Of these, those that were sent and not started, with the monotonic time of sending."""
+    resources: dict[Lease, Resources] = field(default_factory=dict)
+    """What each lease takes, where that is more than a slot."""
+    recent: set[Lease] = field(default_factory=set)
+    """Of these, those that the host's free memory can't show yet: taken since the last renewal, or not started."""
     message_number: int = 0
     assignments: deque[tuple[Lease, worker_pb2.Assignment]] = field(default_factory=deque)
     waiting: worker_service_pb2.ConnectResponse = field(default_factory=worker_service_pb2.ConnectResponse)
@@ -47,19 +71,75 @@ class ControlLane:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
+    def slots_offered(self) -> int:
+        """Slots that it may have in use."""
+        return self.slots if self.bounds is None else min(self.slots, self.bounds.slots)
+
+    @property
+    def used(self) -> Resources:
+        """What its leases take; a lease whose finish is being committed takes nothing any more."""
+        memory_bytes = cpu_millis = 0
+        slots = len(self.leases) - len(self.finishing)
+        for lease, taken in self.resources.items():
+            if lease not in self.finishing:
+                slots += taken.slots - 1
+                memory_bytes += taken.memory_bytes
+                cpu_millis += taken.cpu_millis
+        return Resources(slots, memory_bytes, cpu_millis)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether it gets no more work, by its own wish or by the server's."""
+        return self.draining or self.wanted_worker != worker_service_pb2.WANTED_WORKER_RUN
+
+    @property
     def free_slots(self) -> int:
         """Slots that nothing holds."""
-        return 0 if self.draining else max(0, self.slots - len(self.leases) + len(self.finishing))
+        return 0 if self.is_drained else max(0, self.slots_offered - self.used.slots)
+
+    @property
+    def free_memory_bytes(self) -> int:
+        """Memory that nothing has declared and that is there."""
+        if not self.host.memory_bytes:
+            return UNBOUNDED
+        unseen = sum(self.resources[lease].memory_bytes for lease in self.recent if lease in self.resources)
+        undeclared = self.host.memory_bytes - self.used.memory_bytes
+        return max(0, min(undeclared, self.host.memory_available_bytes - unseen))
+
+    @property
+    def free_cpu_millis(self) -> int:
+        """Processors that nothing has declared, in thousandths."""
+        return max(0, self.host.cpu_millis - self.used.cpu_millis) if self.host.cpu_millis else UNBOUNDED
+
+    def hold(self, lease: Lease, taken: Resources, message_number: int = 0) -> None:
+        """Takes note that the worker holds a lease, or will."""
+        self.leases[lease] = message_number
+        if taken != ONE_SLOT:
+            self.resources[lease] = taken
 
     def assign(self, lease: Lease, assignment: worker_pb2.Assignment) -> None:
         """Has an assignment sent."""
-        self.leases[lease] = UNSENT
+        self.hold(lease, resources_of(assignment.spec.placement.resources), UNSENT)
+        if lease in self.resources:
+            self.recent.add(lease)
         self.assignments.append((lease, assignment))
         self.wake.set()
+
+    def renewed(self, renewal: worker_service_pb2.WorkerRenewal) -> None:
+        """Takes note of what the worker says of itself and its host."""
+        self.draining = renewal.draining
+        self.host = renewal.host_resources
+        self.recent = {lease for lease in self.recent if lease in self.unstarted or self.leases.get(lease) == UNSENT}
 
     def want(self, wanted: worker_service_pb2.WantedAttempt) -> None:
         """Has it said what is wanted of an attempt."""
         self.waiting.wanted.append(wanted)
+        self.wake.set()
+
+    def want_worker(self, wanted: worker_service_pb2.WantedWorker) -> None:
+        """Has it said what is wanted of the worker as a whole."""
+        self.wanted_worker = wanted
+        self.waiting.wanted_worker = wanted
         self.wake.set()
 
     def next_message(self, bytes_max: int, now: float) -> worker_service_pb2.ConnectResponse:
@@ -96,6 +176,8 @@ class ControlLane:
         self.leases.pop(lease, None)
         self.finishing.discard(lease)
         self.unstarted.pop(lease, None)
+        self.resources.pop(lease, None)
+        self.recent.discard(lease)
 
     def end(self, why: Refusal) -> None:
         """Ends the stream."""
@@ -110,6 +192,9 @@ class Registry:
         self.lease_seconds = lease_seconds
         self.watch = LeaseWatch(lease_seconds)
         self._lanes: dict[str, ControlLane] = {}
+        self._bounds: dict[str, SlotBounds] = {}
+        self.local_fault = ""
+        """Why the local worker does not run; empty when nothing is known to be wrong with it."""
 
     def connect(self, lane: ControlLane) -> None:
         """Adds a lane; it takes the place of an older one of the same worker."""
@@ -119,7 +204,25 @@ class Registry:
             reason = Reason.CONNECTION_REPLACED if same else Reason.STALE_INCARNATION
             what = "stream" if same else "incarnation"
             older.end(Refusal(reason, f"a newer {what} of worker {lane.holder.worker!r} has connected"))
+        lane.bounds = self._bounds.get(lane.holder.worker)
         self._lanes[lane.holder.worker] = lane
+
+    def note_local_fault(self, fault: str) -> None:
+        """Takes note of why the local worker does not run."""
+        self.local_fault = fault
+
+    def scale(self, worker: str, bounds: SlotBounds) -> None:
+        """Sets how many slots of a worker are used, from now on and on every later lane of it."""
+        self._bounds[worker] = bounds
+        lane = self._lanes.get(worker)
+        if lane is not None:
+            lane.bounds = bounds
+
+    def want(self, worker: str, wanted: worker_service_pb2.WantedWorker) -> None:
+        """Has a worker told what is wanted of it as a whole, when it is connected here."""
+        lane = self._lanes.get(worker)
+        if lane is not None:
+            lane.want_worker(wanted)
 
     def disconnect(self, lane: ControlLane) -> None:
         """Removes a lane, unless a newer one has its place. Its leases live on."""
@@ -160,3 +263,10 @@ class Registry:
             message = f"the lease of worker {holder.worker!r} has ended; connect again"
             lane.end(Refusal(Reason.CONNECTION_REPLACED, message))
             del self._lanes[holder.worker]
+
+
+def resources_of(message: job_pb2.Resources) -> Resources:
+    """What a job takes; one slot when it does not say."""
+    if not message.ByteSize():
+        return ONE_SLOT
+    return Resources(max(1, message.slots), message.memory_bytes, message.cpu_millis)

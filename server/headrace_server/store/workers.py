@@ -8,12 +8,15 @@ from headrace_server.core import facts
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.job import Job
 from headrace_server.core.limits import CANCEL_GRACE_SECONDS_DEFAULT
+from headrace_server.core.resources import Resources
 from headrace_server.store import rows
 from headrace_server.store.codec import micros_of
+from headrace_server.store.demand import key_resources
 from headrace_server.store.engine import Connection
 from headrace_server.store.leases import Disposition, Finish, Holder, Lease, finish, held, lose, release, spec_of, start
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.outputs import report
+from headrace_server.store.worker_drains import WorkerDrain, drain_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,10 @@ class Welcomed:
     current: bool
     jobs: tuple[Job, ...] = ()
     stale: tuple[Lease, ...] = ()
+    taken: tuple[Resources, ...] = ()
+    """What each of the jobs takes."""
+    drain: WorkerDrain | None = None
+    """Set while somebody has the worker drained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,8 @@ class Heard:
     finished: tuple[tuple[Lease, Disposition, int], ...]
     cancelling: tuple[tuple[Job, float], ...] = ()
     """When it renewed: the jobs that it is to end, with the grace of each in seconds."""
+    drain: WorkerDrain | None = None
+    """When it renewed: set while somebody has the worker drained."""
 
 
 def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
@@ -111,7 +120,9 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
             stale.append(lease)
         else:
             jobs.append(found)
-    return Welcomed(True, tuple(jobs), tuple(stale))
+    taken = key_resources(ledger, (job.key for job in jobs))
+    drain = drain_of(ledger, holder.worker)
+    return Welcomed(True, tuple(jobs), tuple(stale), tuple(taken[job.key] for job in jobs), drain)
 
 
 def hear_each(ledger: Ledger, words: Sequence[Word]) -> list[Heard]:
@@ -163,11 +174,6 @@ def get_worker(connection: Connection, worker: str) -> StoredWorker | None:
     return _stored(found[0]) if found else None
 
 
-def slots_used(connection: Connection, worker: str) -> int:
-    """Attempts on which a worker holds a lease."""
-    return int(connection.rows("SELECT count(*) FROM jobs WHERE worker = ? AND state IN (4, 5, 6, 7)", (worker,))[0][0])
-
-
 def _stored(row: tuple[object, ...]) -> StoredWorker:
     worker, incarnation, counter, hello, connected, renewed, lost = row
     assert isinstance(hello, bytes)
@@ -215,7 +221,10 @@ def _hear(ledger: Ledger, word: Word) -> Heard:
             "UPDATE workers SET counter = ?, renewed = ? WHERE worker = ? AND incarnation = ?",
             (word.counter, ledger.now, word.holder.worker, word.holder.incarnation),
         )
-    return Heard(tuple(reported.items()), tuple(finished), cancelling_of(ledger, word.holder) if word.counter else ())
+    if not word.counter:
+        return Heard(tuple(reported.items()), tuple(finished))
+    cancelling, drain = cancelling_of(ledger, word.holder), drain_of(ledger, word.holder.worker)
+    return Heard(tuple(reported.items()), tuple(finished), cancelling, drain)
 
 
 def cancelling_of(ledger: Ledger, holder: Holder) -> tuple[tuple[Job, float], ...]:
