@@ -1,4 +1,4 @@
-"""The rules of a queue's policy, and of the mask that says which of it to change."""
+"""The rules of a queue's policy, of the mask that says what of it to change, and of what else is asked about queues."""
 
 from headrace.v1 import queue_pb2, queue_service_pb2
 from headrace_server.core import limits
@@ -21,6 +21,7 @@ from headrace_server.rpc.violations import (
 )
 
 EXECUTORS = ("claude", "command", "handler")
+RESOURCE_TYPES = ("job", "queue", "schedule", "worker")
 WEIGHTS_COUNT_MAX = 1000
 WEIGHT_MIN = 0.001
 WEIGHT_MAX = 1000.0
@@ -37,6 +38,12 @@ def executor(value: str, path: str, violations: Violations) -> None:
     """A kind of task."""
     if value not in EXECUTORS:
         violations.add(path, f"has to be one of {', '.join(EXECUTORS)}")
+
+
+def resource_type(value: str, path: str, violations: Violations) -> None:
+    """A kind of thing that the audit log knows."""
+    if value not in RESOURCE_TYPES:
+        violations.add(path, f"has to be one of {', '.join(RESOURCE_TYPES)}")
 
 
 def rate_limit(value: queue_pb2.RateLimit, path: str, violations: Violations) -> None:

@@ -187,6 +187,11 @@ class Ledger:
         self._sequences["job"] += 1
         return self._sequences["job"], new_job_id(self.now, self.entropy.getrandbits(random_bits_needed()))
 
+    def next_number(self, sequence: str) -> int:
+        """The next number of a sequence of the store, e.g. `audit`."""
+        self._sequences[sequence] += 1
+        return self._sequences[sequence]
+
     def create(
         self,
         job: Job,

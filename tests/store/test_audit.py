@@ -1,0 +1,65 @@
+"""The audit log: numbered in the order of commits, read newest first."""
+
+from headrace_server.core.limits import AUDIT_DETAIL_CHARACTERS_MAX
+from headrace_server.store.audit import AuditEntry, list_audit, record_audit
+from headrace_server.store.ledger import Ledger
+from store.driving import Bench, OpenStore
+
+
+def enter(bench: Bench, name: str, kind: str = "queue", namespace: str = "default", detail: str = "") -> None:
+    bench.write(record_audit, "ada", "QueueService.PauseQueue", namespace, kind, name, detail)
+
+
+def names(bench: Bench, kind: str = "", name: str = "", before: int = 0, count: int = 10) -> list[str]:
+    return [entry.resource_name for entry in bench.read(list_audit, "default", kind, name, before, count)]
+
+
+def test_an_entry_says_who_did_what_when(bench: Bench) -> None:
+    enter(bench, "batch", detail="reason: full")
+    (entry,) = bench.read(list_audit, "default", "", "", 0, 10)
+    assert entry == AuditEntry(
+        1, bench.clock.now(), "ada", "QueueService.PauseQueue", "default", "queue", "batch", "reason: full"
+    )
+
+
+def test_entries_come_newest_first_and_from_a_number_on(bench: Bench) -> None:
+    for name in ("a", "b", "c", "d"):
+        enter(bench, name)
+    assert names(bench, count=2) == ["d", "c"]
+    assert names(bench, before=3) == ["b", "a"]
+
+
+def test_a_resource_in_no_namespace_is_among_those_of_every_one(bench: Bench) -> None:
+    enter(bench, "w1", "worker", namespace="")
+    enter(bench, "other", namespace="elsewhere")
+    enter(bench, "here")
+    assert names(bench) == ["here", "w1"]
+
+
+def test_kind_and_name_choose_among_entries(bench: Bench) -> None:
+    enter(bench, "same", "queue")
+    enter(bench, "same", "schedule")
+    enter(bench, "another", "queue")
+    assert names(bench, "queue") == ["another", "same"]
+    assert names(bench, "schedule", "same") == ["same"]
+    assert names(bench, name="same") == ["same", "same"]
+
+
+def test_numbers_are_dense_across_transactions_and_restarts(bench: Bench, reopen: OpenStore) -> None:
+    enter(bench, "a")
+
+    def two(ledger: Ledger) -> None:
+        for name in ("b", "c"):
+            record_audit(ledger, "ada", "QueueService.PauseQueue", "default", "queue", name, "")
+
+    bench.write(two)
+    again = reopen()
+    enter(again, "d")
+    assert [entry.number for entry in again.read(list_audit, "default", "", "", 0, 10)] == [4, 3, 2, 1]
+
+
+def test_a_detail_that_is_too_long_is_cut(bench: Bench) -> None:
+    enter(bench, "a", detail="x" * 5000)
+    (entry,) = bench.read(list_audit, "default", "", "", 0, 10)
+    assert len(entry.detail) == AUDIT_DETAIL_CHARACTERS_MAX
+    assert entry.detail.endswith("x…")
