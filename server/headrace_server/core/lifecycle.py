@@ -203,7 +203,7 @@ def _input_resolved(job: Job, fact: facts.InputResolved, now: Micros) -> None:
         job.state = JobState.RUNNING
         if job.run_by:
             # The clock of the attempt stood still meanwhile.
-            job.run_by = Micros(job.run_by + now - job.asked)
+            job.run_by = Micros(job.run_by + max(0, now - job.asked))
         job.asked = Micros(0)
 
 
