@@ -21,7 +21,7 @@ LEASE_ENDS = TERMINAL_KINDS | frozenset(
 )
 OF_THE_SUBMIT = frozenset(
     {"row", "id", "namespace", "queue", "owner", "key", "rank", "priority", "created", "output_bytes_max"}
-    | {"slots", "concurrency_key", "unique", "dependent"}
+    | {"slots", "concurrency_key", "unique", "dependent", "timeouts"}
 )
 OF_DROPPED_OUTPUT = frozenset({"producer_sequence", "updated", "wake"})
 """What output past the cap changes without an event."""

@@ -13,6 +13,7 @@ from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.limits import USAGE_AMOUNT_MAX, USAGE_COUNT_MAX
 from headrace_server.core.states import JobState
+from headrace_server.core.timeouts import NONE_STATED, Timeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,8 @@ class Job:
     dependent: bool = False
     """It depends on other jobs."""
     origin: Origin = PLAIN
+    timeouts: Timeouts = NONE_STATED
+    """As its spec states them; what of them is in force is asked when it starts."""
     state: JobState = JobState.QUEUED
     updated: Micros = Micros(0)
     started: Micros = Micros(0)

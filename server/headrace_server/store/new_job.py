@@ -7,8 +7,9 @@ from headrace.v1 import job_pb2
 from headrace_server.core.ids import Micros
 from headrace_server.core.limits import OUTPUT_BYTES_MAX_DEFAULT
 from headrace_server.core.placement import Needs
+from headrace_server.core.timeouts import NONE_STATED
 from headrace_server.store.codec import time_of
-from headrace_server.store.queue_policy import DEFAULT_QUEUE
+from headrace_server.store.queue_policy import DEFAULT_QUEUE, timeouts_of
 from headrace_server.store.submit import NewJob
 
 DEFAULT_NAMESPACE = "default"
@@ -36,6 +37,7 @@ def new_job(namespace: str, request_id: str, spec: job_pb2.JobSpec, actor: str, 
         labels=tuple(sorted(spec.labels.items())) if spec.labels else (),
         actor=actor,
         traceparent=traceparent,
+        timeouts=timeouts_of(spec.timeouts) if spec.HasField("timeouts") else NONE_STATED,
     )
 
 

@@ -1,6 +1,7 @@
 """A job's row in the table `jobs`, and as a `Job`."""
 
 import json
+from dataclasses import astuple
 from typing import Any
 
 from headrace_server.core.failures import FailureClass
@@ -17,6 +18,7 @@ from headrace_server.core.job import (
     Usage,
 )
 from headrace_server.core.states import JobState
+from headrace_server.core.timeouts import NONE_STATED, Timeouts
 
 FIXED = ("job", "id", "namespace", "queue", "owner", "created", "output_bytes_max", "slots", "concurrency_key")
 """Columns that never change."""
@@ -205,6 +207,8 @@ def _details_text(job: Job) -> str:
         details["cancellation"] = _cancellation_list(job.cancellation)
     if job.origin is not PLAIN:
         details["origin"] = _origin_list(job.origin)
+    if job.timeouts is not NONE_STATED:
+        details["timeouts"] = astuple(job.timeouts)
     if job.open_inputs:
         details["open_inputs"] = sorted(job.open_inputs)
     return json.dumps(details, ensure_ascii=False, separators=(",", ":")) if details else _NO_DETAILS
@@ -223,6 +227,8 @@ def _read_details(job: Job, text: str) -> None:
     if "origin" in details:
         retry_of, schedule, nominal, catch_up = details["origin"]
         job.origin = Origin(JobId(bytes.fromhex(retry_of)) if retry_of else None, schedule, Micros(nominal), catch_up)
+    if "timeouts" in details:
+        job.timeouts = Timeouts(*details["timeouts"])
     job.open_inputs = frozenset(details.get("open_inputs", ()))
 
 

@@ -11,6 +11,7 @@ from headrace_server.core.placement import Needs
 from headrace_server.core.ranking import rank
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
+from headrace_server.core.timeouts import NONE_STATED, Timeouts
 from headrace_server.store.errors import FULL_RETRY_SECONDS
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queue_policy import QueuePolicy, policy_of
@@ -57,6 +58,8 @@ class NewJob:
     """Microseconds; None leaves it to the queue, zero sets none."""
     total_timeout: int | None = None
     """The same."""
+    timeouts: Timeouts = NONE_STATED
+    """As the spec states them: those of an attempt are asked when it starts."""
     origin: Origin = PLAIN
 
 
@@ -223,6 +226,7 @@ def _create(ledger: Ledger, new: NewJob, policy: QueuePolicy) -> Job:
         output_bytes_max=new.output_bytes_max,
         slots=new.needs.resources.slots,
         concurrency_key=new.concurrency_key,
+        timeouts=new.timeouts,
     )
     state = JobState.SCHEDULED if waits else JobState.QUEUED
     first = facts.Submitted(state, new.actor, new.schedule_time if waits else Micros(0), origin=new.origin)
