@@ -66,7 +66,7 @@ class WorkerService:
 
         def write(ledger: Ledger) -> WorkerDrain | Refusal | None:
             if request.wanted == pb.WANTED_WORKER_RUN:
-                return end_drain(ledger, worker)
+                return end_drain(ledger, worker, actor)
             return drain_worker(ledger, worker, actor, grace, exits=request.wanted == pb.WANTED_WORKER_EXIT)
 
         drain = await self.lanes.store.write(write)

@@ -5,11 +5,13 @@ What a worker wants of itself, because it was told to stop, is not kept here.
 
 from dataclasses import dataclass
 
-from headrace_server.core.ids import Micros
+from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.refusal import Reason, Refusal
+from headrace_server.store.audit import record_audit
 from headrace_server.store.engine import Connection, Row
 from headrace_server.store.ledger import Ledger
 
+ACTION = "WorkerService.DrainWorker"
 _SELECT = "SELECT actor, time, return_time, exits FROM worker_drains"
 
 
@@ -37,14 +39,19 @@ def drain_worker(ledger: Ledger, worker: str, actor: str, grace: int | None, *, 
         "ON CONFLICT (worker) DO UPDATE SET actor = excluded.actor, time = excluded.time,"
         " return_time = excluded.return_time, exits = excluded.exits",
     )
+    what = "exit" if exits else "drain"
+    until = "" if grace is None else f", what runs is returned after {grace / SECOND:g} s"
+    record_audit(ledger, actor, ACTION, "", "worker", worker, what + until)
     return drain
 
 
-def end_drain(ledger: Ledger, worker: str) -> Refusal | None:
+def end_drain(ledger: Ledger, worker: str, actor: str) -> Refusal | None:
     """Undoes a drain, if there is one."""
     if not _is_known(ledger, worker):
         return not_found(worker)
-    ledger.run("DELETE FROM worker_drains WHERE worker = ?", (worker,))
+    if drain_of(ledger, worker) is not None:
+        ledger.run("DELETE FROM worker_drains WHERE worker = ?", (worker,))
+        record_audit(ledger, actor, ACTION, "", "worker", worker, "run")
     return None
 
 
