@@ -155,6 +155,18 @@ def drain(world: World, chance: Random) -> None:
     worker.renew()
 
 
+def snooze(world: World, chance: Random) -> None:
+    """The work of an attempt puts itself off."""
+    for worker in world.awake():
+        for attempt in worker.attempts.values():
+            if attempt.phase == STARTED and attempt.assignment.spec.HasField("handler") and not attempt.cancelling:
+                worker.look_at_clock()
+                if attempt.phase == STARTED:
+                    worker.conclude(attempt, Ending.SNOOZED, retry_after=chance.choice((1, 5, 30)))
+                    _speak(worker, chance)
+                return
+
+
 def pass_time(world: World, chance: Random) -> None:
     """Time passes while everybody goes on."""
     left = chance.choice((0.5, 2.0, 6.0, 6.0, 15.0, 25.0, 40.0))
@@ -211,6 +223,8 @@ def _go_on(worker: Worker, attempt: HeldAttempt, chance: Random) -> None:
             worker.start(attempt)
     elif attempt.phase == STARTED and attempt.cancelling and draw < 0.6:
         _obey(worker, attempt, chance)
+    elif attempt.phase == STARTED and attempt.returning and draw < 0.6:
+        worker.conclude(attempt, Ending.RETURNED)
     elif attempt.phase == STARTED and draw > 0.98:
         worker.forget(attempt)
     elif attempt.phase == STARTED and (draw < 0.8 or attempt.endless):

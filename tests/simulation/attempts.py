@@ -37,6 +37,7 @@ class HeldAttempt:
     finish: pb.AttemptFinish | None = None
     finish_said: bool = False
     cancelling: bool = False
+    returning: bool = False
     stale: bool = False
     dirty: bool = False
 
@@ -44,6 +45,11 @@ class HeldAttempt:
     def lease(self) -> worker_pb2.Lease:
         """As it was assigned."""
         return self.assignment.lease
+
+    @property
+    def slots(self) -> int:
+        """That it takes."""
+        return max(1, self.assignment.spec.placement.resources.slots)
 
     @property
     def key(self) -> LeaseKey:
@@ -97,6 +103,9 @@ class HeldAttempt:
             self.finish.cancelled.SetInParent()
         elif ending is Ending.RETURNED:
             self.finish.returned.SetInParent()
+        elif ending is Ending.SNOOZED:
+            self.finish.snoozed.reason = "not yet"
+            self.finish.snoozed.delay.CopyFrom(Duration(seconds=int(retry_after)))
         else:
             self.finish.failed.failure_class = failure
             self.finish.failed.sign = self.run.sign

@@ -3,12 +3,14 @@
 It keeps every event that it has ever seen, so a log that changes afterwards shows.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.v1 import event_pb2, job_pb2
 from headrace_server.core.ids import job_id_text
 from headrace_server.core.job import Job
+from headrace_server.core.states import ENDED
 from headrace_server.store import rows
 from headrace_server.store.engine import Connection
 from simulation.violation import hold
@@ -48,11 +50,13 @@ class Fresh:
 class Chronicle:
     """What is in the store."""
 
-    def __init__(self) -> None:
+    def __init__(self, deletable: Set[str]) -> None:
+        """`deletable` are the jobs that somebody asked to have deleted."""
         self.jobs: dict[str, Known] = {}
         self.generation = 1
         self._by_row: dict[int, Known] = {}
         self._raw: dict[int, tuple[Any, ...]] = {}
+        self._deletable = deletable
         self._position = 0
         self._output = 0
 
@@ -90,8 +94,16 @@ class Chronicle:
                 self.jobs[known.id] = known
             known.row = job
             changed.append(known)
-        hold(len(found) == len(self._raw), "I1", "a job is gone from the store")
+        if len(found) != len(self._raw):
+            self._forget(self._raw.keys() - {raw[0] for raw in found})
         return changed
+
+    def _forget(self, gone: Set[int]) -> None:
+        for row in gone:
+            known = self._by_row.pop(row)
+            hold(known.id in self._deletable, "I1", f"{known.id} is gone from the store")
+            hold(known.row.state in ENDED, "I14", f"{known.id} was deleted while it was {known.row.state.name}")
+            del self.jobs[known.id], self._raw[row]
 
     def _learn(self, position: int, row: int, sequence: int, body: bytes) -> tuple[Known, Logged]:
         event = event_pb2.Event.FromString(body)

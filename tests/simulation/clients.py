@@ -32,7 +32,7 @@ RESUME_POLICIES = (
     task_pb2.RESUME_POLICY_FRESH,
     task_pb2.RESUME_POLICY_NEVER,
 )
-_UNAVAILABLE = frozenset({Reason.STORE_UNAVAILABLE, Reason.DISK_FULL})
+UNAVAILABLE = frozenset({Reason.STORE_UNAVAILABLE, Reason.DISK_FULL})
 
 
 @dataclass(eq=False, slots=True)
@@ -57,6 +57,8 @@ class Told:
     """By job id."""
     cancelled: set[str] = field(default_factory=set)
     """Jobs whose cancel was acknowledged."""
+    deleting: set[str] = field(default_factory=set)
+    """Jobs that somebody asked to have deleted."""
 
 
 class Clients:
@@ -77,9 +79,9 @@ class Clients:
                 return
         else:
             submit = self._new_submit(chance)
-        self._ask_submit(server, submit, chance)
+        self.ask_submit(server, submit, chance)
         if submit.request_id and chance.random() < 0.1:
-            self._ask_submit(server, submit, chance)
+            self.ask_submit(server, submit, chance)
 
     def submit_bulk(self, server: Server, chance: Random) -> None:
         """Submits some jobs that come together or not at all."""
@@ -90,27 +92,36 @@ class Clients:
         else:
             self._bulks += 1
             submits = [self._new_submit(chance, bulk=self._bulks) for _ in range(chance.randint(2, 4))]
-        items = [pb.SubmitJobsItem(request_id=one.request_id, spec=_copy(one.spec)) for one in submits]
-        if _lost(chance):
+        items = [pb.SubmitJobsItem(request_id=one.request_id, spec=copied(one.spec)) for one in submits]
+        if is_lost(chance):
             return
-        task = server.call(server.jobs.submit_jobs(pb.SubmitJobsRequest(items=items, atomic=True), _call()))
-        if not _lost(chance):
-            task.add_done_callback(_when_answered(lambda answer: self._told_bulk(submits, answer)))
+        task = server.call(server.jobs.submit_jobs(pb.SubmitJobsRequest(items=items, atomic=True), call()))
+        if not is_lost(chance):
+            task.add_done_callback(when_answered(lambda answer: self._told_bulk(submits, answer)))
 
     def cancel(self, server: Server, chance: Random) -> None:
         """Cancels a job that it knows of."""
         if not self.told.acknowledged:
             return
         job_id = chance.choice(list(self.told.acknowledged)[-12:])
-        if _lost(chance):
+        if is_lost(chance):
             return
-        task = server.call(server.jobs.cancel_job(pb.CancelJobRequest(job_id=job_id, reason="enough"), _call()))
-        if not _lost(chance):
-            task.add_done_callback(_when_answered(lambda answer: self._told_cancelled(job_id, answer)))
+        task = server.call(server.jobs.cancel_job(pb.CancelJobRequest(job_id=job_id, reason="enough"), call()))
+        if not is_lost(chance):
+            task.add_done_callback(when_answered(lambda answer: self._told_cancelled(job_id, answer)))
+
+    def want(self, make: Callable[[int], job_pb2.JobSpec], chance: Random, *, with_id: bool | None = None) -> Submit:
+        """Takes note of one more job that a client wants."""
+        number = len(self.told.submits) + 1
+        if with_id is None:
+            with_id = chance.random() < 0.75
+        submit = Submit(number, f"r{number}" if with_id else "", make(number))
+        self.told.submits.append(submit)
+        return submit
 
     def explain(self, server: Server, job_id: str) -> "asyncio.Task[Any]":
         """Asks what a job waits for."""
-        return server.call(server.jobs.explain_job(pb.ExplainJobRequest(job_id=job_id), _call()))
+        return server.call(server.jobs.explain_job(pb.ExplainJobRequest(job_id=job_id), call()))
 
     def _new_submit(self, chance: Random, bulk: int = 0) -> Submit:
         number = len(self.told.submits) + 1
@@ -120,27 +131,26 @@ class Clients:
         self.told.submits.append(submit)
         return submit
 
-    def _ask_submit(self, server: Server, submit: Submit, chance: Random) -> None:
-        if _lost(chance):
+    def ask_submit(self, server: Server, submit: Submit, chance: Random) -> None:
+        """Asks for a job, for the first time or again."""
+        if is_lost(chance):
             return
-        request = pb.SubmitJobRequest(request_id=submit.request_id, spec=_copy(submit.spec))
-        task = server.call(server.jobs.submit_job(request, _call()))
-        if not _lost(chance):
-            task.add_done_callback(_when_answered(lambda answer: self._told_submit(submit, answer)))
+        request = pb.SubmitJobRequest(request_id=submit.request_id, spec=copied(submit.spec))
+        task = server.call(server.jobs.submit_job(request, call()))
+        if not is_lost(chance):
+            task.add_done_callback(when_answered(lambda answer: self._told_submit(submit, answer)))
 
     def _submit_other_payload(self, server: Server, submit: Submit) -> None:
-        spec = _copy(submit.spec)
+        spec = copied(submit.spec)
         spec.owner = "another"
 
         def judge(answer: Any) -> None:
             hold(isinstance(answer, Refused), "S2", f"another payload of {submit.request_id} was taken")
             reason = answer.refusal.reason
-            hold(reason in _UNAVAILABLE | {Reason.REQUEST_ID_REUSED}, "S2", f"{submit.request_id}: {reason}")
+            hold(reason in UNAVAILABLE | {Reason.REQUEST_ID_REUSED}, "S2", f"{submit.request_id}: {reason}")
 
-        task = server.call(
-            server.jobs.submit_job(pb.SubmitJobRequest(request_id=submit.request_id, spec=spec), _call())
-        )
-        task.add_done_callback(_when_answered(judge))
+        task = server.call(server.jobs.submit_job(pb.SubmitJobRequest(request_id=submit.request_id, spec=spec), call()))
+        task.add_done_callback(when_answered(judge))
 
     def _told_submit(self, submit: Submit, answer: Any) -> None:
         if isinstance(answer, Refused):
@@ -148,21 +158,23 @@ class Clients:
             if reason is Reason.REQUEST_ID_REUSED:
                 hold(not submit.job_id, "S1", f"the same payload of {submit.request_id} was refused")
             else:
-                hold(reason in _UNAVAILABLE | {Reason.QUEUE_FULL}, "S4", f"a submit was refused: {answer.refusal}")
-                hold(reason is not Reason.QUEUE_FULL or not submit.job_id, "S1", "a repeated submit was refused as new")
+                may = {Reason.QUEUE_FULL, Reason.UNIQUE_KEY_TAKEN if submit.spec.HasField("unique_key") else None}
+                hold(reason in UNAVAILABLE | may, "S4", f"a submit was refused: {answer.refusal}")
+                hold(reason in UNAVAILABLE or not submit.job_id, "S1", "a repeated submit was refused as new")
             return
-        self._acknowledged(submit, answer.job.id, answer.deduplicated)
+        self.acknowledge(submit, answer.job.id, answer.deduplicated)
 
     def _told_bulk(self, submits: list[Submit], answer: Any) -> None:
         if isinstance(answer, Refused):
-            hold(answer.refusal.reason in _UNAVAILABLE | {Reason.QUEUE_FULL}, "S7", f"refused: {answer.refusal}")
+            hold(answer.refusal.reason in UNAVAILABLE | {Reason.QUEUE_FULL}, "S7", f"refused: {answer.refusal}")
             return
         hold(len(answer.results) == len(submits), "S7", "a result for each item")
         for submit, result in zip(submits, answer.results, strict=True):
             hold(result.job_id, "S7", "an item of an atomic bulk has no job")
-            self._acknowledged(submit, result.job_id, result.deduplicated)
+            self.acknowledge(submit, result.job_id, result.deduplicated)
 
-    def _acknowledged(self, submit: Submit, job_id: str, deduplicated: bool) -> None:
+    def acknowledge(self, submit: Submit, job_id: str, deduplicated: bool) -> None:
+        """A job was acknowledged."""
         known = submit.job_id
         hold(known in ("", job_id) or not submit.request_id, "I1", f"{submit.request_id} is {known} and {job_id}")
         hold(not (known and submit.request_id and not deduplicated), "S1", f"{submit.request_id} is new a second time")
@@ -172,7 +184,7 @@ class Clients:
     def _told_cancelled(self, job_id: str, answer: Any) -> None:
         if isinstance(answer, Refused):
             reason = answer.refusal.reason
-            hold(reason in _UNAVAILABLE | {Reason.JOB_ENDED}, "C2", f"a cancel of {job_id} was refused: {reason}")
+            hold(reason in UNAVAILABLE | {Reason.JOB_ENDED}, "C2", f"a cancel of {job_id} was refused: {reason}")
         else:
             self.told.cancelled.add(job_id)
 
@@ -201,21 +213,26 @@ def new_spec(number: int, now: Micros, chance: Random) -> job_pb2.JobSpec:
     return spec
 
 
-def _copy(spec: job_pb2.JobSpec) -> job_pb2.JobSpec:
+def copied(spec: job_pb2.JobSpec) -> job_pb2.JobSpec:
+    """A copy: servicers fill in what is left open."""
     copied = job_pb2.JobSpec()
     copied.CopyFrom(spec)
     return copied
 
 
-def _lost(chance: Random) -> bool:
+def is_lost(chance: Random) -> bool:
+    """Whether a message does not arrive."""
     return chance.random() < 0.06
 
 
-def _call() -> Call:
+def call() -> Call:
+    """What a servicer is told about a call."""
     return cast(Call, UnaryCall())
 
 
-def _when_answered(judge: Callable[[Any], None]) -> "Callable[[asyncio.Task[Any]], None]":
+def when_answered(judge: Callable[[Any], None]) -> "Callable[[asyncio.Task[Any]], None]":
+    """Judges an answer, when one comes."""
+
     def answered(task: "asyncio.Task[Any]") -> None:
         if not task.cancelled():
             judge(task.result())

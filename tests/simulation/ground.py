@@ -19,6 +19,7 @@ class Ending(Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     RETURNED = "returned"
+    SNOOZED = "snoozed"
     LOST = "lost"
 
 
@@ -28,6 +29,7 @@ class Run:
 
     worker: str
     key: LeaseKey
+    slots: int = 1
     alive: bool = True
     outputs: int = 0
     """That it made, and that its worker took."""
@@ -49,8 +51,8 @@ class Ground:
         self._of_job: defaultdict[str, list[Run]] = defaultdict(list)
         self._alive: defaultdict[str, int] = defaultdict(int)
 
-    def begin(self, worker: str, slots: int, key: LeaseKey) -> Run:
-        """A process tree starts."""
+    def begin(self, worker: str, slots: int, key: LeaseKey, takes: int = 1) -> Run:
+        """A process tree starts, on a worker with so many slots."""
         for other in self._of_job[key.job_id]:
             # What a restore of the store has forgotten may still run, until its worker is told.
             if other.alive and other.key.generation == key.generation:
@@ -58,9 +60,9 @@ class Ground:
         name = (key.job_id, key.epoch, key.generation)
         hold(name not in self._runs, "L7", f"{key} is run twice")
         hold(self._lives(key), "L1", f"{worker} starts {key}, whose lease has ended")
-        self._alive[worker] += 1
+        self._alive[worker] += takes
         hold(self._alive[worker] <= slots, "I5", f"{worker} runs more than its {slots} slots")
-        run = self._runs[name] = Run(worker, key)
+        run = self._runs[name] = Run(worker, key, takes)
         self._of_job[key.job_id].append(run)
         return run
 
@@ -72,8 +74,8 @@ class Ground:
         """Nothing of the tree is left. May be said twice."""
         if run.alive:
             run.alive = False
-            self._alive[run.worker] -= 1
+            self._alive[run.worker] -= run.slots
 
     def alive(self, worker: str) -> int:
-        """Attempts that run on a worker now."""
+        """Slots that attempts take on a worker now."""
         return self._alive[worker]

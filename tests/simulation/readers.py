@@ -61,7 +61,8 @@ class Reader:
             self._take(event)
         self.cursor = response.cursor
         if kind == "end":
-            hold(response.end.reason == watch_pb2.END_REASON_JOB_ENDED, "E2", f"end: {response.end.reason}")
+            ends = (watch_pb2.END_REASON_JOB_ENDED, watch_pb2.END_REASON_JOB_DELETED)
+            hold(response.end.reason in ends, "E2", f"end: {response.end.reason}")
             self.ended = True
 
     def _take(self, event: event_pb2.Event) -> None:
@@ -82,7 +83,9 @@ class Reader:
             self.cursor = ""
             self.got.clear()
         else:
-            hold(end.refusal.reason in (Reason.STORE_UNAVAILABLE, Reason.DISK_FULL), "E2", str(end.refusal))
+            gone = end.refusal.reason is Reason.NOT_FOUND
+            hold(gone or end.refusal.reason in (Reason.STORE_UNAVAILABLE, Reason.DISK_FULL), "E2", str(end.refusal))
+            self.ended = self.ended or gone
 
 
 @dataclass(slots=True)

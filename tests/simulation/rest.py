@@ -67,7 +67,7 @@ def _live_jobs(world: World) -> list[Job]:
         return [
             known.row
             for known in world.chronicle.jobs.values()
-            if known.row.state not in ENDED and not waits_for_nobody(known, connection, workers)
+            if known.row.state not in ENDED and not waits_for_nobody(known, world.chronicle, connection, workers)
         ]
 
 
@@ -95,7 +95,9 @@ def _work_off(world: World, worker: Worker, chance: Random) -> None:
             worker.start(attempt)
         if attempt.phase != STARTED:
             continue
-        if attempt.cancelling:
+        if attempt.returning and not attempt.cancelling:
+            worker.conclude(attempt, Ending.RETURNED)
+        elif attempt.cancelling:
             worker.conclude(attempt, Ending.CANCELLED)
         elif attempt.key.job_id not in world.clients.told.cancelled:
             # One that is to be cancelled goes on until its worker is told: it would not end by itself.
@@ -125,4 +127,4 @@ def _check_explained(world: World) -> None:
         task = world.clients.explain(world.server, known.id)
         world.server.run()
         hold(task.done(), "Q8", "no explanation")
-        check_explained(list(task.result().wait_reasons))
+        check_explained(known.row.state, list(task.result().wait_reasons))

@@ -7,6 +7,7 @@ from random import Random
 
 from simulation.actions import ACTIONS, submit
 from simulation.faults import FAULTS, REPAIRS
+from simulation.later_actions import LATER_ACTIONS
 from simulation.rest import come_to_rest
 from simulation.storage import MemoryEngine
 from simulation.violation import Violation
@@ -41,10 +42,14 @@ class Failed:
     where: str
 
 
-def plan(seed: int, count: int) -> list[Step]:
-    """The steps of a seed. Each seed likes some actions more and leaves some faults out, so that runs differ."""
+def plan(seed: int, count: int, *, first_actions: bool = False) -> list[Step]:
+    """The steps of a seed. Each seed likes some actions more and leaves some faults out, so that runs differ.
+
+    With `first_actions` it takes only those that were there when the oldest regressions were found.
+    """
     chance = Random(seed)
-    weights = {name: weight * chance.choice((0.5, 1.0, 2.0)) for name, (_, weight) in ACTIONS.items()}
+    actions = ACTIONS if first_actions else {**ACTIONS, **LATER_ACTIONS}
+    weights = {name: weight * chance.choice((0.5, 1.0, 2.0)) for name, (_, weight) in actions.items()}
     for name, (_, weight) in FAULTS.items():
         weights[name] = weight * (1.0 if name in REPAIRS else chance.choice((0.0, 0.5, 1.0, 3.0)))
     names = chance.choices(list(weights), list(weights.values()), k=count)
@@ -91,6 +96,6 @@ def begin(world: World, chance: Random) -> None:
 
 def take(world: World, step: Step) -> None:
     """Takes one step, and checks."""
-    action, _ = ACTIONS.get(step.action) or FAULTS[step.action]
+    action, _ = ACTIONS.get(step.action) or LATER_ACTIONS.get(step.action) or FAULTS[step.action]
     action(world, Random(step.seed))
     world.check()

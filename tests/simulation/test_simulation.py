@@ -10,7 +10,7 @@ import pytest
 
 from simulation.mutants import planted
 from simulation.regressions import REGRESSIONS, Regression
-from simulation.run import Failed, plan, run_seed, run_steps
+from simulation.run import STEPS_COUNT_DEFAULT, Failed, plan, run_seed, run_steps
 from simulation.shrink import shrink
 from simulation.storage import MemoryEngine
 
@@ -42,7 +42,8 @@ def told(failed: Failed | None) -> str:
 
 @pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda one: str(one.seed))
 def test_what_once_failed_holds(engine: MemoryEngine, regression: Regression) -> None:
-    assert told(run_seed(engine, regression.seed)) == ""
+    steps = plan(regression.seed, STEPS_COUNT_DEFAULT, first_actions=regression.first_actions)
+    assert told(run_steps(engine, regression.seed, steps)) == ""
 
 
 @pytest.mark.parametrize("part", range(PARTS_COUNT))

@@ -203,10 +203,10 @@ class Worker:
 
     def start(self, attempt: HeldAttempt) -> bool:
         """Starts what it has taken, when there is a slot; else it waits."""
-        if self.around.ground.alive(self.kind.name) >= self.kind.slots:
+        if self.around.ground.alive(self.kind.name) + attempt.slots > self.kind.slots:
             return False
         attempt.phase = STARTED
-        attempt.run = self.around.ground.begin(self.kind.name, self.kind.slots, attempt.key)
+        attempt.run = self.around.ground.begin(self.kind.name, self.kind.slots, attempt.key, attempt.slots)
         self._starts.append(pb.AttemptStart(lease=attempt.lease))
         return True
 
@@ -299,11 +299,11 @@ class Worker:
         attempt = HeldAttempt(assignment, endless=assignment.spec.labels.get("endless") == "yes")
         if attempt.key in self.attempts:
             return
-        taken = sum(one.phase != FINISHED for one in self.attempts.values())
+        taken = sum(one.slots for one in self.attempts.values() if one.phase != FINISHED)
         self.attempts[attempt.key] = attempt
         if self.draining:
             self.release(attempt, event_pb2.RELEASE_CAUSE_DRAINING)
-        elif taken >= self.kind.slots:
+        elif taken + attempt.slots > self.kind.slots:
             self.release(attempt, event_pb2.RELEASE_CAUSE_DECLINED)
 
     def _want(self, attempt: HeldAttempt, wanted: pb.WantedState) -> None:
@@ -317,6 +317,10 @@ class Worker:
             self._starts.append(pb.AttemptStart(lease=attempt.lease))
         elif attempt.phase == STARTED and wanted == pb.WANTED_STATE_CANCEL:
             attempt.cancelling = True
+        elif attempt.phase == ACCEPTED and wanted == pb.WANTED_STATE_RETURN:
+            self.release(attempt, event_pb2.RELEASE_CAUSE_DRAINING)
+        elif attempt.phase == STARTED and wanted == pb.WANTED_STATE_RETURN:
+            attempt.returning = True
 
     def _settle(self, ack: pb.FinishAck) -> None:
         attempt = self.attempts.get(key_of(ack.lease))

@@ -7,21 +7,26 @@ from collections.abc import Iterator
 from functools import partial
 from random import Random
 
-from headrace.v1 import queue_pb2, worker_pb2
+from headrace.v1 import worker_pb2
 from headrace_server.core.limits import LEASE_SECONDS_DEFAULT
 from headrace_server.core.states import LEASED
 from headrace_server.store.queues import create_queue
 from headrace_worker.lease import LeaseKey
 from simulation.checkers.attempts import AttemptChecker
 from simulation.checkers.bounds import BoundChecker
+from simulation.checkers.graphs import GraphChecker
+from simulation.checkers.limits import LimitChecker
 from simulation.checkers.log import LogChecker
 from simulation.checkers.promises import PromiseChecker
 from simulation.checkers.readers import ReaderChecker, check_acknowledged_output
+from simulation.checkers.schedules import ScheduleChecker
+from simulation.checkers.times import TimeChecker
 from simulation.chronicle import Chronicle
-from simulation.clients import SMALL_QUEUE, SMALL_QUEUE_JOBS_MAX, Clients
+from simulation.clients import Clients
 from simulation.clock import SimulatedClock
 from simulation.ground import Ground
 from simulation.network import Wire
+from simulation.policies import queues
 from simulation.readers import Readers
 from simulation.server import Server
 from simulation.storage import Killed, MemoryEngine
@@ -42,7 +47,7 @@ class World:
         self.ground = Ground(self._lives)
         self.clients = Clients(self.clock.now)
         self.readers = Readers()
-        self.chronicle = Chronicle()
+        self.chronicle = Chronicle(self.clients.told.deleting)
         self.lingering: list[Wire] = []
         """Streams that their clients have left and the server still reads."""
         self.server: Server | None = None
@@ -52,14 +57,19 @@ class World:
         told = self.clients.told
         self._promises = PromiseChecker(told, self.ground)
         self._reading = ReaderChecker(self.readers)
+        self.schedules = ScheduleChecker()
         self._of_commit = (
             LogChecker(),
             AttemptChecker(self.ground, told),
             BoundChecker(self.kinds),
+            LimitChecker(),
+            GraphChecker(told),
+            TimeChecker(told),
+            self.schedules,
             self._promises,
         )
         self.start_server()
-        self._create_queue()
+        self._create_queues()
         self.workers = {kind.name: self.new_worker(kind) for kind in self.kinds}
 
     def start_server(self) -> None:
@@ -214,14 +224,16 @@ class World:
         if key.generation != self.chronicle.generation:
             # What a restore has forgotten goes on until its worker is told.
             return True
+        if key.job_id not in self.chronicle.jobs:
+            return False
         known = self.chronicle.jobs[key.job_id].row
         return known.epoch == key.epoch and known.state in LEASED
 
-    def _create_queue(self) -> None:
+    def _create_queues(self) -> None:
         server = self._server()
-        queue = queue_pb2.Queue(name=SMALL_QUEUE, max_queued=SMALL_QUEUE_JOBS_MAX)
         with server.loop.running():
-            server.writer.write(partial(create_queue, namespace="default", body=queue))
+            for queue in queues():
+                server.writer.write(partial(create_queue, namespace="default", body=queue))
         self.commit()
 
 

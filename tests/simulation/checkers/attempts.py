@@ -11,7 +11,9 @@ from simulation.clients import Told
 from simulation.ground import Ending, Ground, Run
 from simulation.violation import Violation, hold
 
-_ENDS_LEASE = frozenset({"attempt_released", "attempt_failed", "attempt_lost", "attempt_handed_back"}) | KINDS_OF_END
+_ENDS_LEASE = KINDS_OF_END | frozenset(
+    {"attempt_released", "attempt_failed", "attempt_lost", "attempt_handed_back", "attempt_snoozed"}
+)
 _OF_ATTEMPT = frozenset({"output", "attempt_started", "input_requested", "input_resolved", "cancel_stepped"})
 _AFTER_CANCEL = _OF_ATTEMPT | _ENDS_LEASE | {"output_truncated"}
 
@@ -31,6 +33,8 @@ class _Seen:
     given_back: int = 0
     cancelling: bool = False
     truncated: bool = False
+    timed_out: int = 0
+    """The epoch whose attempt was told to end because its time was over."""
 
 
 class AttemptChecker:
@@ -70,6 +74,9 @@ class AttemptChecker:
             seen.truncated = True
         elif kind == "cancel_requested":
             seen.cancelling = True
+        elif kind == "attempt_timed_out":
+            hold(seen.live and seen.timed_out != seen.epoch, "C3", f"{known.id} times out once in an attempt")
+            seen.timed_out = seen.epoch
         elif kind in _ENDS_LEASE:
             self._check_ending(known, seen, logged, generation)
 
@@ -89,15 +96,18 @@ class AttemptChecker:
         kind, event = logged.kind, logged.event
         if kind == "attempt_lost":
             seen.losses += 1
-        elif kind in ("attempt_released", "attempt_handed_back"):
+        elif kind in ("attempt_released", "attempt_handed_back", "attempt_snoozed"):
             seen.given_back += 1
         elif kind == "attempt_failed":
             failure = event.attempt_failed.failure
             run = self._run(known, generation, seen.epoch)
-            hold(
-                run.ending is Ending.FAILED, "L6", f"{known.id} failed by {failure.failure_class}, really {run.ending}"
-            )
-            hold(failure.sign == run.sign, "I3", f"failure {failure.sign} of {run.sign}")
+            if failure.failure_class == outcome_pb2.FAILURE_CLASS_TIMEOUT:
+                stopped = seen.timed_out == seen.epoch and run.ending is Ending.CANCELLED
+                hold(stopped, "C3", f"{known.id} failed by a timeout, really {run.ending}")
+            else:
+                really = f"{known.id} failed by {failure.failure_class}, really {run.ending}"
+                hold(run.ending is Ending.FAILED, "L6", really)
+                hold(failure.sign == run.sign, "I3", f"failure {failure.sign} of {run.sign}")
             waits = event.attempt_failed.decision.action != job_pb2.RETRY_ACTION_FAIL
             quota = failure.failure_class == outcome_pb2.FAILURE_CLASS_QUOTA and waits
             seen.given_back += quota

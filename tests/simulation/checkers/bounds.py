@@ -9,7 +9,9 @@ from simulation.clients import SMALL_QUEUE, SMALL_QUEUE_JOBS_MAX
 from simulation.violation import hold
 from simulation.workers import WorkerKind
 
-_WAIT_AGAIN = frozenset({"attempt_released", "attempt_failed", "attempt_lost", "attempt_handed_back"})
+_WAIT_AGAIN = frozenset(
+    {"attempt_released", "attempt_failed", "attempt_lost", "attempt_handed_back", "attempt_snoozed"}
+)
 
 
 class BoundChecker:
@@ -31,6 +33,9 @@ class BoundChecker:
                 waiting.discard(known.id)
             elif logged.kind in _WAIT_AGAIN:
                 waiting.add(known.id)
-        held = Counter(known.row.worker for known in chronicle.jobs.values() if known.row.state in LEASED)
+        held = Counter[str]()
+        for known in chronicle.jobs.values():
+            if known.row.state in LEASED:
+                held[known.row.worker] += known.row.slots
         for worker, slots in self._slots.items():
-            hold(held[worker] <= slots, "I5", f"{worker} has {held[worker]} leases and {slots} slots")
+            hold(held[worker] <= slots, "I5", f"leases take {held[worker]} of {slots} slots of {worker}")

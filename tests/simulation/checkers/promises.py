@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+from headrace_server.core.job import PLAIN
 from headrace_server.core.states import JobState
 from headrace_server.store.engine import Connection
 from simulation.chronicle import Chronicle, Fresh
@@ -9,7 +10,7 @@ from simulation.clients import Told
 from simulation.ground import Ending, Ground
 from simulation.violation import hold
 
-_BY_WORD = frozenset({"succeeded", "attempt_failed", "attempt_handed_back", "cancelled"})
+_BY_WORD = frozenset({"succeeded", "attempt_failed", "attempt_handed_back", "attempt_snoozed", "cancelled"})
 """What a finish is told by in the log."""
 
 
@@ -25,7 +26,11 @@ class PromiseChecker:
 
     def check_commit(self, chronicle: Chronicle, fresh: Fresh, connection: Connection) -> None:
         """After a commit."""
-        new = [known for known in fresh.changed if known.log and known.id not in self._jobs_of[known.number]]
+        new = [
+            known
+            for known in fresh.changed
+            if known.log and known.row.origin == PLAIN and known.id not in self._jobs_of[known.number]
+        ]
         for known in new:
             jobs = self._jobs_of[known.number]
             jobs.add(known.id)
@@ -41,13 +46,16 @@ class PromiseChecker:
         for job_id, submit in self._told.acknowledged.items():
             if job_id in self._checked:
                 continue
-            hold(job_id in chronicle.jobs, "I1", f"{job_id} of {submit.request_id or submit.number} is lost")
+            kept = job_id in chronicle.jobs or job_id in self._told.deleting
+            hold(kept, "I1", f"{job_id} of {submit.request_id or submit.number} is lost")
             self._checked.add(job_id)
-        for job_id in self._told.cancelled:
+        for job_id in self._told.cancelled - self._told.deleting:
             state = chronicle.jobs[job_id].row.state
             kept = state in (JobState.CANCELLING, JobState.CANCELLED)
             hold(kept, "I7", f"the cancel of {job_id} was acknowledged, and it is {state.name}")
         for run in self._ground.acknowledged[self._settled :]:
+            if run.key.job_id in self._told.deleting:
+                continue
             log = chronicle.jobs[run.key.job_id].log
             kinds = {"attempt_lost", "cancelled"} if run.ending is Ending.LOST else _BY_WORD
             kept = any(one.kind in kinds and one.event.epoch == run.key.epoch for one in log)

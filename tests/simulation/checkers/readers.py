@@ -20,14 +20,17 @@ class ReaderChecker:
             checked = self._checked.get(number, 0)
             if len(reader.got) < checked:
                 checked = 0
-            if len(reader.got) > checked:
+            if len(reader.got) > checked and reader.job_id in chronicle.jobs:
                 _check_got(chronicle, reader, checked)
             self._checked[number] = len(reader.got)
 
     def check_end(self, chronicle: Chronicle) -> None:
         """When everything has come to rest: a reader of an ended job has got all of it."""
         for reader in self._readers.all:
-            known = chronicle.jobs[reader.job_id]
+            known = chronicle.jobs.get(reader.job_id)
+            if known is None:
+                hold(reader.ended, "E3", "a reader was not told that its job was deleted")
+                continue
             wanted = [one for one in known.log if not (reader.without_output and one.kind == "output")]
             hold(len(reader.got) == len(wanted), "I9", f"a reader got {len(reader.got)} of {len(wanted)} events")
             hold(reader.ended == (known.row.state in ENDED), "E3", f"a reader was told ended={reader.ended}")
