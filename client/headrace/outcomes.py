@@ -74,9 +74,21 @@ class Outcome:
 
 def failure_line(failure: outcome_pb2.Failure) -> str:
     """A failure in one line: class, message, sign."""
-    name = outcome_pb2.FailureClass.Name(failure.failure_class).removeprefix("FAILURE_CLASS_")
-    sign = f" ({failure.sign})" if failure.sign and failure.sign not in failure.message else ""
-    return f"{name}: {failure.message}{sign}" if failure.message else f"{name}{sign}"
+    reason = failure_reason(failure)
+    return f"{class_name(failure)}: {reason}" if failure.message else f"{class_name(failure)}{reason and f' {reason}'}"
+
+
+def failure_reason(failure: outcome_pb2.Failure) -> str:
+    """A failure without its class: message, and the sign that the message does not name."""
+    sign = f"({failure.sign})" if failure.sign and failure.sign not in failure.message else ""
+    return " ".join(filter(None, [failure.message, sign]))
+
+
+def class_name(failure: outcome_pb2.Failure) -> str:
+    """`CRASH` of FAILURE_CLASS_CRASH; a class that this version does not know by its number."""
+    if failure.failure_class not in outcome_pb2.FailureClass.values():
+        return f"class {int(failure.failure_class)}"
+    return outcome_pb2.FailureClass.Name(failure.failure_class).removeprefix("FAILURE_CLASS_")
 
 
 def outcome_of(job: job_pb2.Job) -> Outcome:

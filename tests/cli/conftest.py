@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import grpc
@@ -19,13 +20,19 @@ from typer.testing import CliRunner, Result
 
 from headrace.cli.app import app
 from headrace.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
     event_pb2,
     job_pb2,
     job_service_pb2,
     job_service_pb2_grpc,
     outcome_pb2,
+    queue_service_pb2,
     queue_service_pb2_grpc,
+    schedule_service_pb2,
+    schedule_service_pb2_grpc,
     watch_pb2,
+    worker_service_pb2,
     worker_service_pb2_grpc,
 )
 
@@ -74,7 +81,10 @@ def end(job: job_pb2.Job, reason: watch_pb2.EndReason) -> job_service_pb2.WatchJ
 
 @dataclass
 class Answers:
-    """What the fake server says, by rpc, and what it was asked."""
+    """What the fake server says, by rpc, and what it was asked.
+
+    An answer is a message, a refusal, a function of the request, or a list of answers of which the last one stays.
+    """
 
     by_rpc: dict[str, Any] = field(default_factory=dict)
     watches: list[list[job_service_pb2.WatchJobResponse]] = field(default_factory=list)
@@ -107,6 +117,10 @@ class Answers:
     def answer(self, rpc: str, request: Any, context: Any) -> Any:
         self.requests.append(request)
         answer = self.by_rpc[rpc]
+        if callable(answer):
+            return answer(request)
+        if isinstance(answer, list):
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, tuple):
             code, message, status = answer
             context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
@@ -118,11 +132,6 @@ class Jobs(job_service_pb2_grpc.JobServiceServicer):
     def __init__(self, answers: Answers) -> None:
         self._answers = answers
 
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("SubmitJob", "GetJob", "ListJobs", "CancelJob", "ExplainJob"):
-            return lambda request, context: self._answers.answer(name, request, context)
-        return super().__getattribute__(name)
-
     def WatchJob(self, request: Any, context: Any) -> Iterator[Any]:
         self._answers.requests.append(request)
         messages = self._answers.watches.pop(0)
@@ -132,24 +141,22 @@ class Jobs(job_service_pb2_grpc.JobServiceServicer):
             self._answers.hold.wait(60)
 
 
-class Queues(queue_service_pb2_grpc.QueueServiceServicer):
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
+SERVICES = (
+    (job_service_pb2_grpc, job_service_pb2, "JobService"),
+    (queue_service_pb2_grpc, queue_service_pb2, "QueueService"),
+    (schedule_service_pb2_grpc, schedule_service_pb2, "ScheduleService"),
+    (worker_service_pb2_grpc, worker_service_pb2, "WorkerService"),
+    (admin_service_pb2_grpc, admin_service_pb2, "AdminService"),
+)
 
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("CreateQueue", "GetQueue", "ListQueues", "UpdateQueue"):
-            return lambda request, context: self._answers.answer(name, request, context)
-        return super().__getattribute__(name)
 
-
-class Workers(worker_service_pb2_grpc.WorkerServiceServicer):
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("GetWorker", "ListWorkers"):
-            return lambda request, context: self._answers.answer(name, request, context)
-        return super().__getattribute__(name)
+def servicer(answers: Answers, stubs: Any, messages: Any, name: str) -> Any:
+    """A servicer of which every unary rpc is answered by name."""
+    made = Jobs(answers) if name == "JobService" else getattr(stubs, f"{name}Servicer")()
+    for method in messages.DESCRIPTOR.services_by_name[name].methods:
+        if not method.server_streaming:
+            setattr(made, method.name, partial(answers.answer, method.name))
+    return made
 
 
 @pytest.fixture
@@ -157,9 +164,8 @@ def answers() -> Iterator[Answers]:
     """A running fake server; its address is in `address`."""
     made = Answers()
     server = grpc.server(ThreadPoolExecutor(4))
-    job_service_pb2_grpc.add_JobServiceServicer_to_server(Jobs(made), server)  # type: ignore[abstract]  # answers by name
-    queue_service_pb2_grpc.add_QueueServiceServicer_to_server(Queues(made), server)  # type: ignore[abstract]  # answers by name
-    worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(Workers(made), server)  # type: ignore[abstract]  # answers by name
+    for stubs, messages, name in SERVICES:
+        getattr(stubs, f"add_{name}Servicer_to_server")(servicer(made, stubs, messages, name), server)
     made.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     yield made

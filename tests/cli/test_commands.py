@@ -20,12 +20,8 @@ from headrace.v1 import (
     job_pb2,
     job_service_pb2,
     outcome_pb2,
-    queue_pb2,
-    queue_service_pb2,
     task_pb2,
     watch_pb2,
-    worker_pb2,
-    worker_service_pb2,
 )
 
 JOB_ID = "0199b3a0-0000-7000-8000-000000000001"
@@ -118,8 +114,29 @@ def test_submit_prints_the_id_alone(headrace_command: Any, answers: Any, argumen
         ["run", "hi", "--priority", "101"],
         ["run", "hi", "--server", "http://x"],
         ["job", "submit", "handler", "h", "--input", "[1]"],
+        ["run", "hi", "--on-conflict", "refuse"],
+        ["run", "hi", "--after-condition", "all-ended"],
+        ["run", "hi", "--at", "2030-01-01T00:00", "--in", "5m"],
+        ["run", "hi", "--at", "soon"],
+        ["run", "hi", "--memory", "much"],
+        ["run", "hi", "--require-label", "zone"],
+        ["job", "submit", "file", "/nowhere.json"],
+        ["job", "update", JOB_ID],
+        ["job", "cancel"],
+        ["job", "cancel", JOB_ID, "--queue", "q"],
+        ["job", "cancel", JOB_ID, "--dry-run"],
+        ["job", "retry", JOB_ID, "other", "--request-id", "r"],
+        ["job", "delete"],
         ["queue", "update", "q"],
         ["queue", "create", "q", "--rate", "fast"],
+        ["queue", "create", "q", "--burst", "3"],
+        ["queue", "create", "q", "--weight", "ann=much"],
+        ["schedule", "create", "handler", "s", "h"],
+        ["schedule", "create", "handler", "s", "h", "--cron", "* * * * *", "--every", "5m"],
+        ["schedule", "update", "s"],
+        ["schedule", "update", "s", "--spec", '{"nonsense": 1}'],
+        ["schedule", "preview"],
+        ["schedule", "preview", "s", "--cron", "* * * * *"],
         ["nonsense"],
     ],
 )
@@ -269,32 +286,6 @@ DOCUMENTS: dict[str, tuple[list[str], Any, str]] = {
         job_service_pb2.SubmitJobResponse(job=job_pb2.Job(id=JOB_ID)),
         "job",
     ),
-    "GetQueue": (["queue", "show", "q"], queue_service_pb2.GetQueueResponse(queue=queue_pb2.Queue(name="q")), "name"),
-    "ListQueues": (
-        ["queue", "list"],
-        queue_service_pb2.ListQueuesResponse(queues=[queue_pb2.Queue(name="q")]),
-        "queues",
-    ),
-    "CreateQueue": (
-        ["queue", "create", "q"],
-        queue_service_pb2.CreateQueueResponse(queue=queue_pb2.Queue(name="q")),
-        "name",
-    ),
-    "UpdateQueue": (
-        ["queue", "update", "q", "--max-queued", "5"],
-        queue_service_pb2.UpdateQueueResponse(queue=queue_pb2.Queue(name="q")),
-        "name",
-    ),
-    "GetWorker": (
-        ["worker", "show", "w"],
-        worker_service_pb2.GetWorkerResponse(worker=worker_pb2.Worker(id="w")),
-        "id",
-    ),
-    "ListWorkers": (
-        ["worker", "list"],
-        worker_service_pb2.ListWorkersResponse(workers=[worker_pb2.Worker(id="w")]),
-        "workers",
-    ),
 }
 
 
@@ -307,20 +298,6 @@ def test_every_command_prints_text_and_one_json_document(headrace_command: Any, 
     assert text.stdout.strip()
     document = json.loads(headrace_command(*arguments, "-o", "json").stdout)
     assert field in document
-
-
-def test_queue_update_names_exactly_what_was_given(headrace_command: Any, answers: Any) -> None:
-    answers.by_rpc["UpdateQueue"] = queue_service_pb2.UpdateQueueResponse(queue=queue_pb2.Queue(name="q"))
-    result = headrace_command(
-        *("queue", "update", "q", "--max-concurrency", "0", "--rate", "10/1m", "--fairness", "key"),
-        *("--weight", "a=2.5", "--etag", "7"),
-    )
-    assert result.exit_code == 0, result.output
-    request = answers.requests[0]
-    assert sorted(request.update_mask.paths) == ["fairness", "max_concurrency", "rate_limit"]
-    assert (request.queue.etag, request.queue.rate_limit.count) == ("7", 10)
-    assert request.queue.rate_limit.period.seconds == 60
-    assert request.queue.fairness == queue_pb2.Fairness(scope=queue_pb2.FAIRNESS_SCOPE_KEY, weights={"a": 2.5})
 
 
 def test_a_prompt_of_a_dash_is_read_from_standard_input(headrace_command: Any, answers: Any) -> None:

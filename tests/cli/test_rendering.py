@@ -13,7 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
 from headrace import errors, follow
-from headrace.cli import amounts, describe, narration
+from headrace.cli import amounts, narration
+from headrace.cli.describe import job_text
 from headrace.cli.parts import Answer, Line, Part, Raw, one_line, printable
 from headrace.cli.screens import LiveScreen, PlainScreen, break_line
 from headrace.cli.standing import Standing
@@ -56,6 +57,14 @@ LIFECYCLE: list[tuple[dict[str, Any], str]] = [
         {"attempt_handed_back": event_pb2.AttemptHandedBack(worker_id="w1")},
         "attempt 1 handed back by w1; next at once",
     ),
+    (
+        {
+            "attempt_timed_out": event_pb2.AttemptTimedOut(
+                timeout=outcome_pb2.TIMEOUT_KIND_SILENCE, message="30 s without output"
+            )
+        },
+        "attempt 1 passed its silence timeout: 30 s without output; its worker is told to end it",
+    ),
     ({"attempt_snoozed": event_pb2.AttemptSnoozed(reason="not ready")}, "attempt 1 put itself off: not ready"),
     (
         {
@@ -77,6 +86,14 @@ LIFECYCLE: list[tuple[dict[str, Any], str]] = [
     (
         {"cancel_stepped": event_pb2.CancelStepped(step=event_pb2.CANCEL_STEP_TREE_GONE)},
         "cancel: process tree gone, 0 left",
+    ),
+    (
+        {
+            "cancel_requested": event_pb2.CancelRequested(
+                cause=job_pb2.CANCEL_CAUSE_SUPERSEDED, superseded_by_job_id="k"
+            )
+        },
+        "cancel requested (job k takes its place)",
     ),
     (
         {
@@ -353,12 +370,19 @@ def test_show_says_how_each_attempt_went_and_why_the_job_failed(usage: Any) -> N
     job = job_pb2.Job(
         id="j", state=job_pb2.JOB_STATE_FAILED, failure=failure, attempts=[attempt], usage=usage, simulated=True
     )
-    lines = describe.job_lines(job, datetime.fromtimestamp(1_700_000_000, UTC))
+    lines = job_text.job_lines(job, datetime.fromtimestamp(1_700_000_000, UTC))
     assert "state      FAILED  (simulated)" in lines
     assert "used       2 turns, 1 tool call, 1.2k in / 340 out tokens, $0.0123" in lines
-    assert any(line.startswith("attempt 2  failed on w1 · 2 turns") and "too late" in line for line in lines)
-    assert "           CRASH: died (signal=9)" in lines
-    assert "           then: fail (max_attempts 3 reached)" in lines
+    assert "TRY  WORKER  OUTCOME  CLASS  THEN" in "\n".join(lines)
+    row = next(line for line in lines if line.startswith("2    w1"))
+    for words in (
+        "failed",
+        "CRASH",
+        "fail (max_attempts 3 reached)",
+        "2 turns, 1 tool call",
+        "died (signal=9); a result",
+    ):
+        assert words in row
     assert lines[-6:] == [
         "failure    CRASH",
         "message    died",

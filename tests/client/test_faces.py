@@ -60,7 +60,7 @@ def test_the_blocking_client_has_the_words_of_the_asyncio_client(ours: type, the
     assert properties == {name for name, member in vars(theirs).items() if isinstance(member, property)}
 
 
-Ask = Callable[[blocking.Client], Any]
+Ask = Callable[[Any], Any]
 
 NIGHTLY = schedule_pb2.Schedule(name="nightly")
 LATER = datetime(2030, 1, 1, tzinfo=UTC)
@@ -362,7 +362,7 @@ def test_e2_a_job_is_followed_by_its_unique_key_and_waited_for(serving: Any, fak
         comes = make.says(make.opened("c0"), make.batch(1), make.end())
         jobs = fake_jobs(scripts=[waits, comes])
         async with serving(jobs) as address, headrace.connect(address, namespace="n") as server:
-            stream = headrace.Events(server.watch_unique_key("k", queue="q", wait=True))
+            stream: Any = headrace.Events(server.watch_unique_key("k", queue="q", wait=True))
             assert [event.sequence async for event in stream] == [1]
         subject = job_service_pb2.WatchUniqueKey(queue="q", key="k", wait=True)
         assert [request.unique_key for request in jobs.requests] == [subject, subject]

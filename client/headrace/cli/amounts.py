@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from headrace.v1 import outcome_pb2
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?")
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|s|m|h|d|)")
 
 
@@ -85,6 +86,15 @@ def parse_duration(text: str) -> float:
     return float(sum(float(number) * _UNITS[unit] for number, unit in parts))
 
 
+def parse_size(text: str) -> int:
+    """Bytes of `1024`, `512MiB`, `2GiB`, `1.5G`; a unit without `i` counts the same. Raises ValueError."""
+    found = _SIZE.fullmatch(text.strip().lower())
+    if found is None:
+        raise ValueError(f"{text!r} is not a size: write 512MiB, 2GiB")
+    number, unit = found.groups()
+    return int(float(number) * 1024 ** "bkmgt".index(unit or "b"))
+
+
 def moment(stamp: Timestamp) -> datetime:
     """A protobuf timestamp as a UTC datetime."""
     return stamp.ToDatetime(tzinfo=UTC)
@@ -102,8 +112,27 @@ def clock(stamp: Timestamp) -> str:
 
 def age(stamp: Timestamp, now: datetime) -> str:
     """How long ago a moment was, in one unit: `12s`, `5m`, `3h`, `2d`."""
-    seconds = max(0, int((now - moment(stamp)).total_seconds()))
+    return short((now - moment(stamp)).total_seconds())
+
+
+def short(seconds: float) -> str:
+    """A length of time in one unit: `12s`, `5m`, `3h`, `2d`."""
+    whole = max(0, int(seconds))
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
+        if whole >= length:
+            return f"{whole // length}{unit}"
+    return f"{whole}s"
+
+
+def brief(seconds: float) -> str:
+    """A length of time in five characters at most, for columns: `85ms`, `1.2s`, `59s`, `5m`, `3h`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f}ms"
+    return f"{seconds:.1f}s" if seconds < 9.95 else short(seconds)
+
+
+def rate(per_second: float) -> str:
+    """Things for each second, in few characters: `0`, `0.02`, `1.5`, `240`, `1.2k`."""
+    if per_second >= 100:
+        return tokens(round(per_second))
+    return f"{per_second:.1f}" if per_second >= 0.95 else f"{per_second:.2f}".rstrip("0").rstrip(".")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli import jobs, launch, queues, submitting, workers
+from headrace.cli import audit, jobs, launch, queues, schedules, submitting, workers
 
 app = typer.Typer(
     help="Headrace: a control plane for fleets of Claude Code sessions and other long jobs.",
@@ -18,7 +18,9 @@ app = typer.Typer(
 app.command("run")(submitting.run)
 app.add_typer(jobs.jobs, name="job")
 app.add_typer(queues.queues, name="queue")
+app.add_typer(schedules.schedules, name="schedule")
 app.add_typer(workers.workers, name="worker")
+app.add_typer(audit.audit, name="audit")
 
 UNTOUCHED = {"ignore_unknown_options": True, "allow_extra_args": True}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from rich.console import Console
 from headrace import client, errors, follow
 from headrace.cli import exits, options
 from headrace.cli.exits import Exit
-from headrace.cli.parts import Part
+from headrace.cli.parts import Part, printable
 from headrace.cli.screens import LiveScreen, PlainScreen, Screen
 from headrace.cli.standing import Standing
 from headrace.cli.transcript import WAITING_STATES, Transcript, Wanted, raw_parts
@@ -86,6 +86,12 @@ def json_view() -> View:
 def print_json(message: Message, *, indent: int | None = 2) -> None:
     """Prints a message as protobuf JSON: a document, or a line when `indent` is None."""
     print(json_format.MessageToJson(message, indent=indent, ensure_ascii=False), flush=True)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Prints lines for a person, without what could steer a terminal."""
+    for line in lines:
+        print(printable(line))
 
 
 def view_for(connection: options.Connection, wanted: Wanted, *, status: bool = True) -> View:

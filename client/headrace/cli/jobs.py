@@ -1,11 +1,10 @@
-"""The commands that look at jobs and end them: `job list`, `show`, `logs`, `cancel`, `explain`."""
+"""The commands that look at jobs: `job list`, `show`, `logs`, `explain`, `tree`."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -14,35 +13,26 @@ from rich.live import Live
 from rich.text import Text
 
 from headrace import client
-from headrace.cli import describe, following, narration, options, submitting
+from headrace.cli import following, job_changes, options, submitting, tree
+from headrace.cli.describe import job_text
 from headrace.cli.exits import Exit
-from headrace.cli.filters import job_filter
+from headrace.cli.selection import Selection
 from headrace.cli.transcript import Wanted
 from headrace.v1 import job_service_pb2
 
-jobs = typer.Typer(help="Submit, list, follow and cancel jobs.", no_args_is_help=True)
+jobs = typer.Typer(help="Submit, list, follow, change and end jobs.", no_args_is_help=True)
 jobs.add_typer(submitting.submit, name="submit")
+jobs.command("update")(job_changes.update)
+jobs.command("cancel")(job_changes.cancel)
+jobs.command("retry")(job_changes.retry)
+jobs.command("delete")(job_changes.delete)
+jobs.command("tree")(tree.show_tree)
 
 REFRESH_SECONDS = 2.0
 PAGE_SIZE_MAX = 500
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which jobs to list."""
-
-    state: Annotated[list[str] | None, typer.Option(help="A state, e.g. RUNNING; repeatable.")] = None
-    queue: Annotated[str, typer.Option(help="Of this queue.")] = ""
-    owner: Annotated[str, typer.Option(help="Of this owner.")] = ""
-    label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE; repeatable.")] = None
-    filter: Annotated[str, typer.Option(help="More terms, e.g. 'worker_id = \"w1\"'.")] = ""
-    limit: Annotated[int, typer.Option(min=1, help="Jobs at most.")] = 50
-
-    def text(self) -> str:
-        """The filter for the server."""
-        return job_filter(self.state or [], self.queue, self.owner, options.labels(self.label or []), self.filter)
+Limit = Annotated[int, typer.Option(min=1, help="Jobs at most.")]
 
 
 @jobs.command("list")
@@ -50,31 +40,33 @@ class Selection:
 async def list_jobs(
     selection: Selection,
     connection: options.Connection,
+    limit: Limit = 50,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every 2 s.")] = False,
 ) -> Exit:
     """List jobs, newest first, with counts by state."""
     async with connection.client() as server:
         if watch:
-            await _watch(server, selection, connection)
+            await _watch(server, selection.text(), limit, connection)
         else:
-            _print_jobs(await _read(server, selection), connection)
+            _print_jobs(await read(server, selection.text(), limit), connection)
     return Exit.SUCCEEDED
 
 
-async def _read(server: client.AsyncClient, selection: Selection) -> job_service_pb2.ListJobsResponse:
+async def read(server: client.AsyncClient, filter: str, limit: int) -> job_service_pb2.ListJobsResponse:
+    """Pages of jobs until there are `limit` of them."""
     found = job_service_pb2.ListJobsResponse()
     while True:
-        size = min(PAGE_SIZE_MAX, selection.limit - len(found.jobs))
-        page = await server.list_page(selection.text(), page_size=size, page_token=found.next_page_token)
+        size = min(PAGE_SIZE_MAX, limit - len(found.jobs))
+        page = await server.list_page(filter, page_size=size, page_token=found.next_page_token)
         found.next_page_token = ""
         found.MergeFrom(page)
-        if not found.next_page_token or len(found.jobs) >= selection.limit:
+        if not found.next_page_token or len(found.jobs) >= limit:
             return found
 
 
 def _lines(found: job_service_pb2.ListJobsResponse) -> list[str]:
-    lines = describe.job_table(found.jobs, options.now()) if found.jobs else ["no jobs"]
-    counts = describe.counts_line(found.state_counts)
+    lines = job_text.job_table(found.jobs, options.now()) if found.jobs else ["no jobs"]
+    counts = job_text.counts_line(found.state_counts)
     more = "there are more: raise --limit" if found.next_page_token else ""
     return lines + [text for text in (more, counts) if text]
 
@@ -83,27 +75,27 @@ def _print_jobs(found: job_service_pb2.ListJobsResponse, connection: options.Con
     if connection.json:
         following.print_json(found)
     else:
-        print("\n".join(_lines(found)))
+        following.print_lines(_lines(found))
 
 
-async def _watch(server: client.AsyncClient, selection: Selection, connection: options.Connection) -> None:
+async def _watch(server: client.AsyncClient, filter: str, limit: int, connection: options.Connection) -> None:
     if connection.json or not sys.stdout.isatty():
-        async for found in _readings(server, selection):
+        async for found in _readings(server, filter, limit):
             if connection.json:
                 following.print_json(found, indent=None)
             else:
                 print("\n".join(_lines(found)), end="\n\n", flush=True)
         return
     with Live(console=Console(highlight=False), auto_refresh=False, screen=True) as live:
-        async for found in _readings(server, selection):
+        async for found in _readings(server, filter, limit):
             live.update(Text("\n".join(_lines(found)), no_wrap=True, overflow="ellipsis"), refresh=True)
 
 
 async def _readings(
-    server: client.AsyncClient, selection: Selection
+    server: client.AsyncClient, filter: str, limit: int
 ) -> AsyncIterator[job_service_pb2.ListJobsResponse]:
     while True:
-        yield await _read(server, selection)
+        yield await read(server, filter, limit)
         await asyncio.sleep(REFRESH_SECONDS)
 
 
@@ -116,7 +108,7 @@ async def show(job_id: JobId, connection: options.Connection) -> Exit:
     if connection.json:
         following.print_json(job)
     else:
-        print("\n".join(describe.job_lines(job, options.now())))
+        following.print_lines(job_text.job_lines(job, options.now()))
     return Exit.SUCCEEDED
 
 
@@ -145,23 +137,6 @@ async def logs(
     return ended if follow else Exit.SUCCEEDED
 
 
-@jobs.command("cancel")
-@options.command
-async def cancel(
-    job_id: JobId,
-    connection: options.Connection,
-    reason: Annotated[str, typer.Option(help="For people; kept in the log.")] = "",
-) -> Exit:
-    """Cancel a job; prints its state."""
-    async with connection.client() as server:
-        job = await server.job(job_id).cancel(reason)
-    if connection.json:
-        following.print_json(job)
-    else:
-        print(narration.state_word(job.state))
-    return Exit.SUCCEEDED
-
-
 @jobs.command("explain")
 @options.command
 async def explain(job_id: JobId, connection: options.Connection) -> Exit:
@@ -171,5 +146,5 @@ async def explain(job_id: JobId, connection: options.Connection) -> Exit:
     if connection.json:
         following.print_json(answer)
     else:
-        print("\n".join(describe.explain_lines(answer)))
+        following.print_lines(job_text.explain_lines(answer, options.now()))
     return Exit.SUCCEEDED

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from headrace import outcomes
 from headrace.cli import amounts
 from headrace.cli.parts import Line, Tone, one_line
-from headrace.v1 import event_pb2, input_pb2, job_pb2, watch_pb2
+from headrace.v1 import event_pb2, input_pb2, job_pb2, outcome_pb2, watch_pb2
 
 SIMULATED = "simulated: the following comes from Headrace's simulated CLI, not from Claude"
 
@@ -73,7 +73,7 @@ def _ending(job: job_pb2.Job) -> tuple[str, Tone]:
         case job_pb2.JOB_STATE_CANCELLED:
             who = f" by {job.cancellation.actor}" if job.cancellation.actor else ""
             reason = f": {one_line(job.cancellation.reason, 300)}" if job.cancellation.reason else ""
-            return f"✗ cancelled{who}{reason}", Tone.WARNING
+            return f"✗ cancelled{who}{reason}{_cause(job.cancellation)}", Tone.WARNING
         case job_pb2.JOB_STATE_EXPIRED:
             return f"✗ expired: {one_line(outcomes.failure_line(job.failure), 400)}", Tone.WARNING
         case job_pb2.JOB_STATE_SKIPPED:
@@ -165,13 +165,20 @@ def decision_text(event: event_pb2.Event, decision: job_pb2.RetryDecision) -> st
 def _submitted(event: event_pb2.Event) -> list[Line]:
     due = _until(event.submitted, "due_time", ", due ")
     retry = f", a retry of {event.submitted.retry_of_job_id}" if event.submitted.retry_of_job_id else ""
-    return [Line(f"submitted: {state_word(event.submitted.state)}{due}{retry}")]
+    return [Line(f"submitted: {state_word(event.submitted.state)}{due}{retry}{_tick(event.submitted)}")]
+
+
+def _tick(submitted: event_pb2.JobSubmitted) -> str:
+    if not submitted.schedule_name:
+        return ""
+    late = ", made up for" if submitted.catch_up else ""
+    return f", by schedule {submitted.schedule_name}{_until(submitted, 'nominal_time', ' for ')}{late}"
 
 
 def _queued(event: event_pb2.Event) -> list[Line]:
     cause = {
         event_pb2.QUEUED_CAUSE_DUE: ": its time has come",
-        event_pb2.QUEUED_CAUSE_UNBLOCKED: ": the jobs it depends on have ended",
+        event_pb2.QUEUED_CAUSE_UNBLOCKED: ": the jobs it waited for have ended",
     }.get(event.queued.cause, "")
     holder = _until(event.queued, "hold_expire_time", "; the worker that holds its session is waited for until ")
     return [Line(f"queued{cause}{holder}")]
@@ -220,6 +227,13 @@ def _attempt_lost(event: event_pb2.Event) -> list[Line]:
     return [Line(text + _until(lost, "hold_expire_time", "; that worker is waited for until "), Tone.WARNING)]
 
 
+def _timed_out(event: event_pb2.Event) -> list[Line]:
+    kind = outcome_pb2.TimeoutKind.Name(event.attempt_timed_out.timeout).removeprefix("TIMEOUT_KIND_").lower()
+    limit = f": {one_line(event.attempt_timed_out.message)}" if event.attempt_timed_out.message else ""
+    text = f"attempt {event.attempt} passed its {kind} timeout{limit}; its worker is told to end it"
+    return [Line(text, Tone.WARNING)]
+
+
 def _input_requested(event: event_pb2.Event) -> list[Line]:
     asked = event.input_requested.request
     subject = f"{one_line(asked.tool_name, 60)} {tool_input(asked.input_json)}".strip()
@@ -238,7 +252,21 @@ def _input_resolved(event: event_pb2.Event) -> list[Line]:
 def _cancel_requested(event: event_pb2.Event) -> list[Line]:
     reason = f": {one_line(event.cancel_requested.reason, 300)}" if event.cancel_requested.reason else ""
     who = f" by {event.cancel_requested.actor}" if event.cancel_requested.actor else ""
-    return [Line(f"cancel requested{who}{reason}", Tone.WARNING)]
+    return [Line(f"cancel requested{who}{reason}{_cause(event.cancel_requested)}", Tone.WARNING)]
+
+
+def _cause(cancel: event_pb2.CancelRequested | job_pb2.Cancellation) -> str:
+    """What led to a cancel, where it was not a person."""
+    if cancel.cause == job_pb2.CANCEL_CAUSE_SUPERSEDED:
+        return f" (job {cancel.superseded_by_job_id} takes its place)"
+    return f" ({CANCEL_CAUSES[cancel.cause]})" if cancel.cause in CANCEL_CAUSES else ""
+
+
+CANCEL_CAUSES: dict[job_pb2.CancelCause, str] = {
+    job_pb2.CANCEL_CAUSE_DEPENDENCY: "a job it depends on was cancelled",
+    job_pb2.CANCEL_CAUSE_OVERLAP: "a newer firing of its schedule takes its place",
+    job_pb2.CANCEL_CAUSE_PURGED: "its queue was purged",
+}
 
 
 def _cancel_stepped(event: event_pb2.Event) -> list[Line]:
@@ -279,6 +307,7 @@ NARRATORS: dict[str, Callable[[event_pb2.Event], list[Line]]] = {
     "attempt_released": _released,
     "attempt_failed": _attempt_failed,
     "attempt_lost": _attempt_lost,
+    "attempt_timed_out": _timed_out,
     "input_requested": _input_requested,
     "input_resolved": _input_resolved,
     "cancel_requested": _cancel_requested,

@@ -15,10 +15,13 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 import headrace
-from headrace import channel, errors, tasks
+from headrace import channel, errors
 from headrace.cli import amounts, exits
 from headrace.cli.exits import Exit
-from headrace.v1 import job_pb2
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Etag = Annotated[str, typer.Option(help="Refuse when it has changed since it had this etag.")]
+Reason = Annotated[str, typer.Option(help="For people; kept with the change.")]
 
 
 class Format(StrEnum):
@@ -50,68 +53,62 @@ class Connection:
             raise typer.BadParameter(str(error), param_hint="--server") from None
 
 
-@dataclass(frozen=True, slots=True)
-class SpecChoices:
-    """What every kind of job may say."""
-
-    queue: Annotated[str, typer.Option(help="The queue; empty means `default`.")] = ""
-    display_name: Annotated[str, typer.Option("--name", help="A line for people.")] = ""
-    label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE; may be repeated.")] = None
-    priority: Annotated[int, typer.Option(min=-100, max=100, help="Head start over arrival time.")] = 0
-    owner: Annotated[str, typer.Option(help="Whom the work is for.")] = ""
-    request_id: Annotated[str | None, typer.Option(help="Makes the submit idempotent; absent means a fresh id.")] = None
-    unique_key: Annotated[str, typer.Option(help="At most one job with this key is active.")] = ""
-    concurrency_key: Annotated[str, typer.Option(help="Jobs with this key share the queue's limit per key.")] = ""
-    after: Annotated[list[str] | None, typer.Option(help="Id of a job that has to succeed first; repeatable.")] = None
-    delay: Annotated[str, typer.Option(help="Not started before this time has passed, e.g. 10m.")] = ""
-    max_attempts: Annotated[int, typer.Option(min=0, max=100, help="Attempts in all; 0 means the default.")] = 0
-    queue_timeout: Annotated[str, typer.Option(help="From submit to the first start.")] = ""
-    run_timeout: Annotated[str, typer.Option(help="For one attempt.")] = ""
-    total_timeout: Annotated[str, typer.Option(help="From submit to the end.")] = ""
-
-    def options(self, now: datetime) -> tasks.SpecOptions:
-        """The options for `submit`."""
-        made = tasks.SpecOptions(
-            queue=self.queue,
-            display_name=self.display_name,
-            labels=labels(self.label or []),
-            priority=self.priority,
-            owner=self.owner,
-            concurrency_key=self.concurrency_key,
-            after=self.after or [],
-        )
-        if self.unique_key:
-            made["unique_key"] = self.unique_key
-        if self.max_attempts:
-            made["retry_policy"] = job_pb2.RetryPolicy(max_attempts=self.max_attempts)
-        if self.delay:
-            made["schedule_time"] = now + timedelta(seconds=duration(self.delay))
-        if self.queue_timeout or self.run_timeout or self.total_timeout:
-            made["timeouts"] = self._timeouts()
-        return made
-
-    def _timeouts(self) -> job_pb2.Timeouts:
-        given = {name: getattr(self, name) for name in ("queue_timeout", "run_timeout", "total_timeout")}
-        return job_pb2.Timeouts(**{name: tasks.duration(duration(text)) for name, text in given.items() if text})
-
-
-def labels(pairs: list[str]) -> dict[str, str]:
+def labels(pairs: list[str], option: str = "--label") -> dict[str, str]:
     """Labels of `KEY=VALUE` pairs."""
     made = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint="--label")
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE", param_hint=option)
         made[key] = value
     return made
 
 
-def duration(text: str) -> float:
+def duration(text: str, option: str | None = None) -> float:
     """Seconds of an option's length of time."""
     try:
         return amounts.parse_duration(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def optional_duration(text: str, option: str) -> float | None:
+    """The same; None for an option that was not given."""
+    return duration(text, option) if text else None
+
+
+def size(text: str, option: str) -> int:
+    """Bytes of an option's size."""
+    try:
+        return amounts.parse_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def moment(text: str, option: str) -> datetime:
+    """The time of an option: ISO 8601, local when it names no offset."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a time: write 2026-01-31T08:00", param_hint=option) from None
+
+
+def start_time(at: str, delay: str, now: datetime) -> datetime | None:
+    """The time that `--at` or `--in` say; None when neither does."""
+    if at and delay:
+        raise typer.BadParameter("give --at or --in, not both", param_hint="--at")
+    if at:
+        return moment(at, "--at")
+    return now + timedelta(seconds=duration(delay, "--in")) if delay else None
+
+
+def confirm(question: str, assumed: bool) -> None:
+    """Asks a person before much is changed; without one, `--yes` has to say it. A no ends the command."""
+    if assumed:
+        return
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("nobody can be asked here: say so with --yes", param_hint="--yes")
+    typer.confirm(question, abort=True, err=True)
 
 
 def now() -> datetime:
@@ -122,7 +119,7 @@ def now() -> datetime:
 def command(function: Callable[..., Any]) -> Callable[..., None]:
     """Makes a typer command: groups become single options, an error one clear line, a returned Exit the exit status."""
     hints = get_type_hints(function, include_extras=True)
-    groups: dict[str, Any] = {}
+    groups: dict[str, type[Any]] = {}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(function).parameters.items():
         if is_dataclass(hints[name]):
@@ -134,7 +131,7 @@ def command(function: Callable[..., Any]) -> Callable[..., None]:
 
     def run(**values: Any) -> None:
         for name, group in groups.items():
-            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+            values[name] = _group(group, values)
         raise typer.Exit(_finish(function, values))
 
     run.__name__, run.__doc__ = function.__name__, function.__doc__
@@ -143,14 +140,29 @@ def command(function: Callable[..., Any]) -> Callable[..., None]:
     return run
 
 
-def _parameters(group: Any) -> list[inspect.Parameter]:
+def _group(group: type[Any], values: dict[str, Any]) -> Any:
+    """The group of what was given; groups inside it likewise."""
     hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(group)
-    ]
+    return group(
+        **{
+            one.name: _group(hints[one.name], values) if is_dataclass(hints[one.name]) else values.pop(one.name)
+            for one in fields(group)
+        }
+    )
+
+
+def _parameters(group: type[Any]) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    made: list[inspect.Parameter] = []
+    for one in fields(group):
+        hint = hints[one.name]
+        if is_dataclass(hint):
+            made += _parameters(hint)  # type: ignore[arg-type]  # groups are classes
+        else:
+            made.append(
+                inspect.Parameter(one.name, inspect.Parameter.KEYWORD_ONLY, default=one.default, annotation=hint)
+            )
+    return made
 
 
 def _finish(function: Callable[..., Any], values: dict[str, Any]) -> int:

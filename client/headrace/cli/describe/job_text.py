@@ -1,0 +1,216 @@
+"""Jobs as text: a table, the full description, why one waits. Pure; the present time comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from headrace import words
+from headrace.cli import amounts, narration
+from headrace.cli.describe import outcome_text, tables
+from headrace.cli.parts import one_line
+from headrace.v1 import job_pb2, job_service_pb2
+
+JOB_COLUMNS = ("ID", "STATE", "QUEUE", "OWNER", "AGE", "TRIES", "COST", "WHAT")
+
+
+def job_table(jobs: Sequence[job_pb2.Job], now: datetime) -> list[str]:
+    """Jobs, a line each."""
+    return tables.table(JOB_COLUMNS, [_job_row(job, now) for job in jobs])
+
+
+def _job_row(job: job_pb2.Job, now: datetime) -> tuple[str, ...]:
+    return (
+        job.id,
+        narration.state_word(job.state),
+        job.spec.queue,
+        one_line(job.spec.owner, 20),
+        amounts.age(job.create_time, now),
+        str(job.attempt_count),
+        amounts.dollars(job.usage.cost_usd_micros) if job.usage.cost_usd_micros else "",
+        one_line(job.spec.display_name or task_text(job.spec), 60),
+    )
+
+
+def task_text(spec: job_pb2.JobSpec) -> str:
+    """What a job does, in a few words."""
+    match spec.WhichOneof("task"):
+        case "claude":
+            return f"claude: {spec.claude.prompt}" if spec.claude.prompt else "claude"
+        case "command":
+            return f"command: {' '.join([spec.command.program, *spec.command.arguments])}"
+        case "handler":
+            return f"handler: {spec.handler.name}"
+    return ""
+
+
+def counts_line(counts: Iterable[job_pb2.StateCount]) -> str:
+    """Counts by state: `3 RUNNING · 12 QUEUED`."""
+    return " · ".join(f"{one.count} {narration.state_word(one.state)}" for one in counts if one.count)
+
+
+def job_lines(job: job_pb2.Job, now: datetime) -> list[str]:
+    """Everything that a person wants to know of a job."""
+    lines = tables.fields({**_what(job), **_times(job, now), **_course(job)})
+    lines += [f"waits for  {narration.reason_line(reason)}" for reason in job.wait_reasons]
+    lines += _dependency_lines(job)
+    if job.attempts:
+        lines += ["", *outcome_text.attempt_table(job.attempts)]
+    if job.HasField("failure"):
+        lines += ["", *outcome_text.failure_lines(job.failure)]
+    if job.HasField("result"):
+        lines += ["", *outcome_text.result_lines(job.result)]
+    return lines
+
+
+def _what(job: job_pb2.Job) -> dict[str, str]:
+    spec = job.spec
+    return {
+        "job": job.id + (f"  ({one_line(spec.display_name, 256)})" if spec.display_name else ""),
+        "state": narration.state_word(job.state) + ("  (simulated)" if job.simulated else ""),
+        "task": one_line(task_text(spec), 300),
+        "queue": spec.queue + (f", position {job.queue_position}" if job.queue_position else ""),
+        "owner": spec.owner,
+        "priority": str(spec.priority) if spec.priority else "",
+        "labels": pairs(spec.labels),
+        "unique key": spec.unique_key.key,
+        "key": spec.concurrency_key,
+        "needs": placement_text(spec.placement),
+        "worker": job.worker_id,
+        "session": job.claude_session_id,
+        "retry of": job.retry_of_job_id,
+        "schedule": _schedule(job),
+    }
+
+
+def _times(job: job_pb2.Job, now: datetime) -> dict[str, str]:
+    waits = job.state == job_pb2.JOB_STATE_SCHEDULED
+    unstarted = not job.HasField("start_time") and not job.HasField("end_time")
+    return {
+        "submitted": moment(job, "create_time", now),
+        "due": moment(job, "due_time", now) if waits else "",
+        "start by": moment(job, "start_deadline_time", now) if unstarted else "",
+        "started": moment(job, "start_time", now),
+        "end by": "" if job.HasField("end_time") else moment(job, "end_deadline_time", now),
+        "ended": moment(job, "end_time", now),
+        "timeouts": timeouts_text(job.spec.timeouts),
+    }
+
+
+def _course(job: job_pb2.Job) -> dict[str, str]:
+    counts = (("failed", job.failure_count), ("lost", job.loss_count), ("put off", job.snooze_count))
+    return {
+        "cancelled": _cancellation(job),
+        "attempts": ", ".join([str(job.attempt_count), *(f"{count} {word}" for word, count in counts if count)])
+        if any(count for _, count in counts)
+        else "",
+        "progress": progress_text(job.progress),
+        "checkpoint": one_line(str(job.checkpoint).strip(), 200) if job.HasField("checkpoint") else "",
+        "used": ", ".join(amounts.usage(job.usage)),
+        "output": amounts.size(job.output_bytes) + (", truncated" if job.output_truncated else ""),
+    }
+
+
+def _dependency_lines(job: job_pb2.Job) -> list[str]:
+    lines = [f"after      {one.job_id}  {state_or_gone(one.state)}" for one in job.dependency_states]
+    if lines and job.spec.dependency_condition:
+        lines.append(f"           when {words.word_of(job_pb2.DependencyCondition, job.spec.dependency_condition)}")
+    return lines + [f"before     {one}" for one in job.dependent_job_ids]
+
+
+def state_or_gone(state: job_pb2.JobState) -> str:
+    """The state of a job that another depends on."""
+    return narration.state_word(state) if state else "deleted"
+
+
+def pairs(labels: Mapping[str, str]) -> str:
+    """Labels as `a=b, c=d`."""
+    return ", ".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def placement_text(placement: job_pb2.Placement) -> str:
+    """What a worker needs: `zone=a, 2 slots, 512.0 MiB, 1.5 CPUs; prefers disk=ssd`."""
+    preferred = f"; prefers {pairs(placement.preferred_labels)}" if placement.preferred_labels else ""
+    needed = [pairs(placement.required_labels), resources_text(placement.resources)]
+    return (", ".join(filter(None, needed)) + preferred).removeprefix("; ")
+
+
+def resources_text(resources: job_pb2.Resources) -> str:
+    """An amount: `2 slots, 512.0 MiB, 1.5 CPUs`."""
+    parts = [
+        amounts.plural(resources.slots, "slot") if resources.slots else "",
+        amounts.size(resources.memory_bytes) if resources.memory_bytes else "",
+        f"{resources.cpu_millis / 1000:g} CPUs" if resources.cpu_millis else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def timeouts_text(timeouts: job_pb2.Timeouts) -> str:
+    """The timeouts that are set: `run 5 min 00 s, silence none`."""
+    said = [
+        (field.name.removesuffix("_timeout").replace("_", " "), amounts.seconds_of(value))
+        for field, value in timeouts.ListFields()
+    ]
+    return ", ".join(f"{name} {amounts.elapsed(seconds) if seconds else 'none'}" for name, seconds in said)
+
+
+def retry_text(policy: job_pb2.RetryPolicy) -> str:
+    """The retry policy as far as it is set: `5 attempts, backoff from 2.0 s to 5 min 00 s`."""
+    parts = [amounts.plural(policy.max_attempts, "attempt") if policy.max_attempts else ""]
+    first = (
+        f"from {amounts.elapsed(amounts.seconds_of(policy.initial_backoff))}"
+        if policy.HasField("initial_backoff")
+        else ""
+    )
+    last = f"to {amounts.elapsed(amounts.seconds_of(policy.max_backoff))}" if policy.HasField("max_backoff") else ""
+    factor = f"×{policy.backoff_multiplier:g}" if policy.backoff_multiplier else ""
+    if first or last or factor:
+        parts.append(" ".join(filter(None, ["backoff", first, last, factor])))
+    if policy.HasField("max_snoozes"):
+        parts.append(amounts.plural(policy.max_snoozes, "snooze"))
+    return ", ".join(filter(None, parts))
+
+
+def _schedule(job: job_pb2.Job) -> str:
+    if not job.schedule_name:
+        return ""
+    tick = f", tick of {amounts.clock(job.nominal_time)}" if job.HasField("nominal_time") else ", triggered"
+    return job.schedule_name + tick + (", made up for" if job.catch_up else "")
+
+
+def explain_lines(answer: job_service_pb2.ExplainJobResponse, now: datetime) -> list[str]:
+    """What a job waits for, in order."""
+    lines = [narration.state_word(answer.state)]
+    lines += [f"{number}. {narration.reason_line(reason)}" for number, reason in enumerate(answer.wait_reasons, 1)]
+    if not answer.wait_reasons:
+        lines.append("It waits for nothing.")
+    if answer.queue_position:
+        lines.append(f"position {answer.queue_position} in its queue")
+    if answer.HasField("estimated_start_time"):
+        ahead = (amounts.moment(answer.estimated_start_time) - now).total_seconds()
+        away = f"in {amounts.short(ahead)}" if ahead > 0 else "any time now"
+        lines.append(f"likely to start at {amounts.clock(answer.estimated_start_time)}  ({away})")
+    return lines
+
+
+def moment(job: job_pb2.Job, field: str, now: datetime) -> str:
+    """A time of a job and how long ago or ahead it is; empty when it isn't set."""
+    if not job.HasField(field):
+        return ""
+    stamp = getattr(job, field)
+    ahead = (amounts.moment(stamp) - now).total_seconds()
+    away = f"in {amounts.short(ahead)}" if ahead > 0 else f"{amounts.age(stamp, now)} ago"
+    return f"{amounts.clock(stamp)}  ({away})"
+
+
+def _cancellation(job: job_pb2.Job) -> str:
+    if not job.HasField("cancellation"):
+        return ""
+    return f"by {job.cancellation.actor or 'unknown'}: {one_line(job.cancellation.reason, 300) or 'no reason given'}"
+
+
+def progress_text(progress: job_pb2.Progress) -> str:
+    """How far a job is: `3/10 (30 %) building`."""
+    share = f"{progress.done}/{progress.total} ({100 * progress.done // progress.total} %)" if progress.total else ""
+    done = share or (str(progress.done) if progress.done else "")
+    return " ".join(filter(None, [done, one_line(progress.message, 200)]))

@@ -1,0 +1,95 @@
+"""The options that say what a job does, for each kind of task: shared by submits and schedules."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from headrace import tasks
+from headrace.cli import inputs, options
+from headrace.cli.parts import one_line
+
+NAME_CHARACTERS = 60
+
+Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to say; `-` reads it from standard input.")]
+Program = Annotated[list[str], typer.Argument(metavar="PROGRAM [ARG]", help="The program and its arguments.")]
+Handler = Annotated[str, typer.Argument(metavar="HANDLER", help="The handler's registered name.")]
+Input = Annotated[str, typer.Option("--input", metavar="JSON", help="Its input: a JSON object, or @FILE.")]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeChoices:
+    """What a Claude turn may say."""
+
+    folder: Annotated[str, typer.Option(help="An existing folder to work in; absent means a new empty one.")] = ""
+    repository: Annotated[str, typer.Option(help="A git repository to make a worktree of.")] = ""
+    ref: Annotated[str, typer.Option(help="What to check out in the worktree; absent means HEAD.")] = ""
+    session: Annotated[str, typer.Option(help="The session that this turn continues.")] = ""
+    model: Annotated[str, typer.Option(help="Model name or alias.")] = ""
+    fallback_model: Annotated[str, typer.Option(help="The model when that one is overloaded.")] = ""
+    allowed_tool: Annotated[list[str] | None, typer.Option(help="A tool that runs unasked; repeatable.")] = None
+    disallowed_tool: Annotated[list[str] | None, typer.Option(help="A tool that is not offered; repeatable.")] = None
+    permission_mode: Annotated[str, typer.Option(help="default, acceptEdits, plan, bypassPermissions or dontAsk.")] = ""
+    ask: Annotated[bool, typer.Option("--ask", help="Wait for a person when the CLI asks.")] = False
+    system_prompt: Annotated[str, typer.Option(help="Text added to the CLI's system prompt.")] = ""
+    max_turns: Annotated[int, typer.Option(min=0, help="Model calls at most.")] = 0
+    max_cost: Annotated[float, typer.Option(min=0, help="Cost at most, in US dollars.")] = 0.0
+    output_schema: Annotated[str, typer.Option(help="JSON Schema of the answer: JSON text, or @FILE.")] = ""
+    profile: Annotated[str, typer.Option(help="Environment profile on the worker.")] = ""
+
+    def task(self, prompt: str) -> tasks.Task:
+        """The task; a relative folder is taken from here."""
+        chosen = tasks.ClaudeOptions(
+            folder=inputs.absolute(self.folder),
+            repository=inputs.absolute(self.repository),
+            ref=self.ref,
+            session_id=self.session,
+            model=self.model,
+            fallback_model=self.fallback_model,
+            allowed_tools=self.allowed_tool or [],
+            disallowed_tools=self.disallowed_tool or [],
+            permission_mode=self.permission_mode,
+            ask=self.ask,
+            append_system_prompt=self.system_prompt,
+            max_turns=self.max_turns,
+            max_cost_usd=self.max_cost,
+            environment_profile=self.profile,
+        )
+        if self.output_schema:
+            chosen["output_schema"] = inputs.json_object(self.output_schema, "--output-schema")
+        try:
+            return tasks.claude(sys.stdin.read() if prompt == "-" else prompt, **chosen)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandChoices:
+    """What a program may say."""
+
+    folder: Annotated[str, typer.Option(help="An existing folder to run in; absent means a new empty one.")] = ""
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for its environment; repeatable.")] = None
+    stdin: Annotated[str, typer.Option(help="File for its standard input; `-` is this command's own.")] = ""
+
+    def task(self, program: list[str]) -> tasks.Task:
+        """The task; a relative folder is taken from here."""
+        return tasks.command(
+            program[0],
+            *program[1:],
+            folder=inputs.absolute(self.folder),
+            environment=options.labels(self.env or [], "--env"),
+            stdin=inputs.read_bytes(self.stdin, "--stdin"),
+        )
+
+
+def handler_task(name: str, text: str) -> tasks.Task:
+    """The task of a handler with its input as JSON."""
+    return tasks.handler(name, inputs.json_object(text, "--input") if text else None)
+
+
+def display_name(prompt: str) -> str:
+    """What a Claude job is called by default: a list shows no prompts, and a beginning tells one from another."""
+    return one_line(prompt, NAME_CHARACTERS)
