@@ -1,7 +1,7 @@
 """Seeds that once failed, with what they found: they run before all others.
 
-When actions are weighed anew or draw otherwise, a seed makes another run: what it found is held by a mutant as well, and
-here stands a seed that tells it from then on.
+When actions are weighed anew or draw otherwise, a seed makes another run: what it found is held by a mutant as well,
+and here stands a seed that tells it from then on.
 """
 
 from dataclasses import dataclass
