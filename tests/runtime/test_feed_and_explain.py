@@ -2,7 +2,7 @@
 
 import asyncio
 
-from headrace.v1 import job_pb2
+from headrace.v1 import job_pb2, worker_service_pb2
 from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.job import Job
 from headrace_server.core.placement import Capabilities, Needs
@@ -81,6 +81,20 @@ def test_q8_without_workers_that_is_the_reason() -> None:
     ((cause, message),) = reasons(wait_reasons(job(), ECHO, 1, registry()))
     assert cause == job_pb2.WAIT_CAUSE_NO_WORKER
     assert "headrace work" in message
+    broken = registry()
+    broken.note_local_fault("it has ended with status 1")
+    ((_, message),) = reasons(wait_reasons(job(), ECHO, 1, broken))
+    assert message == "no worker is connected, and the local one does not run: it has ended with status 1"
+
+
+def test_q8_q7_drained_workers_are_named() -> None:
+    workers = registry((capabilities(), 1), (capabilities(), 1), (capabilities("other"), 1))
+    workers.want("w0", worker_service_pb2.WANTED_WORKER_DRAIN)
+    assert wait_reasons(job(), ECHO, 1, workers) == []
+    workers.want("w1", worker_service_pb2.WANTED_WORKER_EXIT)
+    ((cause, message),) = reasons(wait_reasons(job(), ECHO, 1, workers))
+    assert cause == job_pb2.WAIT_CAUSE_NO_FREE_SLOT
+    assert message == "the 2 workers that can run it are drained: w0, w1"
 
 
 def test_q8_what_no_worker_has_is_named() -> None:

@@ -7,6 +7,9 @@ from headrace_server.core.states import JobState
 from headrace_server.runtime.registry import Registry
 from headrace_server.store.codec import set_time
 
+NAMED_COUNT_MAX = 5
+"""Workers that a reason names."""
+
 
 def wait_reasons(job: Job, needs: Needs, position: int, registry: Registry) -> list[job_pb2.WaitReason]:
     """The reasons, first one first; none for a job that waits for nothing."""
@@ -49,6 +52,8 @@ def _for_worker(needs: Needs, registry: Registry) -> job_pb2.WaitReason | None:
     lanes = registry.lanes()
     if not lanes:
         message = "no worker is connected; start one with `headrace work`"
+        if registry.local_fault:
+            message = f"no worker is connected, and the local one does not run: {registry.local_fault}"
         return job_pb2.WaitReason(cause=job_pb2.WAIT_CAUSE_NO_WORKER, message=message)
     fitting = [lane for lane in lanes if misfit(needs, lane.capabilities) is None]
     if not fitting:
@@ -56,11 +61,18 @@ def _for_worker(needs: Needs, registry: Registry) -> job_pb2.WaitReason | None:
         return job_pb2.WaitReason(
             cause=job_pb2.WAIT_CAUSE_NO_ELIGIBLE_WORKER, message=_lacking(needs, lacks, len(lanes))
         )
+    if all(lane.is_drained for lane in fitting):
+        message = f"{_are(len(fitting))} drained: {', '.join(lane.holder.worker for lane in fitting[:NAMED_COUNT_MAX])}"
+        return job_pb2.WaitReason(cause=job_pb2.WAIT_CAUSE_NO_FREE_SLOT, message=message)
     if not any(lane.free_slots for lane in fitting):
-        slots = sum(lane.slots for lane in fitting)
+        slots = sum(lane.slots_offered for lane in fitting if not lane.is_drained)
         message = f"all {slots} slots of the {len(fitting)} workers that can run it are taken"
         return job_pb2.WaitReason(cause=job_pb2.WAIT_CAUSE_NO_FREE_SLOT, message=message)
     return None
+
+
+def _are(count: int) -> str:
+    return "the worker that can run it is" if count == 1 else f"the {count} workers that can run it are"
 
 
 def _lacking(needs: Needs, lacks: set[Misfit | None], count: int) -> str:
