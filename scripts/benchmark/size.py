@@ -27,6 +27,9 @@ class Size:
     deep_jobs_count: int
     deep_sample_count: int
     restart_queued_count: int
+    saturated_jobs_count: int
+    fair_jobs_count: int
+    """Of each owner."""
 
 
 DEFAULT = Size(
@@ -44,6 +47,8 @@ DEFAULT = Size(
     deep_jobs_count=100_000,
     deep_sample_count=24_000,
     restart_queued_count=10_000,
+    saturated_jobs_count=100_000,
+    fair_jobs_count=800,
 )
 FULL = replace(
     DEFAULT,
@@ -72,4 +77,6 @@ QUICK = Size(
     deep_jobs_count=3_000,
     deep_sample_count=1_500,
     restart_queued_count=500,
+    saturated_jobs_count=2_000,
+    fair_jobs_count=100,
 )

@@ -14,7 +14,13 @@ import headrace
 from benchmark.processes import Child, Processes, ProcessFailed
 from benchmark.worker_program import WORKER_ID
 from headrace import channel
-from headrace.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, queue_pb2
+from headrace.v1 import (
+    job_pb2,
+    job_service_pb2,
+    job_service_pb2_grpc,
+    queue_pb2,
+    queue_service_pb2_grpc,
+)
 
 SERVES = "headrace serves on "
 QUEUE = "bench"
@@ -25,6 +31,7 @@ BULK_COUNT = 500
 
 if TYPE_CHECKING:
     from headrace.v1.job_service_pb2_grpc import JobServiceAsyncStub
+    from headrace.v1.queue_service_pb2_grpc import QueueServiceAsyncStub
 
 
 def open_channel(address: str, *, alone: bool = False) -> grpc.aio.Channel:
@@ -49,6 +56,7 @@ class System:
     data: Path
     client: headrace.AsyncClient
     jobs: "JobServiceAsyncStub"
+    queues: "QueueServiceAsyncStub"
 
     async def start_worker(self, slots: int, tell_at: int = 0) -> Child:
         """A worker with the handlers of `worker_program`; it may still be connecting."""
@@ -107,7 +115,8 @@ class Launcher:
             client = headrace.AsyncClient(connection, address=address, deadline_seconds=CALL_SECONDS)
             async with client:
                 await client.queues.create(queue_pb2.Queue(name=QUEUE, max_queued=MAX_QUEUED))
-                yield System(self.processes, server, address, data, client, stub(connection))
+                queues = queue_service_pb2_grpc.QueueServiceStub(connection)
+                yield System(self.processes, server, address, data, client, stub(connection), queues)
 
     async def start_server(self, data: Path, listen: str) -> tuple[Child, str]:
         """A control plane on a folder, and its address, once it serves."""
@@ -129,7 +138,11 @@ def handler_spec(handler: str) -> job_pb2.JobSpec:
 
 def bulk_requests(handler: str, name: str, count: int) -> list[job_service_pb2.SubmitJobsRequest]:
     """SubmitJobs calls for so many jobs; no two with the same request id, as long as the name is another."""
-    spec = handler_spec(handler)
+    return bulk_requests_of(handler_spec(handler), name, count)
+
+
+def bulk_requests_of(spec: job_pb2.JobSpec, name: str, count: int) -> list[job_service_pb2.SubmitJobsRequest]:
+    """The same, for any job."""
     return [
         job_service_pb2.SubmitJobsRequest(
             items=[

@@ -1,7 +1,7 @@
 """A worker process with the handlers that rows need: `python -m benchmark.worker_program ADDRESS SLOTS DATA TELL_AT`.
 
 `empty` does nothing and tells the time of its first call and of its call number TELL_AT; `stamped` returns when it
-started; `written` produces output; `held` runs until it is ended.
+started; `timed` takes a while; `written` produces output; `held` runs until it is ended.
 """
 
 import asyncio
@@ -42,6 +42,13 @@ def register(worker: Worker, tell_at: int) -> None:
             tell("first", time.monotonic())
         if calls == tell_at:
             tell("reached", time.monotonic())
+
+    @worker.handler("timed")
+    async def timed(input: dict[str, Any]) -> dict[str, Any]:
+        """Takes so many `seconds`, and says when it began."""
+        started = time.monotonic()
+        await asyncio.sleep(float(input["seconds"]))
+        return {"started": started}
 
     @worker.handler("stamped")
     async def stamped(input: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from benchmark.bench import Row
 from benchmark.rows.deep import measure_depth
 from benchmark.rows.followers import measure_fan_out, measure_idle
 from benchmark.rows.handlers import measure_handlers, measure_latency
+from benchmark.rows.limits import measure_fair, measure_saturated
 from benchmark.rows.output import measure_output
 from benchmark.rows.restart import measure_restart
 from benchmark.rows.stalled import measure_stalled
@@ -21,6 +22,8 @@ ROWS = {
         Row("idle", "followers of a job on which nothing happens", measure_idle),
         Row("fanout", "1, 10 and 100 followers of one job", measure_fan_out),
         Row("depth", "submit and dispatch with a deep queue against an empty one", measure_depth),
+        Row("saturated", "dispatch beside a backlog that a limit holds", measure_saturated),
+        Row("fair", "slots shared out among owners by weight", measure_fair),
         Row("restart", "kill -9 with jobs queued and running, and a start on the same data", measure_restart),
     )
 }
