@@ -48,7 +48,7 @@ def test_q1_a_point_of_priority_is_a_head_start_of_a_minute(bench: Bench) -> Non
 def test_q1_the_head_start_is_the_queues(bench: Bench) -> None:
     queue = queue_pb2.Queue(name="slow")
     queue.priority_head_start.FromSeconds(2)
-    bench.write(create_queue, NAMESPACE, queue)
+    bench.write(create_queue, NAMESPACE, queue, "tester")
     first, second, third = (submit(bench, queue="slow") for _ in range(3))
     urgent = submit(bench, priority=1, queue="slow")
     assert granted_ids(bench, offer(slots=4)) == [first, second, urgent, third]

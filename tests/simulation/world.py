@@ -233,7 +233,7 @@ class World:
         server = self._server()
         with server.loop.running():
             for queue in queues():
-                server.writer.write(partial(create_queue, namespace="default", body=queue))
+                server.writer.write(partial(create_queue, namespace="default", body=queue, actor="operator"))
         self.commit()
 
 

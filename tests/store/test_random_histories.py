@@ -96,7 +96,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="headrace-", dir=MEMORY if MEMORY.is_dir() else None))
         self.bench = Bench(ENGINES[self.engine](self.folder))
-        self.bench.write(create_queue, NAMESPACE, queue_pb2.Queue(name="small", max_queued=MAX_QUEUED))
+        self.bench.write(create_queue, NAMESPACE, queue_pb2.Queue(name="small", max_queued=MAX_QUEUED), "tester")
         self.known: dict[JobId, Known] = {}
         self.requests: dict[str, tuple[bytes, JobId]] = {}
         self.leases: list[tuple[Lease, Holder]] = []

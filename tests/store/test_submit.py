@@ -26,7 +26,7 @@ def jobs_count(bench: Bench) -> int:
 
 
 def small_queue(bench: Bench, max_queued: int) -> None:
-    bench.write(create_queue, NAMESPACE, queue_pb2.Queue(name="small", max_queued=max_queued))
+    bench.write(create_queue, NAMESPACE, queue_pb2.Queue(name="small", max_queued=max_queued), "tester")
 
 
 def test_s1_a_repeated_submit_returns_the_same_job(bench: Bench) -> None:
@@ -145,7 +145,7 @@ def test_s5_what_comes_back_is_never_refused_by_a_full_queue(bench: Bench) -> No
 
 
 def test_s6_an_executor_that_the_queue_does_not_take_is_refused(bench: Bench) -> None:
-    bench.write(create_queue, NAMESPACE, queue_pb2.Queue(name="talk", executors=["claude"]))
+    bench.write(create_queue, NAMESPACE, queue_pb2.Queue(name="talk", executors=["claude"]), "tester")
     (refused,) = bench.write(submit_each, [new_job(queue="talk")])
     assert isinstance(refused, Refusal)
     assert refused.reason is Reason.NOT_SUPPORTED

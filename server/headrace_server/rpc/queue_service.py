@@ -17,9 +17,20 @@ from headrace_server.rpc.call import Call
 from headrace_server.rpc.job_message import state_count
 from headrace_server.rpc.new_job import namespace_of
 from headrace_server.rpc.page_token import decode_page_token, encode_page_token, name_of, page_rows
-from headrace_server.store.codec import set_time
+from headrace_server.store.codec import micros_of, set_time
+from headrace_server.store.ledger import Ledger
+from headrace_server.store.queue_control import Purged, check_purge, purge_queue, resume_queue, stop_queue
 from headrace_server.store.queue_policy import DEFAULT_QUEUE
-from headrace_server.store.queues import StoredQueue, create_queue, get_queue, list_queues, not_found, update_queue
+from headrace_server.store.queue_stops import Stop, StopKind
+from headrace_server.store.queues import (
+    StoredQueue,
+    create_queue,
+    delete_queue,
+    get_queue,
+    list_queues,
+    not_found,
+    update_queue,
+)
 from headrace_server.store.store import Store
 
 
@@ -32,13 +43,13 @@ class QueueService:
     async def create_queue(self, request: pb.CreateQueueRequest, call: Call) -> pb.CreateQueueResponse:
         namespace = namespace_of(request.namespace)
         request.queue.DiscardUnknownFields()
-        made = await self.store.write(lambda ledger: create_queue(ledger, namespace, request.queue))
+        made = await self.store.write(lambda ledger: create_queue(ledger, namespace, request.queue, call.principal))
         return pb.CreateQueueResponse(queue=_message(_taken(made)))
 
     async def get_queue(self, request: pb.GetQueueRequest, call: Call) -> pb.GetQueueResponse:
         namespace = namespace_of(request.namespace)
         name = request.name or DEFAULT_QUEUE
-        queue = await self.store.read(get_queue, namespace, name)
+        queue = await self.store.read(get_queue, namespace, name, self.store.now())
         if queue is None:
             raise Refused(not_found(namespace, name))
         return pb.GetQueueResponse(queue=_message(queue))
@@ -47,7 +58,7 @@ class QueueService:
         namespace = namespace_of(request.namespace)
         count = page_rows(request.page_size)
         after = name_of(decode_page_token(request.page_token, "ListQueues", namespace))
-        queues = await self.store.read(list_queues, namespace, after, count + 1)
+        queues = await self.store.read(list_queues, namespace, after, count + 1, self.store.now())
         response = pb.ListQueuesResponse(queues=[_message(queue) for queue in queues[:count]])
         if len(queues) > count:
             response.next_page_token = encode_page_token((queues[count - 1].name,), "ListQueues", namespace)
@@ -65,10 +76,61 @@ class QueueService:
             request.update_mask.MergeMessage(request.queue, changed)
             body.MergeFrom(changed)
 
+        fields = tuple(request.update_mask.paths)
         changed = await self.store.write(
-            lambda ledger: update_queue(ledger, namespace, name, request.queue.etag, change)
+            lambda ledger: update_queue(ledger, namespace, name, request.queue.etag, change, fields, call.principal)
         )
         return pb.UpdateQueueResponse(queue=_message(_taken(changed)))
+
+    async def delete_queue(self, request: pb.DeleteQueueRequest, call: Call) -> pb.DeleteQueueResponse:
+        namespace = namespace_of(request.namespace)
+        refusal = await self.store.write(
+            lambda ledger: delete_queue(ledger, namespace, request.name, request.etag, call.principal)
+        )
+        if refusal is not None:
+            raise Refused(refusal)
+        return pb.DeleteQueueResponse()
+
+    async def pause_queue(self, request: pb.PauseQueueRequest, call: Call) -> pb.PauseQueueResponse:
+        length = micros_of(request.duration) if request.HasField("duration") else None
+        return pb.PauseQueueResponse(queue=await self._stop(StopKind.PAUSE, request, length, call))
+
+    async def drain_queue(self, request: pb.DrainQueueRequest, call: Call) -> pb.DrainQueueResponse:
+        length = micros_of(request.grace) if request.HasField("grace") else None
+        return pb.DrainQueueResponse(queue=await self._stop(StopKind.DRAIN, request, length, call))
+
+    async def _stop(
+        self,
+        kind: StopKind,
+        request: pb.PauseQueueRequest | pb.DrainQueueRequest,
+        length: int | None,
+        call: Call,
+    ) -> queue_pb2.Queue:
+        namespace = namespace_of(request.namespace)
+        name = request.name or DEFAULT_QUEUE
+        stopped = await self.store.write(
+            lambda ledger: stop_queue(ledger, namespace, name, kind, request.reason, length, call.principal)
+        )
+        return _message(_taken(stopped))
+
+    async def resume_queue(self, request: pb.ResumeQueueRequest, call: Call) -> pb.ResumeQueueResponse:
+        namespace = namespace_of(request.namespace)
+        name = request.name or DEFAULT_QUEUE
+        resumed = await self.store.write(lambda ledger: resume_queue(ledger, namespace, name, call.principal))
+        return pb.ResumeQueueResponse(queue=_message(_taken(resumed)))
+
+    async def purge_queue(self, request: pb.PurgeQueueRequest, call: Call) -> pb.PurgeQueueResponse:
+        namespace = namespace_of(request.namespace)
+
+        def purge(ledger: Ledger) -> Purged | Refusal:
+            if request.validate_only:
+                return check_purge(ledger, namespace, request.name)
+            return purge_queue(ledger, namespace, request.name, request.reason, call.principal)
+
+        purged = await self.store.write(purge)
+        if isinstance(purged, Refusal):
+            raise Refused(purged)
+        return pb.PurgeQueueResponse(cancelled_count=purged.cancelled, remaining_count=purged.remaining)
 
 
 def _taken(answer: StoredQueue | Refusal) -> StoredQueue:
@@ -94,7 +156,22 @@ def _message(queue: StoredQueue) -> queue_pb2.Queue:
     if message.HasField("retry_policy"):
         _fill_retry_policy(message)
     message.state_counts.extend(state_count(state, jobs) for state, jobs in queue.state_counts)
+    _tell_stops(message, queue.stop)
     return message
+
+
+def _tell_stops(message: queue_pb2.Queue, stop: Stop) -> None:
+    for order, field, end in (
+        (stop.pause, message.pause, "expire_time"),
+        (stop.drain, message.drain, "return_time"),
+    ):
+        if order is None:
+            continue
+        field.actor = order.actor
+        field.reason = order.reason
+        set_time(field.time, order.time)
+        if order.until:
+            set_time(getattr(field, end), order.until)
 
 
 def _fill_retry_policy(message: queue_pb2.Queue) -> None:

@@ -1,5 +1,7 @@
 """The rules of a queue's policy, of the mask that says what of it to change, and of what else is asked about queues."""
 
+from google.protobuf.duration_pb2 import Duration
+
 from headrace.v1 import queue_pb2, queue_service_pb2
 from headrace_server.core import limits
 from headrace_server.rpc.validate_job import TIMEOUTS, retry_policy
@@ -44,6 +46,15 @@ def resource_type(value: str, path: str, violations: Violations) -> None:
     """A kind of thing that the audit log knows."""
     if value not in RESOURCE_TYPES:
         violations.add(path, f"has to be one of {', '.join(RESOURCE_TYPES)}")
+
+
+def window(value: Duration, path: str, violations: Violations) -> None:
+    """The time that statistics look back."""
+    seconds = value.seconds + value.nanos / 1e9
+    if not limits.STATISTICS_SECONDS_MIN <= seconds <= limits.STATISTICS_SECONDS_MAX:
+        violations.add(
+            path, f"has to be from {limits.STATISTICS_SECONDS_MIN} to {limits.STATISTICS_SECONDS_MAX} seconds"
+        )
 
 
 def rate_limit(value: queue_pb2.RateLimit, path: str, violations: Violations) -> None:

@@ -23,6 +23,8 @@ from headrace_server.rpc.violations import (
     at_least_zero,
     bytes_within,
     check_fields,
+    duration,
+    duration_above_zero,
     enum,
     job_id,
     message_of,
@@ -150,6 +152,7 @@ _WATCH_JOB: Rules = _JOB | {
     "without_output": anything,
 }
 _CREATE_QUEUE: Rules = {"namespace": namespace, "queue": validate_queue.created_queue}
+_QUEUE: Rules = {"namespace": namespace, "name": queue_name}
 _PAGE: Rules = {"page_size": at_least_zero, "page_token": _token}
 _LIST_JOBS: Rules = _PAGE | {"namespace": namespace, "filter": check_filter, "view": _view}
 _WORKER: Rules = {"worker_id": worker_id}
@@ -170,9 +173,15 @@ CHECKS: Mapping[str, Check] = {
         (job_service_pb2.ExplainJobRequest, _fields(_JOB, "job_id")),
         (job_service_pb2.WatchJobRequest, _watch_job),
         (queue_service_pb2.CreateQueueRequest, _create_queue),
-        (queue_service_pb2.GetQueueRequest, _fields({"namespace": namespace, "name": queue_name})),
+        (queue_service_pb2.GetQueueRequest, _fields(_QUEUE)),
         (queue_service_pb2.ListQueuesRequest, _fields(_PAGE | {"namespace": namespace})),
         (queue_service_pb2.UpdateQueueRequest, _update_queue),
+        (queue_service_pb2.DeleteQueueRequest, _fields(_QUEUE | {"etag": _token}, "name")),
+        (queue_service_pb2.PauseQueueRequest, _fields(_QUEUE | {"reason": _reason, "duration": duration_above_zero})),
+        (queue_service_pb2.ResumeQueueRequest, _fields(_QUEUE)),
+        (queue_service_pb2.DrainQueueRequest, _fields(_QUEUE | {"reason": _reason, "grace": duration})),
+        (queue_service_pb2.PurgeQueueRequest, _fields(_QUEUE | {"reason": _reason, "validate_only": anything}, "name")),
+        (queue_service_pb2.GetQueueStatisticsRequest, _fields(_QUEUE | {"window": validate_queue.window})),
         (worker_service_pb2.ListWorkersRequest, _fields(_PAGE)),
         (worker_service_pb2.GetWorkerRequest, _fields(_WORKER, "worker_id")),
         (admin_service_pb2.ListAuditEntriesRequest, _fields(_AUDIT)),

@@ -1,14 +1,23 @@
-"""Queues as a resource: made, changed, listed. What verbs need of their policy is in `queue_policy`."""
+"""Queues as a resource: made, changed, deleted, listed. What verbs need of their policy is in `queue_policy`, what
+stops and empties them is in `queue_control`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from google.protobuf import text_format
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from headrace.v1 import queue_pb2
 from headrace_server.core.ids import Micros
 from headrace_server.core.refusal import Reason, Refusal
+from headrace_server.core.states import JobState
+from headrace_server.store.audit import record_audit
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queue_policy import DEFAULT_QUEUE, forget_policy
+from headrace_server.store.queue_stops import NO_STOP, Query, Stop, StopKind, remove_stop, stop_of
+
+_COLUMNS = "name, body, version, created, updated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +31,10 @@ class StoredQueue:
     created: Micros
     updated: Micros
     state_counts: tuple[tuple[int, int], ...] = ()
+    stop: Stop = NO_STOP
 
 
-def create_queue(ledger: Ledger, namespace: str, body: queue_pb2.Queue) -> StoredQueue | Refusal:
+def create_queue(ledger: Ledger, namespace: str, body: queue_pb2.Queue, actor: str) -> StoredQueue | Refusal:
     """Makes a queue."""
     name = body.name
     taken = ledger.look_up("SELECT 1 FROM queues WHERE namespace = ? AND name = ?", (namespace, name))
@@ -35,27 +45,53 @@ def create_queue(ledger: Ledger, namespace: str, body: queue_pb2.Queue) -> Store
             "headrace.v1.Queue",
             name,
         )
+    detail = _changes(queue_pb2.Queue(), body, (field.name for field, _ in body.ListFields() if field.name != "name"))
+    record_audit(ledger, actor, "QueueService.CreateQueue", namespace, "queue", name, detail)
     return _store(ledger, StoredQueue(namespace, name, body, 1, ledger.now, ledger.now))
 
 
 def update_queue(
-    ledger: Ledger, namespace: str, name: str, etag: str, change: Callable[[queue_pb2.Queue], None]
+    ledger: Ledger,
+    namespace: str,
+    name: str,
+    etag: str,
+    change: Callable[[queue_pb2.Queue], None],
+    fields: Iterable[str],
+    actor: str,
 ) -> StoredQueue | Refusal:
-    """Changes the policy of a queue when its etag, if one is given, still matches."""
+    """Changes the policy of a queue when its etag, if one is given, still matches. `fields` are those that `change`
+    sets or clears."""
     queue = stored_queue(ledger.look_up, namespace, name)
     if queue is None:
         return not_found(namespace, name)
     if etag and etag != str(queue.version):
-        return Refusal(
-            Reason.STALE_ETAG,
-            f"queue {name!r} has etag {queue.version}, not {etag}: somebody changed it; read it again",
-            "headrace.v1.Queue",
-            name,
-        )
+        return _stale(queue, etag)
     body = queue_pb2.Queue()
     body.CopyFrom(queue.body)
     change(body)
+    detail = _changes(queue.body, body, fields)
+    record_audit(ledger, actor, "QueueService.UpdateQueue", namespace, "queue", name, detail)
+    # What waits may be let go by the new policy.
+    ledger.effects.queued = True
     return _store(ledger, StoredQueue(namespace, name, body, queue.version + 1, queue.created, ledger.now))
+
+
+def delete_queue(ledger: Ledger, namespace: str, name: str, etag: str, actor: str) -> Refusal | None:
+    """Deletes a queue that nothing needs any more; its ended jobs stay."""
+    queue = stored_queue(ledger.look_up, namespace, name)
+    if queue is None:
+        return not_found(namespace, name)
+    if etag and etag != str(queue.version):
+        return _stale(queue, etag)
+    why = _needed(ledger, namespace, name)
+    if why:
+        return Refusal(Reason.QUEUE_NOT_EMPTY, f"queue {name!r} can't be deleted: {why}", "headrace.v1.Queue", name)
+    for kind in StopKind:
+        remove_stop(ledger, namespace, name, kind)
+    forget_policy(ledger, namespace, name)
+    ledger.run("DELETE FROM queues WHERE namespace = ? AND name = ?", (namespace, name))
+    record_audit(ledger, actor, "QueueService.DeleteQueue", namespace, "queue", name, "")
+    return None
 
 
 def not_found(namespace: str, name: str) -> Refusal:
@@ -65,17 +101,16 @@ def not_found(namespace: str, name: str) -> Refusal:
     )
 
 
-def get_queue(connection: Connection, namespace: str, name: str) -> StoredQueue | None:
-    """A queue with its counts, or None."""
+def get_queue(connection: Connection, namespace: str, name: str, now: Micros) -> StoredQueue | None:
+    """A queue as it is at a time, with its counts, or None."""
     queue = stored_queue(connection.rows, namespace, name)
-    return None if queue is None else _with_counts(connection, queue)
+    return None if queue is None else as_it_is(connection.rows, queue, now)
 
 
-def list_queues(connection: Connection, namespace: str, after: str, count: int) -> list[StoredQueue]:
+def list_queues(connection: Connection, namespace: str, after: str, count: int, now: Micros) -> list[StoredQueue]:
     """Queues by name, from right after a name; `default` is among them, made or not."""
     found = connection.rows(
-        "SELECT name, body, version, created, updated FROM queues WHERE namespace = ? AND name > ?"
-        " ORDER BY name LIMIT ?",
+        f"SELECT {_COLUMNS} FROM queues WHERE namespace = ? AND name > ? ORDER BY name LIMIT ?",
         (namespace, after, count),
     )
     queues = [_stored(namespace, row) for row in found]
@@ -83,14 +118,12 @@ def list_queues(connection: Connection, namespace: str, after: str, count: int) 
         made = connection.rows("SELECT 1 FROM queues WHERE namespace = ? AND name = ?", (namespace, DEFAULT_QUEUE))
         if not made:
             queues = sorted([*queues, _unmade_default(namespace)], key=lambda queue: queue.name)[:count]
-    return [_with_counts(connection, queue) for queue in queues]
+    return [as_it_is(connection.rows, queue, now) for queue in queues]
 
 
-def stored_queue(read: Callable[..., list[tuple[object, ...]]], namespace: str, name: str) -> StoredQueue | None:
-    """A queue without its counts, or None."""
-    found = read(
-        "SELECT name, body, version, created, updated FROM queues WHERE namespace = ? AND name = ?", (namespace, name)
-    )
+def stored_queue(query: Query, namespace: str, name: str) -> StoredQueue | None:
+    """A queue without its counts and stops, or None."""
+    found = query(f"SELECT {_COLUMNS} FROM queues WHERE namespace = ? AND name = ?", (namespace, name))
     if found:
         return _stored(namespace, found[0])
     return _unmade_default(namespace) if name == DEFAULT_QUEUE else None
@@ -110,20 +143,59 @@ def _stored(namespace: str, row: tuple[object, ...]) -> StoredQueue:
     return StoredQueue(namespace, name, queue_pb2.Queue.FromString(body), version, Micros(created), Micros(updated))
 
 
-def _with_counts(connection: Connection, queue: StoredQueue) -> StoredQueue:
-    counts = connection.rows(
+def as_it_is(query: Query, queue: StoredQueue, now: Micros) -> StoredQueue:
+    """A queue with its counts, and with what stops it at a time."""
+    counts = query(
         "SELECT state, jobs FROM state_counts WHERE namespace = ? AND queue = ? AND jobs > 0 ORDER BY state",
         (queue.namespace, queue.name),
     )
-    return StoredQueue(
-        queue.namespace,
-        queue.name,
-        queue.body,
-        queue.version,
-        queue.created,
-        queue.updated,
-        tuple((int(state), int(jobs)) for state, jobs in counts),
+    return replace(
+        queue,
+        state_counts=tuple((int(state), int(jobs)) for state, jobs in counts),
+        stop=stop_of(query, queue.namespace, queue.name, now),
     )
+
+
+def _needed(ledger: Ledger, namespace: str, name: str) -> str:
+    """Why a queue can't be deleted; empty when it can."""
+    if name == DEFAULT_QUEUE:
+        return "every namespace has it"
+    live = ledger.query(
+        "SELECT coalesce(sum(jobs), 0) FROM state_counts WHERE namespace = ? AND queue = ? AND state < ?",
+        (namespace, name, int(JobState.SUCCEEDED)),
+    )[0][0]
+    if live:
+        return f"{live} of its jobs have not ended; cancel them with PurgeQueue, or wait"
+    schedule = ledger.look_up(
+        "SELECT name FROM schedules WHERE namespace = ? AND queue = ? ORDER BY name LIMIT 1", (namespace, name)
+    )
+    return f"schedule {schedule[0][0]!r} makes jobs in it" if schedule else ""
+
+
+def _stale(queue: StoredQueue, etag: str) -> Refusal:
+    return Refusal(
+        Reason.STALE_ETAG,
+        f"queue {queue.name!r} has etag {queue.version}, not {etag}: somebody changed it; read it again",
+        "headrace.v1.Queue",
+        queue.name,
+    )
+
+
+def _changes(before: queue_pb2.Queue, after: queue_pb2.Queue, fields: Iterable[str]) -> str:
+    """For people: what each field was and is."""
+    return "; ".join(f"{name}: {_value(before, name)} → {_value(after, name)}" for name in sorted(fields))
+
+
+def _value(queue: queue_pb2.Queue, name: str) -> str:
+    alone = queue_pb2.Queue()
+    for field, value in queue.ListFields():
+        if field.name != name:
+            continue
+        if not field.is_repeated and field.message_type is None:
+            return str(value)
+        FieldMask(paths=[name]).MergeMessage(queue, alone)
+        return text_format.MessageToString(alone, as_one_line=True)
+    return "unset"
 
 
 def _store(ledger: Ledger, queue: StoredQueue) -> StoredQueue:

@@ -30,6 +30,8 @@ class Store:
         is_disk_low: Callable[[], bool] = lambda: False,
     ) -> None:
         self._engine = engine
+        self.now = clock
+        """The time of what is written."""
         self.exclusive = engine.exclusive
         """Nobody else can grant a lease of this store."""
         self._writer = Writer(engine, clock, entropy, committed, is_disk_low)

@@ -69,6 +69,7 @@ UPDATE jobs SET assigned = updated WHERE state IN (4, 5, 6, 7);
 DROP INDEX jobs_due;
 CREATE INDEX jobs_wake ON jobs (wake) WHERE wake > 0;
 CREATE INDEX jobs_queued ON jobs (namespace, queue, job) WHERE state = 3;
+CREATE INDEX jobs_waiting ON jobs (namespace, queue, job) WHERE state IN (1, 2);
 
 -- What a handler said last about how far it is. One row a job, replaced.
 CREATE TABLE checkpoints (
