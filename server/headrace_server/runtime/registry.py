@@ -128,7 +128,8 @@ class ControlLane:
     def renewed(self, renewal: worker_service_pb2.WorkerRenewal) -> None:
         """Takes note of what the worker says of itself and its host."""
         self.draining = renewal.draining
-        self.host = renewal.host_resources
+        if renewal.HasField("host_resources"):
+            self.host = renewal.host_resources
         self.recent = {lease for lease in self.recent if lease in self.unstarted or self.leases.get(lease) == UNSENT}
 
     def want(self, wanted: worker_service_pb2.WantedAttempt) -> None:
