@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING
 import grpc
 
 from headrace.v1 import admin_service_pb2, job_service_pb2, queue_service_pb2, worker_service_pb2
-from headrace_server.core.job import Job
 from headrace_server.core.scaling import ScalingPolicy
-from headrace_server.core.states import JobState
+from headrace_server.core.wanted import Wanted
 from headrace_server.rpc.admin_service import AdminService
 from headrace_server.rpc.admission import Admission, CallClass
 from headrace_server.rpc.control_lane import Lanes
@@ -29,7 +28,7 @@ from headrace_server.rpc.pipeline import Pipeline
 from headrace_server.rpc.queue_service import QueueService
 from headrace_server.rpc.server import SOCKET_PATH_BYTES_MAX, Service, build_server, listen_tcp, listen_unix
 from headrace_server.rpc.validation import CHECKS
-from headrace_server.rpc.worker_message import job_lease_message, wanted
+from headrace_server.rpc.worker_message import wanted_message
 from headrace_server.rpc.worker_service import WorkerService
 from headrace_server.runtime.clock import Clock, SteadyClock, SystemClock
 from headrace_server.runtime.deltas import Deltas
@@ -46,7 +45,7 @@ from headrace_server.store.ledger import Effects
 from headrace_server.store.sqlite import SqliteEngine
 from headrace_server.store.store import Store
 from headrace_server.store.worker_drains import WorkerDrain, read_drain
-from headrace_server.store.workers import cancel_grace_seconds, lease_holders
+from headrace_server.store.workers import lease_holders
 
 if TYPE_CHECKING:
     from headrace_server.rpc.telemetry_export import Exporting
@@ -234,7 +233,7 @@ class App:
             draining=self._admission.draining,
             heartbeat_seconds=settings.heartbeat_seconds,
         )
-        jobs = JobService(self._store, self._scheduler, self._registry, following, self._tell_cancelling)
+        jobs = JobService(self._store, self._scheduler, self._registry, following)
         services = [
             Service(_SERVICES["JobService"], jobs),
             Service(_SERVICES["QueueService"], QueueService(self._store)),
@@ -249,20 +248,18 @@ class App:
 
     def _committed(self, effects: Effects) -> None:
         self._feed.wake(effects.changed)
+        for wanted in effects.stopped:
+            self._tell_stopped(wanted)
         self._scheduler.committed(effects)
         if effects.queued and self._pool is not None:
             self._pool.wake()
 
-    async def _tell_cancelling(self, job: Job) -> None:
+    def _tell_stopped(self, wanted: Wanted) -> None:
         """Tells the worker at once; it would learn so with its next renewal anyway."""
-        found = self._registry.lane_of_job(job.worker, job.id, job.epoch)
-        if job.state is JobState.CANCELLING and found is not None:
+        found = self._registry.lane_of_job(wanted.job.worker, wanted.job.id, wanted.job.epoch)
+        if found is not None:
             lane, _ = found
-            lease = job_lease_message(job, self._store.generation)
-            grace = cancel_grace_seconds(await self._store.read(reads.get_spec, job))
-            lane.want(
-                wanted(lease, worker_service_pb2.WANTED_STATE_CANCEL, worker_service_pb2.STOP_CAUSE_CANCEL, grace)
-            )
+            lane.want(wanted_message(wanted, self._store.generation))
 
     def _new_id(self) -> str:
         return f"{self._ids_prefix}-{next(self._ids):x}"

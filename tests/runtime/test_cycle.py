@@ -116,7 +116,8 @@ def test_an_assignment_says_all_that_a_worker_needs(bench: Bench) -> None:
     bench.submit(new_job(spec=spec, traceparent="00-trace"))
     (assignment,) = [one.assignment for one in bench.cycle(offer()).granted]
     assert assignment.spec == spec
-    assert assignment.timeouts == spec.timeouts
+    in_force = {field.name: value.ToSeconds() for field, value in assignment.timeouts.ListFields()}
+    assert in_force == {"run_timeout": 5, "input_timeout": 600, "cancel_grace": 10}
     assert (assignment.namespace, assignment.traceparent) == (NAMESPACE, "00-trace")
     assert (assignment.lease.attempt, assignment.lease.epoch, assignment.lease.generation) == (1, 1, 1)
     assert not assignment.HasField("previous_failure")

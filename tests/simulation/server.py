@@ -76,7 +76,7 @@ class Server(App):
             draining=draining,
             heartbeat_seconds=HEARTBEAT_SECONDS,
         )
-        self.jobs = JobService(self._store, self._scheduler, self._registry, following, self._tell_cancelling)
+        self.jobs = JobService(self._store, self._scheduler, self._registry, following)
         self.loop.create_task(self._serve())
 
     @property

@@ -14,14 +14,16 @@ from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.job import NO_USAGE, Job, Usage
 from headrace_server.core.placement import Capabilities, Needs, Offer
 from headrace_server.core.refusal import Refusal
+from headrace_server.core.timeouts import NONE_STATED
 from headrace_server.runtime.cycle import Cycle, run_cycle
 from headrace_server.store import reads
 from headrace_server.store.cancel import cancel
 from headrace_server.store.codec import failure_of, number
 from headrace_server.store.engine import Connection, Engine
-from headrace_server.store.leases import Disposition, Finish, Holder, Lease
+from headrace_server.store.leases import Disposition, Finish, Holder, Lease, Snooze
 from headrace_server.store.ledger import Effects, Ledger
 from headrace_server.store.outputs import Appended, Batch, append_each
+from headrace_server.store.queue_policy import timeouts_of
 from headrace_server.store.store import Store
 from headrace_server.store.submit import Accepted, NewJob, submit_each
 from headrace_server.store.workers import Greeting, Heard, Welcomed, Word, hear_each, welcome
@@ -52,6 +54,7 @@ def new_job(request_id: str = "", spec: job_pb2.JobSpec | None = None, **changes
     spec = spec or handler_spec()
     needs = Needs("claude") if spec.HasField("claude") else Needs("handler", spec.handler.name)
     body = spec.SerializeToString()
+    timeouts = timeouts_of(spec.timeouts) if spec.HasField("timeouts") else NONE_STATED
     fields: dict[str, Any] = {
         "namespace": NAMESPACE,
         "request_id": request_id,
@@ -65,6 +68,9 @@ def new_job(request_id: str = "", spec: job_pb2.JobSpec | None = None, **changes
         "output_bytes_max": 1 << 20,
         "labels": (),
         "actor": "tester",
+        "queue_timeout": timeouts.queue,
+        "total_timeout": timeouts.total,
+        "timeouts": timeouts,
     }
     return NewJob(**{**fields, **changes})
 
@@ -226,6 +232,7 @@ def finished(
     succeeded: bytes | None = RESULT,
     failed: outcome_pb2.Failure | None = None,
     returned: bool = False,
+    snoozed: Snooze | None = None,
     usage: Usage = NO_USAGE,
     outputs: int = 0,
     reports: int = 0,
@@ -233,9 +240,10 @@ def finished(
     """A worker's word that an attempt ended: with a result unless said otherwise."""
     return Finish(
         lease=lease,
-        succeeded=None if failed is not None or returned else succeeded,
+        succeeded=None if failed is not None or returned or snoozed is not None else succeeded,
         failed=None if failed is None else failure_of(failed),
         cancelled=not returned and failed is None and succeeded is None,
+        snoozed=snoozed,
         usage=usage,
         last_producer_sequence=outputs,
         last_report_number=reports,

@@ -9,6 +9,7 @@ from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import Cancellation, Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
+from headrace_server.core.wanted import StopCause, WantedEnd
 from headrace_server.store import reads
 from headrace_server.store.cancel import cancel
 from headrace_server.store.leases import Disposition, Lease
@@ -85,9 +86,11 @@ def test_c2_a_cancel_is_told_with_every_renewal_until_it_is_done(bench: Bench) -
     cancelled(bench, lease.job_id)
     for counter in (2, 3):
         heard = bench.hear(counter=counter)
-        assert [(job.id, grace) for job, grace in heard.cancelling] == [(lease.job_id, 10.0)]
+        assert [(one.job.id, one.end, one.cause, one.grace_micros) for one in heard.wanted] == [
+            (lease.job_id, WantedEnd.CANCEL, StopCause.CANCEL, 10 * SECOND)
+        ]
     bench.finish(lease, succeeded=None)
-    assert bench.hear(counter=4).cancelling == ()
+    assert bench.hear(counter=4).wanted == ()
 
 
 def test_c2_cancelling_again_is_a_success_and_keeps_the_first_reason(bench: Bench) -> None:

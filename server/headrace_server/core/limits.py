@@ -48,6 +48,12 @@ MAX_BACKOFF_SECONDS_DEFAULT = 300.0
 BACKOFF_MULTIPLIER_DEFAULT = 2.0
 MAX_SNOOZES_DEFAULT = 100
 MAX_SNOOZES_MAX = 10_000
+SNOOZE_SECONDS_MIN = 0.001
+SNOOZE_SECONDS_MAX = 31 * 86400.0
+"""A longer delay is cut, a shorter one made this long."""
+CHECKPOINT_BYTES_MAX = 256 * 1024
+DEPENDENCY_RESULTS_BYTES_MAX = 1024 * 1024
+"""In one assignment; what does not fit is left out, and said to be."""
 HOLDER_GRACE_SECONDS = 600.0
 """How long a dirty attempt's job waits for the worker that can resume it (R6)."""
 LOSSES_COUNT_MAX = 3

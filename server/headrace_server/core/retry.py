@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from headrace_server.core.failures import FailureClass
+from headrace_server.core.failures import FailureClass, TimeoutKind
 from headrace_server.core.limits import (
     BACKOFF_MULTIPLIER_DEFAULT,
     INITIAL_BACKOFF_SECONDS_DEFAULT,
@@ -74,8 +74,15 @@ class EndedAttempt:
     """There is a session to resume."""
     resume_policy: ResumePolicy
     retry_after_seconds: float | None = None
+    timeout: TimeoutKind | None = None
+    """The timeout that ended it, by the word of the server."""
 
 
+OUT_OF_TIME = Decision(RetryAction.FAIL, "its total_timeout has passed")
+"""What follows any attempt that ends after its job had to have ended."""
+
+_RETRIED_TIMEOUTS = frozenset({TimeoutKind.RUN, TimeoutKind.SILENCE})
+"""They are about one attempt."""
 _ALWAYS_RETRIED = frozenset(
     {
         FailureClass.OVERLOADED,
@@ -95,13 +102,17 @@ def decide_after_failure(attempt: EndedAttempt, policy: RetryPolicy, chance: flo
         asked = attempt.retry_after_seconds if attempt.retry_after_seconds is not None else QUOTA_DELAY_SECONDS
         delay = min(max(asked, QUOTA_DELAY_SECONDS_MIN), RETRY_AFTER_SECONDS_MAX)
         return _again(attempt, f"class {name} waits for the reset", delay, RetryAction.WAIT_QUOTA, burns_attempt=False)
+    if attempt.timeout is TimeoutKind.TOTAL:
+        return OUT_OF_TIME
+    if attempt.timeout is not None:
+        name = f"{name} ({attempt.timeout.name})"
     attempts_max = policy.max_attempts
     if attempt.failure_class is FailureClass.SCHEMA:
         attempts_max = min(attempts_max, 2)
     elif attempt.failure_class is FailureClass.ERROR:
         if not policy.stated:
             return Decision(RetryAction.FAIL, f"class {name} is retried only by a stated retry_policy")
-    elif attempt.failure_class not in _ALWAYS_RETRIED:
+    elif attempt.failure_class not in _ALWAYS_RETRIED and attempt.timeout not in _RETRIED_TIMEOUTS:
         return Decision(RetryAction.FAIL, f"class {name} is never retried")
     if attempt.failures >= attempts_max:
         return Decision(RetryAction.FAIL, f"max_attempts {attempts_max} reached")
@@ -118,9 +129,16 @@ def decide_after_loss(attempt: EndedAttempt, losses: int) -> Decision:
     return _again(attempt, f"lost with its worker, {losses} of {LOSSES_COUNT_MAX} allowed losses", 0.0)
 
 
+def decide_after_snooze(snoozes: int, policy: RetryPolicy) -> Decision | None:
+    """Decides what follows an attempt that puts itself off, when that can't be done; `snoozes` counts it (R5)."""
+    if snoozes > policy.max_snoozes:
+        return Decision(RetryAction.FAIL, f"max_snoozes {policy.max_snoozes} reached")
+    return None
+
+
 def decide_after_return(attempt: EndedAttempt) -> Decision:
-    """Decides what follows an attempt that a draining worker handed back."""
-    return _again(attempt, "handed back by a draining worker", 0.0, burns_attempt=False)
+    """Decides what follows an attempt that was handed back because its worker or its queue drains."""
+    return _again(attempt, "handed back by its worker", 0.0, burns_attempt=False)
 
 
 def backoff_seconds(policy: RetryPolicy, failures: int, chance: float) -> float:

@@ -17,7 +17,6 @@ from headrace_server.core.limits import (
     WORDS_IN_FLIGHT_COUNT_MAX,
 )
 from headrace_server.core.refusal import Reason, Refusal, Refused
-from headrace_server.core.states import JobState
 from headrace_server.rpc.admission import draining_refusal
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.lane_end import end_lane
@@ -31,6 +30,7 @@ from headrace_server.rpc.worker_message import (
     lease_of,
     seconds_message,
     wanted,
+    wanted_message,
     wanted_worker_of,
     word_of,
 )
@@ -139,6 +139,7 @@ class _Served:
         waiting.renewed_counter = renewal.counter
         waiting.wanted_worker = self._lane.wanted_worker
         waiting.welcome.CopyFrom(self._welcome_message(welcomed))
+        waiting.wanted.extend(wanted_message(ending, self._all.store.generation) for ending in welcomed.wanted)
         self._lane.wake.set()
 
     def _welcome_message(self, welcomed: Welcomed) -> pb.WorkerWelcome:
@@ -149,12 +150,13 @@ class _Served:
             server_version=self._all.server_version,
             generation=self._all.store.generation,
         )
+        ends = {wanted.job.id: wanted.end for wanted in welcomed.wanted}
         for job in welcomed.jobs:
             message.held.add(
                 lease=job_lease_message(job, self._all.store.generation),
                 committed_producer_sequence=job.producer_sequence,
                 committed_report_number=job.report_number,
-                wanted=pb.WANTED_STATE_CANCEL if job.state is JobState.CANCELLING else pb.WANTED_STATE_RUN,
+                wanted=number(ends[job.id]) if job.id in ends else pb.WANTED_STATE_RUN,
             )
         for lease in welcomed.stale:
             message.held.add(lease=lease_message(lease), wanted=pb.WANTED_STATE_KILL)
@@ -271,14 +273,13 @@ class _Served:
         lane.waiting.wanted_worker = lane.wanted_worker
         del lane.waiting.wanted[:]
         generation = self._all.store.generation
-        for job, grace in heard.cancelling:
-            lease = job_lease_message(job, generation)
-            lane.want(wanted(lease, pb.WANTED_STATE_CANCEL, pb.STOP_CAUSE_CANCEL, grace))
+        for ending in heard.wanted:
+            lane.want(wanted_message(ending, generation))
         for one in lane.overdue(self._all.clock.monotonic() - ASSIGNMENT_CONFIRM_SECONDS):
-            lane.want(wanted(lease_message(one), pb.WANTED_STATE_REVOKE, pb.STOP_CAUSE_UNSPECIFIED, 0))
+            lane.want(wanted(lease_message(one), pb.WANTED_STATE_REVOKE, pb.STOP_CAUSE_UNSPECIFIED))
         for held in renewal.held:
             if lease_of(held.lease) not in lane.leases:
-                lane.want(wanted(held.lease, pb.WANTED_STATE_KILL, pb.STOP_CAUSE_STALE_LEASE, 0))
+                lane.want(wanted(held.lease, pb.WANTED_STATE_KILL, pb.STOP_CAUSE_STALE_LEASE))
 
     def _want_worker(self, wanted: pb.WantedWorker) -> None:
         """The store's word, which may be newer than what this node was told."""

@@ -1,6 +1,5 @@
 """JobService: check, call, convert, return."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from headrace.v1 import job_pb2
@@ -35,8 +34,6 @@ class JobService:
     scheduler: Scheduler
     registry: Registry
     following: Following
-    cancelling: Callable[[Job], Awaitable[None]]
-    """Tells the worker of a job at once that it is being cancelled; it learns so with its next renewal anyway."""
 
     async def submit_job(self, request: pb.SubmitJobRequest, call: Call) -> pb.SubmitJobResponse:
         new = new_job(request.namespace, request.request_id, request.spec, call.principal, call.traceparent)
@@ -118,7 +115,6 @@ class JobService:
         job = await self.store.write(lambda ledger: cancel(ledger, namespace, job_id, request.reason, call.principal))
         if isinstance(job, Refusal):
             raise Refused(job)
-        await self.cancelling(job)
         specs = await self.store.read(reads.get_specs, [job])
         return pb.CancelJobResponse(job=job_message(job, specs[job.row], full=False))
 

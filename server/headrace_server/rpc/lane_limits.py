@@ -47,6 +47,7 @@ def check_output(request: pb.StreamOutputRequest) -> None:
             if any(output.ByteSize() > limits.OUTPUT_ITEM_BYTES_MAX for output in batch.outputs):
                 what = f"holds an output of more than {limits.OUTPUT_ITEM_BYTES_MAX} bytes"
                 violations.add(f"batches[{index}].outputs", what)
+    _check_checkpoints(request, violations)
     _raise(violations)
 
 
@@ -77,6 +78,21 @@ def is_result_too_deep(result: outcome_pb2.Result) -> bool:
 def cut_text(text: str, size_bytes: int) -> str:
     """Text of at most so many bytes."""
     return text if len(text) * 4 <= size_bytes else text.encode()[:size_bytes].decode(errors="ignore")
+
+
+def _check_checkpoints(request: pb.StreamOutputRequest, violations: Violations) -> None:
+    for index, batch in enumerate(request.batches):
+        for output in batch.outputs:
+            if output.HasField("checkpoint") and _is_checkpoint_too_much(output.checkpoint):
+                what = f"holds a checkpoint of more than {limits.CHECKPOINT_BYTES_MAX} bytes, or one nested too deeply"
+                violations.add(f"batches[{index}].outputs", what)
+
+
+def _is_checkpoint_too_much(checkpoint: event_pb2.Checkpoint) -> bool:
+    size = checkpoint.value.ByteSize()
+    return size > limits.CHECKPOINT_BYTES_MAX or (
+        size >= limits.NESTED_LEVELS_MAX and is_nested_too_deep(checkpoint.value)
+    )
 
 
 def _check_report(report: pb.AttemptReport, path: str, violations: Violations) -> None:

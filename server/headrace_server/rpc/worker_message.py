@@ -8,16 +8,17 @@ from google.protobuf.duration_pb2 import Duration
 from headrace.v1 import job_pb2, worker_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core.facts import ReleaseCause
-from headrace_server.core.ids import job_id_text, parse_job_id
+from headrace_server.core.ids import SECOND, job_id_text, parse_job_id
 from headrace_server.core.job import Job
-from headrace_server.core.limits import REASON_CHARACTERS_MAX
+from headrace_server.core.limits import REASON_CHARACTERS_MAX, SNOOZE_SECONDS_MAX, SNOOZE_SECONDS_MIN
 from headrace_server.core.placement import Capabilities
 from headrace_server.core.refusal import Reason, Refusal, Refused, Violation
 from headrace_server.core.resources import Resources
+from headrace_server.core.wanted import Wanted
 from headrace_server.rpc.lane_limits import bounded_failure, is_result_too_deep
 from headrace_server.runtime.registry import ControlLane
-from headrace_server.store.codec import set_time, usage_of
-from headrace_server.store.leases import Finish, Holder, Lease
+from headrace_server.store.codec import micros_of, number, set_time, usage_of
+from headrace_server.store.leases import Finish, Holder, Lease, Snooze
 from headrace_server.store.worker_drains import WorkerDrain
 from headrace_server.store.workers import Release, StoredWorker, Word
 
@@ -71,9 +72,18 @@ def capabilities_of(message: worker_pb2.WorkerCapabilities) -> Capabilities:
     )
 
 
-def wanted(lease: worker_pb2.Lease, state: pb.WantedState, cause: pb.StopCause, grace: float) -> pb.WantedAttempt:
-    """What the server wants of an attempt; `grace` in seconds."""
-    return pb.WantedAttempt(lease=lease, wanted=state, cause=cause, cancel_grace=seconds_message(grace))
+def wanted(lease: worker_pb2.Lease, state: pb.WantedState, cause: pb.StopCause) -> pb.WantedAttempt:
+    """What the server wants of a lease, at once."""
+    return pb.WantedAttempt(lease=lease, wanted=state, cause=cause, cancel_grace=seconds_message(0))
+
+
+def wanted_message(wanted: Wanted, generation: int) -> pb.WantedAttempt:
+    """An attempt that has to end."""
+    message = pb.WantedAttempt(
+        lease=job_lease_message(wanted.job, generation), wanted=number(wanted.end), cause=number(wanted.cause)
+    )
+    message.cancel_grace.FromMicroseconds(wanted.grace_micros)
+    return message
 
 
 def seconds_message(seconds: float) -> Duration:
@@ -165,8 +175,14 @@ def _finish(message: pb.AttemptFinish) -> Finish:
         unreadable=kind == "succeeded" and is_result_too_deep(message.succeeded),
         failed=bounded_failure(message.failed) if kind == "failed" else None,
         cancelled=kind == "cancelled",
+        snoozed=_snooze(message.snoozed) if kind == "snoozed" else None,
         usage=usage_of(message.usage),
         last_producer_sequence=message.last_producer_sequence,
         last_report_number=message.last_report_number,
         body=message.SerializeToString(),
     )
+
+
+def _snooze(message: pb.AttemptSnooze) -> Snooze:
+    delay = min(max(micros_of(message.delay), int(SNOOZE_SECONDS_MIN * SECOND)), int(SNOOZE_SECONDS_MAX * SECOND))
+    return Snooze(delay, message.reason[:REASON_CHARACTERS_MAX])

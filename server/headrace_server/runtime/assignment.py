@@ -1,9 +1,15 @@
-"""What a worker gets in order to run an attempt that was granted to it. Which attempt, and to whom, is decided elsewhere."""
+"""What a worker gets in order to run an attempt that was granted to it. To whom, and why, is decided elsewhere."""
 
-from headrace.v1 import worker_pb2
+from google.protobuf.duration_pb2 import Duration
+
+from headrace.v1 import job_pb2, worker_pb2
 from headrace_server.core.ids import job_id_text
+from headrace_server.core.job import Job
+from headrace_server.core.timeouts import DEFAULTS, Timeouts
+from headrace_server.store.checkpoints import checkpoint_of
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.ready import Candidate
+from headrace_server.store.timeouts import timeouts_of_job
 
 
 def assignment_of(ledger: Ledger, candidate: Candidate) -> worker_pb2.Assignment:
@@ -17,11 +23,35 @@ def assignment_of(ledger: Ledger, candidate: Candidate) -> worker_pb2.Assignment
     assignment.namespace = job.namespace
     assignment.spec.ParseFromString(candidate.spec)
     assignment.traceparent = candidate.traceparent
+    timeouts = timeouts_of_job(ledger, job)
+    if timeouts is not DEFAULTS:
+        _set_timeouts(assignment.timeouts, timeouts)
+    if job.attempt > 1:
+        _tell_of_earlier_attempts(ledger, job, assignment)
+    return assignment
+
+
+def _tell_of_earlier_attempts(ledger: Ledger, job: Job, assignment: worker_pb2.Assignment) -> None:
     if job.holder:
         assignment.resume_claude_session_id = job.session
-    if assignment.spec.HasField("timeouts"):
-        assignment.timeouts.CopyFrom(assignment.spec.timeouts)
     if job.failure is not None:
         assignment.previous_failure.ParseFromString(job.failure.body)
         assignment.previous_failure.ClearField("partial_result")
-    return assignment
+    checkpoint = checkpoint_of(ledger, job.row)
+    if checkpoint is not None:
+        assignment.checkpoint.ParseFromString(checkpoint)
+
+
+def _set_timeouts(message: job_pb2.Timeouts, timeouts: Timeouts) -> None:
+    for field, micros in (
+        ("queue_timeout", timeouts.queue),
+        ("run_timeout", timeouts.run),
+        ("total_timeout", timeouts.total),
+        ("silence_timeout", timeouts.silence),
+        ("input_timeout", timeouts.input),
+        ("cancel_grace", timeouts.cancel_grace),
+    ):
+        if micros is not None:
+            duration: Duration = getattr(message, field)
+            duration.FromMicroseconds(micros)
+            duration.SetInParent()

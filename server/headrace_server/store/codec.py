@@ -326,6 +326,8 @@ def produced_of(output: event_pb2.Output) -> facts.Produced:
         )
     elif kind == "usage":
         usage = usage_of(output.usage)
+    elif kind == "checkpoint":
+        size = output.checkpoint.ByteSize()
     return facts.Produced(
         output.producer_sequence, size, output.SerializeToString(), output.dirty, simulated, session, progress, usage
     )

@@ -1,25 +1,17 @@
 """Jobs whose time has come: promoted, expired, ended, or told to end (C3, R1, R6). What is due is `core.deadlines`'."""
 
-from headrace.v1 import outcome_pb2
 from headrace_server.core import facts
 from headrace_server.core.deadlines import Due, due
-from headrace_server.core.failures import FailureClass, TimeoutKind
+from headrace_server.core.failures import TimeoutKind
 from headrace_server.core.ids import Micros
-from headrace_server.core.job import Failure, Job
+from headrace_server.core.job import Job
 from headrace_server.store import rows
-from headrace_server.store.codec import failure_of, number
 from headrace_server.store.leases import expire_hold, hold_until
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.timeouts import WHAT_PASSED, timeout_failure
 
 LOOKED_AT_COUNT_MAX = 1000
 """Jobs that one cycle looks at; what is left is due in the next."""
-
-_WHAT = {
-    TimeoutKind.QUEUE: "it was not started within its queue_timeout",
-    TimeoutKind.RUN: "the attempt ran longer than its run_timeout",
-    TimeoutKind.TOTAL: "it had not ended within its total_timeout",
-    TimeoutKind.SILENCE: "the attempt was silent for longer than its silence_timeout",
-}
 
 
 def look_at_due(ledger: Ledger) -> None:
@@ -41,18 +33,6 @@ def next_due(ledger: Ledger) -> Micros | None:
     return None if found is None else Micros(found)
 
 
-def timeout_failure(kind: TimeoutKind) -> Failure:
-    """Why a job or an attempt ended whose time was over."""
-    return failure_of(
-        outcome_pb2.Failure(
-            failure_class=number(FailureClass.TIMEOUT),
-            message=_WHAT[kind],
-            sign=f"timeout={kind.name}",
-            timeout=number(kind),
-        )
-    )
-
-
 def _act(ledger: Ledger, job: Job, what: Due, kind: TimeoutKind | None) -> None:
     if what is Due.PROMOTE:
         until = hold_until(ledger) if job.holder else Micros(0)
@@ -66,4 +46,4 @@ def _act(ledger: Ledger, job: Job, what: Due, kind: TimeoutKind | None) -> None:
         elif what is Due.END:
             ledger.record(job, facts.Failed(timeout_failure(kind)))
         else:
-            ledger.record(job, facts.TimedOut(kind, _WHAT[kind]))
+            ledger.record(job, facts.TimedOut(kind, WHAT_PASSED[kind]))

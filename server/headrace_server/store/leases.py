@@ -6,12 +6,13 @@ from enum import IntEnum
 
 from headrace.v1 import job_pb2, outcome_pb2, task_pb2
 from headrace_server.core import facts
-from headrace_server.core.failures import FailureClass
+from headrace_server.core.failures import FailureClass, TimeoutKind
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import Failure, Job, Usage
 from headrace_server.core.limits import HOLDER_GRACE_SECONDS, RESULT_BYTES_MAX
 from headrace_server.core.placement import Offer
 from headrace_server.core.retry import (
+    OUT_OF_TIME,
     Decision,
     EndedAttempt,
     ResumePolicy,
@@ -20,11 +21,13 @@ from headrace_server.core.retry import (
     decide_after_failure,
     decide_after_loss,
     decide_after_return,
+    decide_after_snooze,
 )
 from headrace_server.core.states import LEASED, JobState
 from headrace_server.store.codec import failure_of, micros_of, number
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queue_policy import policy_of, retry_policy_of
+from headrace_server.store.timeouts import timeout_failure, timeouts_of_job
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,17 @@ class Disposition(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Snooze:
+    """The work put itself off."""
+
+    delay_micros: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
-    """A worker's word that an attempt ended. One of the first two is set, or neither for the last two."""
+    """A worker's word that an attempt ended: with one of `succeeded`, `failed`, `cancelled` and `snoozed`; else it was
+    returned."""
 
     lease: Lease
     succeeded: bytes | None
@@ -69,6 +81,7 @@ class Finish:
     last_report_number: int
     body: bytes
     """The whole of it, kept when it comes too late."""
+    snoozed: Snooze | None = None
     unreadable: bool = False
     """The result is nested deeper than whatever would carry it can be."""
 
@@ -91,7 +104,9 @@ def grant(ledger: Ledger, job: Job, offer: Offer, rule: str) -> None:
 def start(ledger: Ledger, job: Job) -> None:
     """Takes note that the attempt has started. Output, reports and finish imply it, and it may be said again."""
     if not job.begun:
-        ledger.record(job, facts.Started(job.worker))
+        timeouts = timeouts_of_job(ledger, job)
+        run_by = Micros(ledger.now + timeouts.run) if timeouts.run else Micros(0)
+        ledger.record(job, facts.Started(job.worker, run_by, timeouts.silence or 0))
 
 
 def release(ledger: Ledger, job: Job, cause: facts.ReleaseCause, message: str) -> None:
@@ -109,14 +124,12 @@ def lose(ledger: Ledger, job: Job, reason: str) -> None:
         release(ledger, job, facts.ReleaseCause.NOT_CONFIRMED, reason)
         return
     ended = _ended_attempt(ledger, job, FailureClass.WORKER_LOST, None)
-    decision = decide_after_loss(ended, job.losses + 1)
+    decision = _in_time(ledger, job, decide_after_loss(ended, job.losses + 1))
     ledger.record(job, facts.AttemptLost(job.worker, reason, decision, _hold_until(ledger, decision)))
     if job.state is JobState.CANCELLING:
         _cancelled(ledger, job, Usage())
     elif decision.action is RetryAction.FAIL:
-        poisoned = decision.rule.startswith("lost")
-        failure_class = FailureClass.POISON if poisoned else FailureClass.UNKNOWN_OUTCOME
-        ledger.record(job, facts.Failed(_failure(failure_class, decision.rule, f"worker={job.worker}")))
+        ledger.record(job, facts.Failed(_failure_of_loss(job, decision)))
 
 
 def finish(ledger: Ledger, holder: Holder, word: Finish) -> tuple[Disposition, int]:
@@ -137,6 +150,11 @@ def finish(ledger: Ledger, holder: Holder, word: Finish) -> tuple[Disposition, i
         _fail_attempt(ledger, job, word.failed, word.usage)
     elif job.state is JobState.CANCELLING:
         _cancelled(ledger, job, word.usage)
+    elif word.snoozed is not None:
+        _snooze(ledger, job, word.snoozed, word.usage)
+    elif job.timed_out:
+        kind = TimeoutKind(job.timed_out)
+        _fail_attempt(ledger, job, timeout_failure(kind), word.usage, kind)
     else:
         _hand_back(ledger, job, word.usage)
     return Disposition.ACCEPTED, job.producer_sequence
@@ -174,19 +192,38 @@ def _succeed(ledger: Ledger, job: Job, word: Finish, result: bytes) -> Dispositi
     return Disposition.ACCEPTED
 
 
-def _fail_attempt(ledger: Ledger, job: Job, failure: Failure, usage: Usage) -> None:
+def _fail_attempt(ledger: Ledger, job: Job, failure: Failure, usage: Usage, timeout: TimeoutKind | None = None) -> None:
     if job.state is JobState.CANCELLING:
         decision = Decision(RetryAction.FAIL, "the job is being cancelled, which beats a retry")
     else:
-        ended = _ended_attempt(ledger, job, failure.failure_class, _retry_after_seconds(failure))
+        ended = _ended_attempt(ledger, job, failure.failure_class, _retry_after_seconds(failure), timeout)
         decision = decide_after_failure(ended, _retry_policy(ledger, job), ledger.entropy.random())
+        decision = _in_time(ledger, job, decision)
     again = decision.action is not RetryAction.FAIL
     next_time = Micros(ledger.now + int(decision.delay_seconds * SECOND)) if again else Micros(0)
     ledger.record(job, facts.AttemptFailed(failure, usage, decision, next_time))
     if job.state is JobState.CANCELLING:
         _cancelled(ledger, job, Usage())
     elif not again:
-        ledger.record(job, facts.Failed(failure))
+        ledger.record(job, facts.Failed(timeout_failure(TimeoutKind.TOTAL) if decision is OUT_OF_TIME else failure))
+
+
+def _snooze(ledger: Ledger, job: Job, snooze: Snooze, usage: Usage) -> None:
+    if job.dirty and _resume_policy(ledger, job) is not ResumePolicy.FRESH:
+        # The next attempt would replay what has changed the world (R6). No executor of such attempts snoozes.
+        message = "an attempt that may have changed the world can't put itself off"
+        _fail_attempt(ledger, job, _failure(FailureClass.INVALID, message, "snooze"), usage)
+        return
+    policy = _retry_policy(ledger, job)
+    decision = decide_after_snooze(job.snoozes + 1, policy)
+    if decision is None:
+        next_time = Micros(ledger.now + snooze.delay_micros)
+        ledger.record(job, facts.Snoozed(snooze.reason, next_time, usage))
+        return
+    message = f"snoozed {job.snoozes + 1} times, {policy.max_snoozes} are allowed"
+    failure = _failure(FailureClass.ERROR, message, "max_snoozes")
+    ledger.record(job, facts.AttemptFailed(failure, usage, decision, Micros(0)))
+    ledger.record(job, facts.Failed(failure))
 
 
 def _hand_back(ledger: Ledger, job: Job, usage: Usage) -> None:
@@ -223,23 +260,43 @@ def _keep_aside(ledger: Ledger, word: Finish, row: int) -> None:
 
 
 def _ended_attempt(
-    ledger: Ledger, job: Job, failure_class: FailureClass, retry_after_seconds: float | None
+    ledger: Ledger,
+    job: Job,
+    failure_class: FailureClass,
+    retry_after_seconds: float | None,
+    timeout: TimeoutKind | None = None,
 ) -> EndedAttempt:
-    resume_policy = ResumePolicy.FRESH
-    if job.dirty:
-        spec = spec_of(ledger, job)
-        if spec.HasField("claude"):
-            stated = spec.claude.resume_policy
-            unspecified = stated == task_pb2.RESUME_POLICY_UNSPECIFIED
-            resume_policy = ResumePolicy.RESUME_FIRST if unspecified else ResumePolicy(stated)
     return EndedAttempt(
         failure_class=failure_class,
         failures=job.failures + 1,
         dirty=job.dirty,
         resumable=bool(job.session),
-        resume_policy=resume_policy,
+        resume_policy=_resume_policy(ledger, job) if job.dirty else ResumePolicy.FRESH,
         retry_after_seconds=retry_after_seconds,
+        timeout=timeout,
     )
+
+
+def _resume_policy(ledger: Ledger, job: Job) -> ResumePolicy:
+    spec = spec_of(ledger, job)
+    if not spec.HasField("claude"):
+        return ResumePolicy.FRESH
+    stated = spec.claude.resume_policy
+    return ResumePolicy.RESUME_FIRST if stated == task_pb2.RESUME_POLICY_UNSPECIFIED else ResumePolicy(stated)
+
+
+def _in_time(ledger: Ledger, job: Job, decision: Decision) -> Decision:
+    """The decision, unless it is for another attempt and the job had to have ended by now."""
+    late = 0 < job.end_by <= ledger.now
+    return OUT_OF_TIME if late and decision.action is not RetryAction.FAIL else decision
+
+
+def _failure_of_loss(job: Job, decision: Decision) -> Failure:
+    if decision is OUT_OF_TIME:
+        return timeout_failure(TimeoutKind.TOTAL)
+    poisoned = decision.rule.startswith("lost")
+    failure_class = FailureClass.POISON if poisoned else FailureClass.UNKNOWN_OUTCOME
+    return _failure(failure_class, decision.rule, f"worker={job.worker}")
 
 
 def _retry_policy(ledger: Ledger, job: Job) -> RetryPolicy:

@@ -18,6 +18,7 @@ from headrace_server.core.ids import JobId, Micros, new_job_id, random_bits_need
 from headrace_server.core.job import Job, copy_of
 from headrace_server.core.placement import Needs
 from headrace_server.core.states import ENDED, JobState
+from headrace_server.core.wanted import Wanted
 from headrace_server.store import codec, rows
 from headrace_server.store.counters import Counters, KeyPlace
 from headrace_server.store.engine import Connection, Row
@@ -26,6 +27,8 @@ from headrace_server.store.memory import Memory
 T = TypeVar("T")
 
 _IN_COUNT_MAX = 500
+_STOPS = frozenset({facts.CancelRequested, facts.TimedOut})
+"""After these an attempt has to end."""
 _COUNTED = ("live", "ready", "leased", "leased_slots", "leased_since", "head", "parked")
 """Columns of a ready key that begin at zero."""
 
@@ -50,11 +53,15 @@ class Effects:
     """What a transaction changed: what is told to the rest of the process once it is committed."""
 
     changed: set[JobId] = field(default_factory=set)
-    """Jobs whose log has grown."""
+    """Jobs whose log has grown, or is gone."""
+    keyed: set[tuple[str, str, str]] = field(default_factory=set)
+    """Unique keys that another job has now: namespace, queue, key."""
     queued: bool = False
     """A job became QUEUED."""
     next_due: Micros | None = None
     """The earliest time that a cycle has to keep: that of a job, a schedule, a pause."""
+    stopped: list[Wanted] = field(default_factory=list)
+    """Attempts that have to end from now on."""
     measured: list[tuple[Measure, str, str, int]] = field(default_factory=list)
     """What happened in queues: measure, namespace, queue, value."""
 
@@ -98,6 +105,7 @@ class Ledger:
         self._values: dict[Hashable, Any] = {}
         self._forgotten: set[Hashable] = set()
         self._jobs: dict[JobId, Job] = {}
+        self._removed: dict[JobId, Job] = {}
         self._new: dict[JobId, _NewJob] = {}
         self._changed: dict[JobId, Job] = {}
         self._events: list[tuple[int, int, int, bytes]] = []
@@ -105,6 +113,8 @@ class Ledger:
         self.counters = Counters()
         self.ended: list[Job] = []
         """Jobs that have ended in this transaction and that nobody has drawn the consequences of yet."""
+        self.stopped: list[Job] = []
+        """Jobs whose attempts this transaction has stopped."""
 
     @property
     def generation(self) -> int:
@@ -133,6 +143,8 @@ class Ledger:
         """The jobs that exist, by id; changed only through `record`."""
         wanted = list(dict.fromkeys(ids))
         missing = [job_id for job_id in wanted if job_id not in self._jobs and not self._take_leased(job_id)]
+        if self._removed:
+            missing = [job_id for job_id in missing if job_id not in self._removed]
         for start in range(0, len(missing), _IN_COUNT_MAX):
             chunk = missing[start : start + _IN_COUNT_MAX]
             marks = ",".join("?" * len(chunk))
@@ -173,11 +185,12 @@ class Ledger:
             known = self._values.get(name, self._memory.value(name, lambda: None))
             if known is not None:
                 self._values[name] = known + change
-        self._memory.remember(self._jobs.values(), self._sequences, self._values, self._forgotten - self._values.keys())
+        jobs = [*self._jobs.values(), *self._removed.values()] if self._removed else self._jobs.values()
+        self._memory.remember(jobs, self._sequences, self._values, self._forgotten - self._values.keys())
 
     def _take_leased(self, job_id: JobId) -> bool:
         job = self._memory.leased.get(job_id)
-        if job is None:
+        if job is None or job_id in self._removed:
             return False
         self._jobs[job_id] = copy_of(job)
         return True
@@ -216,11 +229,14 @@ class Ledger:
         rank, started = job.rank, job.started
         lifecycle.apply(job, fact, self.now)
         if job.state is not state or job.holder != holder or job.assigned != assigned or job.rank != rank:
-            self.counters.change(job, state, holder, assigned, self.now)
+            released = type(fact) is facts.Released
+            self.counters.change(job, state, holder, assigned, self.now, released=released)
         if job.id not in self._new:
             self._changed[job.id] = job
         if job.state in ENDED:
             self.ended.append(job)
+        if type(fact) in _STOPS:
+            self.stopped.append(job)
         self._measure(job, fact, started, assigned)
         self._append(job, fact, of_attempt=leased or type(fact) is facts.Assigned)
 
@@ -250,6 +266,16 @@ class Ledger:
         """Puts right when a job has to be looked at again, after a look that came too early."""
         job.wake = next_look(job)
         self._changed[job.id] = job
+
+    def remove(self, jobs: Iterable[Job]) -> None:
+        """Takes jobs that have ended out of the table of jobs, and of what is counted."""
+        self.flush()
+        for job in jobs:
+            assert job.state in ENDED, "only what has ended is removed"
+            self._connection.run("DELETE FROM jobs WHERE job = ?", (job.row,))
+            self.counters.leave(job)
+            self._removed[job.id] = self._jobs.pop(job.id)
+            self.effects.changed.add(job.id)
 
     def key_of(self, namespace: str, queue: str, needs: Needs, owner: str, concurrency_key: str) -> int:
         """The ready key of such jobs; made when there is none."""

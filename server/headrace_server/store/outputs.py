@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from headrace.v1 import event_pb2, input_pb2, worker_service_pb2
 from headrace_server.core import facts
 from headrace_server.core.job import Job
+from headrace_server.store.checkpoints import keep_checkpoint
 from headrace_server.store.codec import produced_of
 from headrace_server.store.leases import Holder, Lease, held, start
 from headrace_server.store.ledger import Ledger
@@ -67,12 +68,18 @@ def _append(ledger: Ledger, batch: Batch) -> Appended:
     if job is None:
         return Appended(0, stale=True)
     start(ledger, job)
+    checkpoint: bytes | None = None
     for output in batch.outputs:
         if output.producer_sequence <= job.producer_sequence:
             continue
         if output.producer_sequence > job.producer_sequence + 1:
             break
         _append_one(ledger, job, output)
+        if output.HasField("checkpoint"):
+            checkpoint = output.checkpoint.value.SerializeToString()
+    if checkpoint is not None:
+        # Also past the job's cap of output: the next attempt goes on from it.
+        keep_checkpoint(ledger, job.row, checkpoint)
     return Appended(job.producer_sequence, stale=False, sequence=job.sequence)
 
 

@@ -3,19 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headrace.v1 import job_pb2, worker_service_pb2
+from headrace.v1 import worker_service_pb2
 from headrace_server.core import facts
-from headrace_server.core.ids import SECOND, Micros
+from headrace_server.core.ids import Micros
 from headrace_server.core.job import Job
-from headrace_server.core.limits import CANCEL_GRACE_SECONDS_DEFAULT
 from headrace_server.core.resources import Resources
+from headrace_server.core.wanted import Wanted
 from headrace_server.store import rows
-from headrace_server.store.codec import micros_of
 from headrace_server.store.demand import key_resources
 from headrace_server.store.engine import Connection
-from headrace_server.store.leases import Disposition, Finish, Holder, Lease, finish, held, lose, release, spec_of, start
+from headrace_server.store.leases import Disposition, Finish, Holder, Lease, finish, held, lose, release, start
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.outputs import report
+from headrace_server.store.wanted import wanted_of
 from headrace_server.store.worker_drains import WorkerDrain, drain_of
 
 
@@ -56,6 +56,8 @@ class Welcomed:
     """What each of the jobs takes."""
     drain: WorkerDrain | None = None
     """Set while somebody has the worker drained."""
+    wanted: tuple[Wanted, ...] = ()
+    """Those of the jobs whose attempts it is to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,8 @@ class Heard:
 
     reported: tuple[tuple[Lease, int], ...]
     finished: tuple[tuple[Lease, Disposition, int], ...]
-    cancelling: tuple[tuple[Job, float], ...] = ()
-    """When it renewed: the jobs that it is to end, with the grace of each in seconds."""
+    wanted: tuple[Wanted, ...] = ()
+    """When it renewed: the attempts that it is to end."""
     drain: WorkerDrain | None = None
     """When it renewed: set while somebody has the worker drained."""
 
@@ -122,7 +124,8 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
             jobs.append(found)
     taken = key_resources(ledger, (job.key for job in jobs))
     drain = drain_of(ledger, holder.worker)
-    return Welcomed(True, tuple(jobs), tuple(stale), tuple(taken[job.key] for job in jobs), drain)
+    wanted = wanted_of(ledger, holder)
+    return Welcomed(True, tuple(jobs), tuple(stale), tuple(taken[job.key] for job in jobs), drain, wanted)
 
 
 def hear_each(ledger: Ledger, words: Sequence[Word]) -> list[Heard]:
@@ -146,12 +149,13 @@ def leased_by(ledger: Ledger, worker: str) -> list[Job]:
 
 
 def lease_holders(connection: Connection) -> list[tuple[Holder, int]]:
-    """Every incarnation that holds a lease, with the counter of its last renewal: what a restarted node has to
-    watch."""
+    """Every incarnation that holds a lease or is not known to be lost, with the counter of its last renewal: what a
+    restarted node has to watch."""
     found = connection.rows(
         "SELECT jobs.worker, jobs.incarnation, coalesce(max(workers.counter), 0) FROM jobs"
         " LEFT JOIN workers ON workers.worker = jobs.worker AND workers.incarnation = jobs.incarnation"
         " WHERE jobs.state IN (4, 5, 6, 7) GROUP BY jobs.worker, jobs.incarnation"
+        " UNION SELECT worker, incarnation, counter FROM workers WHERE lost = 0"
     )
     return [(Holder(worker, incarnation), counter) for worker, incarnation, counter in found]
 
@@ -223,22 +227,5 @@ def _hear(ledger: Ledger, word: Word) -> Heard:
         )
     if not word.counter:
         return Heard(tuple(reported.items()), tuple(finished))
-    cancelling, drain = cancelling_of(ledger, word.holder), drain_of(ledger, word.holder.worker)
-    return Heard(tuple(reported.items()), tuple(finished), cancelling, drain)
-
-
-def cancelling_of(ledger: Ledger, holder: Holder) -> tuple[tuple[Job, float], ...]:
-    """The jobs that a worker is to end, with the grace of each in seconds (C2)."""
-    found = ledger.adopt(
-        ledger.query(
-            f"{rows.SELECT} WHERE worker = ? AND incarnation = ? AND state = 7", (holder.worker, holder.incarnation)
-        )
-    )
-    return tuple((job, cancel_grace_seconds(spec_of(ledger, job))) for job in found)
-
-
-def cancel_grace_seconds(spec: job_pb2.JobSpec) -> float:
-    """From a cancel to SIGTERM."""
-    if not spec.timeouts.HasField("cancel_grace"):
-        return CANCEL_GRACE_SECONDS_DEFAULT
-    return micros_of(spec.timeouts.cancel_grace) / SECOND
+    wanted, drain = wanted_of(ledger, word.holder), drain_of(ledger, word.holder.worker)
+    return Heard(tuple(reported.items()), tuple(finished), wanted, drain)

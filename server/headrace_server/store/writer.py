@@ -22,6 +22,7 @@ from headrace_server.store.errors import StoreBusy, StoreUnavailable
 from headrace_server.store.ledger import Effects, Ledger
 from headrace_server.store.memory import Memory
 from headrace_server.store.settle import settle
+from headrace_server.store.wanted import note_stops
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -201,6 +202,7 @@ def _run(group: list[_Operation], ledger: Ledger) -> list[_Outcome[Any]]:
         else:
             outcomes.append(_Outcome(same[0], same[0].verb(ledger), None))
     settle(ledger)
+    note_stops(ledger)
     ledger.flush()
     return outcomes
 

@@ -93,10 +93,15 @@ def own_end_fails_the_job() -> Patches:
 def cancel_lost() -> Patches:
     """A cancel is told only to a worker that comes back: its first word is lost, and no renewal repeats it."""
 
-    async def tell(server: Any, job: Job) -> None:
+    def tell(server: Any, wanted: Any) -> None:
         """The message is lost."""
 
-    return [(workers, "cancelling_of", lambda ledger, holder: ()), (servers.Server, "_tell_cancelling", tell)]
+    def renewed(ledger: Any, word: Any) -> Any:
+        with patch.object(workers, "wanted_of", lambda ledger, holder: ()):
+            return hear(ledger, word)
+
+    hear = workers._hear
+    return [(workers, "_hear", renewed), (servers.Server, "_tell_stopped", tell)]
 
 
 def output_not_deduplicated() -> Patches:
