@@ -67,7 +67,7 @@ class Worker:
         self.labels = dict(labels or {})
         self.handlers: dict[str, Handler] = {}
         self._terms = Terms(drain_seconds=drain_seconds)
-        self._data = data
+        self.data = data
 
     def handler(self, name: str) -> Callable[[Function], Function]:
         """Registers a function under a name that HandlerTasks use.
@@ -136,7 +136,7 @@ class Worker:
             host_name(),
             software_version(),
         )
-        data = self._data or state_folder() / "workers" / self.id
+        data = self.data or state_folder() / "workers" / self.id
         try:
             with watched_loop(self.handlers.values()):
                 yield Agent(self.server, identity, {"handler": executor.run}, data, self._terms)
