@@ -43,10 +43,14 @@ def test_l4_a_restarted_node_knows_whom_to_watch(reopen: OpenStore) -> None:
     bench.welcome()
     bench.running()
     bench.running(holder=Holder("w2", "x"))
+    bench.welcome(Holder("w3", "idle"))
+    bench.welcome(Holder("w4", "gone"))
+    bench.lose(Holder("w4", "gone"))
     bench.hear(counter=7)
     assert sorted(reopen().read(workers.lease_holders), key=lambda one: one[0].worker) == [
         (HOME, 7),
         (Holder("w2", "x"), 0),
+        (Holder("w3", "idle"), 1),
     ]
 
 

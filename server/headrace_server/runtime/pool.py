@@ -46,7 +46,8 @@ class Pool:
     def wake(self) -> None:
         """A job came to wait: look soon when the worker has no room for it."""
         lane = self._registry.lane(self._worker)
-        if lane is not None and not lane.is_drained and self._scale.slots < self._policy.slots_max:
+        full = lane is not None and not lane.is_drained and not lane.free_slots
+        if full and self._scale.slots < self._policy.slots_max:
             self._wake.set()
 
     async def run_once(self) -> None:
