@@ -118,7 +118,7 @@ class Answers:
         self.requests.append(request)
         answer = self.by_rpc[rpc]
         if callable(answer):
-            return answer(request)
+            answer = answer(request)
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, tuple):
@@ -129,16 +129,15 @@ class Answers:
 
 
 class Jobs(job_service_pb2_grpc.JobServiceServicer):
-    def __init__(self, answers: Answers) -> None:
-        self._answers = answers
+    answers: Answers
 
     def WatchJob(self, request: Any, context: Any) -> Iterator[Any]:
-        self._answers.requests.append(request)
-        messages = self._answers.watches.pop(0)
+        self.answers.requests.append(request)
+        messages = self.answers.watches.pop(0)
         yield from messages
         if messages and messages[-1].WhichOneof("kind") != "end":
-            self._answers.watching.set()
-            self._answers.hold.wait(60)
+            self.answers.watching.set()
+            self.answers.hold.wait(60)
 
 
 SERVICES = (
@@ -152,7 +151,9 @@ SERVICES = (
 
 def servicer(answers: Answers, stubs: Any, messages: Any, name: str) -> Any:
     """A servicer of which every unary rpc is answered by name."""
-    made = Jobs(answers) if name == "JobService" else getattr(stubs, f"{name}Servicer")()
+    kind: Any = Jobs if name == "JobService" else getattr(stubs, f"{name}Servicer")
+    made = kind()
+    made.answers = answers
     for method in messages.DESCRIPTOR.services_by_name[name].methods:
         if not method.server_streaming:
             setattr(made, method.name, partial(answers.answer, method.name))

@@ -102,11 +102,16 @@ def start_time(at: str, delay: str, now: datetime) -> datetime | None:
     return now + timedelta(seconds=duration(delay, "--in")) if delay else None
 
 
+def is_asked() -> bool:
+    """Whether a person is there to be asked."""
+    return sys.stdin.isatty()
+
+
 def confirm(question: str, assumed: bool) -> None:
     """Asks a person before much is changed; without one, `--yes` has to say it. A no ends the command."""
     if assumed:
         return
-    if not sys.stdin.isatty():
+    if not is_asked():
         raise typer.BadParameter("nobody can be asked here: say so with --yes", param_hint="--yes")
     typer.confirm(question, abort=True, err=True)
 

@@ -106,7 +106,10 @@ async def create_command(
     connection: options.Connection,
 ) -> Exit:
     """Make a schedule of a program, run without a shell. Options go first: --cron '0 3 * * *' NAME -- PROGRAM."""
-    return await _create(name, command.task(program), timing, spec, connection)
+    words = program[1:] if program[0] == "--" else program
+    if not words:
+        raise typer.BadParameter("a program is needed after `--`", param_hint="PROGRAM")
+    return await _create(name, command.task(words), timing, spec, connection)
 
 
 @create.command("handler")
