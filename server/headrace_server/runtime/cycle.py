@@ -14,7 +14,7 @@ from headrace_server.core.ids import Micros
 from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.placement import Offer, Room
 from headrace_server.runtime.assignment import assignment_of
-from headrace_server.store import ready
+from headrace_server.store import firings, ready
 from headrace_server.store.due import look_at_due, next_due
 from headrace_server.store.leases import Holder, Lease, grant, held, release
 from headrace_server.store.ledger import Ledger
@@ -50,9 +50,15 @@ def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder], *
         lose_worker(ledger, holder, "its lease ended without a renewal")
     if timed:
         look_at_due(ledger)
+        firings.fire_due(ledger)
     placed = _place(ledger, offers, with_held=timed) if offers else []
     granted = tuple(_granted(ledger, candidate, offer) for candidate, offer in placed)
-    return Cycle(granted, next_due(ledger) if timed else None)
+    return Cycle(granted, _next_look(ledger) if timed else None)
+
+
+def _next_look(ledger: Ledger) -> Micros | None:
+    times = [time for time in (next_due(ledger), firings.next_time(ledger)) if time is not None]
+    return min(times, default=None)
 
 
 def take_back(ledger: Ledger, unsent: Sequence[Granted]) -> None:

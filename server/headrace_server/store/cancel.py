@@ -2,18 +2,25 @@
 
 from headrace_server.core import facts
 from headrace_server.core.ids import JobId, job_id_text
-from headrace_server.core.job import Cancellation, Job, Usage
+from headrace_server.core.job import CancelCause, Cancellation, Job, Usage
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED, WAITING, JobState
 from headrace_server.store.ledger import Ledger
 
 
-def cancel(ledger: Ledger, namespace: str, job_id: JobId, reason: str, actor: str) -> Job | Refusal:
+def cancel(
+    ledger: Ledger,
+    namespace: str,
+    job_id: JobId,
+    reason: str,
+    actor: str,
+    cause: CancelCause = CancelCause.REQUESTED,
+) -> Job | Refusal:
     """Cancels a job: at once when it has not started, else it is CANCELLING until its worker has ended it."""
     job = ledger.job(job_id)
     if job is None or job.namespace != namespace:
         return not_found(job_id)
-    cancellation = Cancellation(reason, actor, ledger.now)
+    cancellation = Cancellation(reason, actor, ledger.now, cause)
     if job.state in WAITING:
         ledger.record(job, facts.Cancelled(cancellation, Usage()))
     elif job.state in ENDED and job.state is not JobState.CANCELLED:

@@ -35,6 +35,7 @@ CREATE TABLE ready_keys (
 CREATE INDEX ready_keys_open ON ready_keys (ready_group, head) WHERE ready > 0 AND parked = 0;
 CREATE INDEX ready_keys_parked ON ready_keys (parked) WHERE parked > 0;
 CREATE INDEX ready_keys_limited ON ready_keys (namespace, queue, concurrency_key) WHERE concurrency_key <> '';
+CREATE INDEX ready_keys_leased ON ready_keys (namespace, queue) WHERE leased > 0;
 INSERT INTO ready_keys (
     key, ready_group, namespace, queue, owner, concurrency_key, live, ready, leased, leased_slots, leased_since, head, parked
 )
@@ -77,20 +78,24 @@ CREATE TABLE checkpoints (
     body BLOB NOT NULL
 );
 
--- A job (`child`) and one that it depends on (`parent`). `state` is how the parent ended, zero before.
+-- A job (`child`) and one that it depends on (`parent`). `rule` is the child's, the same in all of its rows. `state` is how the
+-- parent ended, zero before the child was told.
 CREATE TABLE dependencies (
     child BIGINT NOT NULL,
     place BIGINT NOT NULL,
     parent BIGINT NOT NULL,
     parent_id BLOB NOT NULL,
+    rule BIGINT NOT NULL,
     state BIGINT NOT NULL,
     PRIMARY KEY (child, place)
 ) WITHOUT ROWID;
 CREATE INDEX dependencies_parent ON dependencies (parent, child);
 
--- Parents that ended and whose children have not all been looked at since.
+-- Parents that ended and whose children have not all been told: those up to `told` have.
 CREATE TABLE ended_parents (
-    parent INTEGER PRIMARY KEY
+    parent INTEGER PRIMARY KEY,
+    state BIGINT NOT NULL,
+    told BIGINT NOT NULL
 );
 
 -- Place 1: the job that may run. Place 2: the one that waits for it. Place 0: jobs that have ended.
@@ -124,7 +129,8 @@ CREATE TABLE removals (
     job INTEGER PRIMARY KEY
 );
 
--- The consumed slot-seconds of an owner (scope 2) or concurrency key (scope 3) of a fair queue, decayed to `updated`.
+-- The consumed slot-seconds of an owner (scope 2) or concurrency key (scope 3) of a fair queue, decayed to `updated`; `mean` is what
+-- a slot of its jobs mostly takes. `active`: it had jobs when it was last looked at.
 CREATE TABLE shares (
     namespace TEXT NOT NULL,
     queue TEXT NOT NULL,
@@ -132,6 +138,7 @@ CREATE TABLE shares (
     name TEXT NOT NULL,
     usage DOUBLE PRECISION NOT NULL,
     updated BIGINT NOT NULL,
+    mean DOUBLE PRECISION NOT NULL,
     active BIGINT NOT NULL,
     PRIMARY KEY (namespace, queue, scope, name)
 ) WITHOUT ROWID;
@@ -157,10 +164,13 @@ CREATE TABLE queue_stops (
     PRIMARY KEY (namespace, queue, kind)
 ) WITHOUT ROWID;
 
+-- `started`: no tick up to it. `missed_until`: what was due by then was missed, because of a pause. `last`: the last tick that was
+-- dealt with. `buffered`: the tick that waits for a job to end. `wake`: when a cycle has to look at it. Zero for none.
 CREATE TABLE schedules (
     schedule INTEGER PRIMARY KEY,
     namespace TEXT NOT NULL,
     name TEXT NOT NULL,
+    queue TEXT NOT NULL,
     body BLOB NOT NULL,
     version BIGINT NOT NULL,
     actor TEXT NOT NULL,
@@ -169,24 +179,30 @@ CREATE TABLE schedules (
     paused BIGINT NOT NULL,
     pause_actor TEXT NOT NULL,
     pause_reason TEXT NOT NULL,
+    started BIGINT NOT NULL,
+    missed_until BIGINT NOT NULL,
     last BIGINT NOT NULL,
+    buffered BIGINT NOT NULL,
     wake BIGINT NOT NULL,
     UNIQUE (namespace, name)
 );
 CREATE INDEX schedules_wake ON schedules (wake) WHERE wake > 0;
+CREATE INDEX schedules_queue ON schedules (namespace, queue);
 INSERT INTO sequences (name, value) VALUES ('schedule', 0);
 
--- One row for each tick that was dealt with: nothing can deal with it again.
+-- One row for each tick that was dealt with: nothing can deal with it again. `live`: it made a job that has not ended.
 CREATE TABLE firings (
     schedule BIGINT NOT NULL,
     nominal BIGINT NOT NULL,
     time BIGINT NOT NULL,
     outcome BIGINT NOT NULL,
-    job BIGINT NOT NULL,
+    job_id BLOB NOT NULL,
+    live BIGINT NOT NULL,
     catch_up BIGINT NOT NULL,
     message TEXT NOT NULL,
     PRIMARY KEY (schedule, nominal)
 ) WITHOUT ROWID;
+CREATE INDEX firings_live ON firings (schedule, nominal) WHERE live > 0;
 
 CREATE TABLE worker_drains (
     worker TEXT PRIMARY KEY,
