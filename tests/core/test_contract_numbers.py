@@ -7,10 +7,11 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 from headrace.v1 import error_pb2, event_pb2, job_pb2, outcome_pb2, task_pb2, worker_service_pb2
 from headrace_server.core.facts import QueuedCause, ReleaseCause
-from headrace_server.core.failures import FailureClass
+from headrace_server.core.failures import FailureClass, TimeoutKind
 from headrace_server.core.refusal import Reason
 from headrace_server.core.retry import ResumePolicy, RetryAction
 from headrace_server.core.states import JobState
+from headrace_server.core.wanted import StopCause, WantedEnd
 from headrace_server.store.leases import Disposition
 
 
@@ -35,3 +36,17 @@ def test_numbers_are_those_of_the_contract(ours: type[IntEnum], theirs: EnumType
 def test_every_reason_is_an_error_reason_of_the_contract() -> None:
     names = {f"ERROR_REASON_{reason.name}" for reason in Reason}
     assert names - set(error_pb2.ErrorReason.keys()) == set()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "prefix"),
+    [
+        (TimeoutKind, outcome_pb2.TimeoutKind, "TIMEOUT_KIND_"),
+        (WantedEnd, worker_service_pb2.WantedState, "WANTED_STATE_"),
+        (StopCause, worker_service_pb2.StopCause, "STOP_CAUSE_"),
+    ],
+)
+def test_numbers_of_a_part_of_an_enum_are_those_of_the_contract(
+    ours: type[IntEnum], theirs: EnumTypeWrapper, prefix: str
+) -> None:
+    assert {f"{prefix}{member.name}": int(member) for member in ours}.items() <= dict(theirs.items()).items()

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_server.core.failures import FailureClass
+from headrace_server.core.failures import FailureClass, TimeoutKind
 from headrace_server.core.limits import LOSSES_COUNT_MAX
 from headrace_server.core.retry import (
+    OUT_OF_TIME,
     QUOTA_DELAY_SECONDS,
     Decision,
     EndedAttempt,
@@ -17,6 +18,7 @@ from headrace_server.core.retry import (
     decide_after_failure,
     decide_after_loss,
     decide_after_return,
+    decide_after_snooze,
 )
 
 RETRIED = {
@@ -176,3 +178,31 @@ def test_r3_every_decision_says_its_rule_and_a_time_that_can_be_kept(
     assert decision.rule
     assert 0 <= decision.delay_seconds < 1e9
     assert not (decision.action is RetryAction.RESUME and not (dirty and resumable))
+
+
+@pytest.mark.parametrize("kind", [TimeoutKind.RUN, TimeoutKind.SILENCE])
+def test_c3_an_attempt_that_ran_or_was_silent_too_long_is_retried_as_a_crash_is(kind: TimeoutKind) -> None:
+    policy = RetryPolicy(max_attempts=2)
+    crashed = decide_after_failure(ended(), policy, 0.5)
+    stopped = decide_after_failure(ended(FailureClass.TIMEOUT, timeout=kind), policy, 0.5)
+    assert (stopped.action, stopped.delay_seconds) == (crashed.action, crashed.delay_seconds)
+    assert kind.name in stopped.rule
+    assert decide_after_failure(ended(FailureClass.TIMEOUT, 2, timeout=kind), policy, 0.5).action is RetryAction.FAIL
+
+
+def test_r6_an_attempt_that_changed_the_world_and_was_stopped_is_resumed() -> None:
+    stopped = ended(FailureClass.TIMEOUT, timeout=TimeoutKind.RUN, dirty=True, resumable=True)
+    assert decide_after_failure(stopped, STATED, 0.5).action is RetryAction.RESUME
+
+
+def test_c3_after_the_total_time_nothing_is_retried_whatever_the_policy() -> None:
+    decision = decide_after_failure(ended(FailureClass.TIMEOUT, timeout=TimeoutKind.TOTAL), STATED, 0.5)
+    assert decision == OUT_OF_TIME
+
+
+def test_r5_snoozes_are_allowed_up_to_their_cap() -> None:
+    policy = RetryPolicy(max_snoozes=2)
+    assert [decide_after_snooze(count, policy) for count in (1, 2)] == [None, None]
+    assert decide_after_snooze(3, policy) == Decision(RetryAction.FAIL, "max_snoozes 2 reached")
+    refused = decide_after_snooze(1, RetryPolicy(max_snoozes=0))
+    assert refused is not None
