@@ -10,6 +10,13 @@ from typing import Any, Protocol
 Row = tuple[Any, ...]
 
 
+def in_list(values: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Marks and values for `IN (…)`. Their number is rounded up to a power of two with the last value, so that few
+    statements are ever prepared."""
+    count = 1 << max(0, len(values) - 1).bit_length()
+    return ",".join("?" * count), [*values, *[values[-1]] * (count - len(values))]
+
+
 class Connection(Protocol):
     """Runs SQL inside the transaction that its engine has opened."""
 

@@ -4,21 +4,24 @@ fingerprinted."""
 import hashlib
 
 from headrace.v1 import job_pb2
-from headrace_server.core.ids import Micros
+from headrace_server.core.dependencies import DEFAULT_RULE, CancelAction, Condition, DependencyRule, FailureAction
+from headrace_server.core.ids import JobId, Micros, parse_job_id
 from headrace_server.core.limits import OUTPUT_BYTES_MAX_DEFAULT
 from headrace_server.core.placement import Needs
 from headrace_server.core.timeouts import NONE_STATED
 from headrace_server.store.codec import time_of
 from headrace_server.store.queue_policy import DEFAULT_QUEUE, timeouts_of
-from headrace_server.store.submit import NewJob
+from headrace_server.store.submission import NewJob, UniqueKeyConflict
 
 DEFAULT_NAMESPACE = "default"
 _FINGERPRINT_VERSION = b"\x01"
 
 
-def new_job(namespace: str, request_id: str, spec: job_pb2.JobSpec, actor: str, traceparent: str) -> NewJob:
+def new_job(
+    namespace: str, request_id: str, spec: job_pb2.JobSpec, actor: str, traceparent: str, ref: str = ""
+) -> NewJob:
     """What the store is asked to take. The spec was checked before; its `queue` and `owner` are filled in by this. An
-    empty namespace means `default`."""
+    empty namespace means `default`; by its `ref` other items of the call may depend on it."""
     spec.queue = spec.queue or DEFAULT_QUEUE
     spec.owner = spec.owner or actor
     # Map entries are sorted, so equal payloads have equal bytes.
@@ -37,7 +40,25 @@ def new_job(namespace: str, request_id: str, spec: job_pb2.JobSpec, actor: str, 
         labels=tuple(sorted(spec.labels.items())) if spec.labels else (),
         actor=actor,
         traceparent=traceparent,
+        concurrency_key=spec.concurrency_key,
+        unique_key=spec.unique_key.key if spec.HasField("unique_key") else "",
+        on_conflict=UniqueKeyConflict(spec.unique_key.on_conflict or UniqueKeyConflict.REFUSE),
+        dependencies=tuple(map(_dependency, spec.dependencies)) if spec.dependencies else (),
+        dependency_rule=_dependency_rule(spec) if spec.dependencies else DEFAULT_RULE,
+        ref=ref,
         timeouts=timeouts_of(spec.timeouts) if spec.HasField("timeouts") else NONE_STATED,
+    )
+
+
+def _dependency(message: job_pb2.Dependency) -> JobId | str:
+    return message.ref if message.HasField("ref") else parse_job_id(message.job_id)
+
+
+def _dependency_rule(spec: job_pb2.JobSpec) -> DependencyRule:
+    return DependencyRule(
+        Condition(spec.dependency_condition or Condition.ALL_SUCCEEDED),
+        FailureAction(spec.dependency_failure_action or FailureAction.SKIP),
+        CancelAction(spec.dependency_cancel_action or CancelAction.EVALUATE),
     )
 
 

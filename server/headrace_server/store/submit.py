@@ -1,234 +1,184 @@
-"""Accepting jobs (S1–S5, S7, S8): keys, job and first event in one transaction."""
+"""Accepting jobs (S1–S8, Q6): keys, dependencies, job and first event in one transaction. What is accepted is decided
+in `planning`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+from typing import Any
 
+from headrace.v1 import job_pb2
 from headrace_server.core import facts
+from headrace_server.core.dependencies import Verdict
 from headrace_server.core.ids import SECOND, JobId, Micros, job_id_text
-from headrace_server.core.job import PLAIN, Job, Origin
-from headrace_server.core.placement import Needs
+from headrace_server.core.job import CancelCause, Cancellation, Job, Usage
 from headrace_server.core.ranking import rank
-from headrace_server.core.refusal import Reason, Refusal
-from headrace_server.core.states import JobState
-from headrace_server.core.timeouts import NONE_STATED, Timeouts
-from headrace_server.store.errors import FULL_RETRY_SECONDS
+from headrace_server.core.refusal import Refusal
+from headrace_server.core.states import ENDED, JobState
+from headrace_server.core.timeouts import NONE_STATED
+from headrace_server.store.dependencies import Judged, Parent, dependency_rows, insert_dependencies, judged
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.queue_policy import QueuePolicy, policy_of
+from headrace_server.store.planning import Create, Plan, Planner, Repeat, Taken, key_taken
+from headrace_server.store.queue_policy import QueuePolicy
+from headrace_server.store.submission import Accepted, NewJob, UniqueKeyConflict
+from headrace_server.store.unblocking import obey
+from headrace_server.store.unique_keys import KeyPlace, KeyRow, claim, give_up
 
-QUEUE_FULL_RETRY_SECONDS = 5.0
-
-
-class UniqueKeyConflict(IntEnum):
-    """What happens to a submit whose unique key is taken; numbers are those of `UniqueKeyConflict` in job.proto."""
-
-    REFUSE = 1
-    RETURN_EXISTING = 2
-    REPLACE_WAITING = 3
-
-
-@dataclass(slots=True)
-class NewJob:
-    """A job that somebody wants to submit, checked as far as that goes without the store. Never changed; not frozen,
-    because tens of thousands are made a second."""
-
-    namespace: str
-    request_id: str
-    fingerprint: bytes
-    """Of the payload (S2)."""
-    spec: bytes
-    """The `JobSpec` with defaults filled in."""
-    queue: str
-    owner: str
-    needs: Needs
-    priority: int
-    schedule_time: Micros
-    output_bytes_max: int
-    labels: tuple[tuple[str, str], ...]
-    actor: str
-    traceparent: str = ""
-    concurrency_key: str = ""
-    unique_key: str = ""
-    on_conflict: UniqueKeyConflict = UniqueKeyConflict.REFUSE
-    dependencies: tuple[JobId | str, ...] = ()
-    """Jobs by id, or items of the same call by their `ref`."""
-    ref: str = ""
-    """By which other items of the call may depend on this one."""
-    queue_timeout: int | None = None
-    """Microseconds; None leaves it to the queue, zero sets none."""
-    total_timeout: int | None = None
-    """The same."""
-    timeouts: Timeouts = NONE_STATED
-    """As the spec states them: those of an attempt are asked when it starts."""
-    origin: Origin = PLAIN
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A job that is in the store."""
-
-    job: Job
-    deduplicated: bool
+__all__ = ("Accepted", "NewJob", "UniqueKeyConflict", "check_each", "deadlines_of", "submit_all", "submit_each")
 
 
 def submit_each(ledger: Ledger, submits: Sequence[NewJob]) -> list[Accepted | Refusal]:
     """Accepts or refuses each job on its own."""
-    known = _known_requests(ledger, submits)
-    policies: dict[tuple[str, str], QueuePolicy | None] = {}
-    room: dict[tuple[str, str], int] = {}
-    requests: list[tuple[str, str, bytes, JobId]] = []
-    results: list[Accepted | Refusal] = []
-    for new in submits:
-        earlier = known.get((new.namespace, new.request_id)) if new.request_id else None
-        if earlier is not None:
-            results.append(_deduplicated(ledger, new, *earlier))
-            continue
-        refusal = _refusal(ledger, new, policies, room)
-        if refusal is not None:
-            results.append(refusal)
-            continue
-        policy = policies[new.namespace, new.queue]
-        assert policy is not None
-        job = _create(ledger, new, policy)
-        room[new.namespace, new.queue] -= 1
-        if new.request_id:
-            known[new.namespace, new.request_id] = (new.fingerprint, job.id)
-            requests.append((new.namespace, new.request_id, new.fingerprint, job.id))
-        results.append(Accepted(job, deduplicated=False))
-    ledger.insert("requests", ("namespace", "request_id", "fingerprint", "id"), requests)
-    return results
+    planner = Planner(ledger, submits)
+    return _Submitting(ledger, submits, planner.plan()).carry_out(planner.order)
 
 
 def check_each(ledger: Ledger, submits: Sequence[NewJob]) -> list[Refusal | None]:
     """What `submit_each` would refuse; stores nothing (S8). An item that would be deduplicated is not refused."""
-    known = _known_requests(ledger, submits)
-    claimed: dict[tuple[str, str], bytes] = {}
-    policies: dict[tuple[str, str], QueuePolicy | None] = {}
-    room: dict[tuple[str, str], int] = {}
-    checked: list[Refusal | None] = []
-    for new in submits:
-        request = (new.namespace, new.request_id)
-        earlier = known.get(request) if new.request_id else None
-        if earlier is not None:
-            checked.append(None if earlier[0] == new.fingerprint else _reused(new, earlier[1]))
-            continue
-        if request in claimed:
-            checked.append(None if claimed[request] == new.fingerprint else _reused(new, None))
-            continue
-        refusal = _refusal(ledger, new, policies, room)
-        if refusal is None:
-            room[new.namespace, new.queue] -= 1
-            if new.request_id:
-                claimed[request] = new.fingerprint
-        checked.append(refusal)
-    return checked
+    return _refusals(submits, Planner(ledger, submits).plan())
 
 
 def submit_all(ledger: Ledger, submits: Sequence[NewJob]) -> Sequence[Accepted | Refusal | None]:
     """Accepts every job, or stores nothing: then the answer has each refusal at the place of its job, and None
     elsewhere."""
-    checked = check_each(ledger, submits)
+    planner = Planner(ledger, submits)
+    plans = planner.plan()
+    checked = _refusals(submits, plans)
     if any(refusal is not None for refusal in checked):
         return checked
-    return submit_each(ledger, submits)
+    return _Submitting(ledger, submits, plans).carry_out(planner.order)
 
 
-def _known_requests(ledger: Ledger, submits: Sequence[NewJob]) -> dict[tuple[str, str], tuple[bytes, JobId]]:
-    known: dict[tuple[str, str], tuple[bytes, JobId]] = {}
-    by_namespace: dict[str, list[str]] = {}
-    for new in submits:
+def deadlines_of(new: NewJob, policy: QueuePolicy, arrival: Micros) -> tuple[Micros, Micros]:
+    """By when a job has to have started and to have ended; zero for never (C3)."""
+    if new.timeouts is NONE_STATED and policy.timeouts is NONE_STATED:
+        return Micros(0), Micros(0)
+    timeouts = new.timeouts.over(policy.timeouts)
+    start_by = Micros(arrival + timeouts.queue) if timeouts.queue else Micros(0)
+    return start_by, Micros(arrival + timeouts.total) if timeouts.total else Micros(0)
+
+
+def _refusals(submits: Sequence[NewJob], plans: Sequence[Plan]) -> list[Refusal | None]:
+    return [
+        plan if isinstance(plan, Refusal) else key_taken(new, None) if isinstance(plan, Taken) else None
+        for new, plan in zip(submits, plans, strict=True)
+    ]
+
+
+class _Submitting:
+    """Carries out the plans of one submit."""
+
+    def __init__(self, ledger: Ledger, submits: Sequence[NewJob], plans: Sequence[Plan]) -> None:
+        self._ledger = ledger
+        self._submits = submits
+        self._plans = plans
+        self._numbers = [ledger.next_job() if isinstance(plan, Create) else None for plan in plans]
+        """Row and id of each new job, in the order of the items."""
+        self._jobs: dict[int, Job] = {}
+        """The new ones, by item."""
+        self._requests: list[tuple[str, str, bytes, JobId]] = []
+        self._claims: list[KeyRow] = []
+        self._dependencies: list[tuple[Any, ...]] = []
+
+    def carry_out(self, order: Sequence[int]) -> list[Accepted | Refusal]:
+        """Makes the jobs, parents before their children; the answers are in the order of the items."""
+        for item in order:
+            plan = self._plans[item]
+            if isinstance(plan, Create):
+                self._jobs[item] = self._create(item, plan)
+        ledger = self._ledger
+        ledger.insert("requests", ("namespace", "request_id", "fingerprint", "id"), self._requests)
+        if self._claims:
+            claim(ledger, self._claims)
+        if self._dependencies:
+            insert_dependencies(ledger, self._dependencies)
+        return [self._answer(item, plan) for item, plan in enumerate(self._plans)]
+
+    def _answer(self, item: int, plan: Plan) -> Accepted | Refusal:
+        if isinstance(plan, Create):
+            return Accepted(self._jobs[item], deduplicated=False)
+        if isinstance(plan, Repeat):
+            return Accepted(self._jobs[plan.item], deduplicated=True)
+        if isinstance(plan, Taken):
+            return key_taken(self._submits[item], self._jobs[plan.item].id)
+        return plan
+
+    def _create(self, item: int, plan: Create) -> Job:
+        number = self._numbers[item]
+        assert number is not None, "a job without a row"
+        new, ledger = plan.new, self._ledger
+        waits = new.schedule_time > ledger.now
+        arrival = new.schedule_time if waits else ledger.now
+        job = _job(ledger, plan, arrival, *number)
+        state = JobState.SCHEDULED if waits else JobState.QUEUED
+        parents: Judged | None = None
+        if plan.place is KeyPlace.NEXT:
+            state = JobState.BLOCKED
+        if plan.parents:
+            parents = judged(new.dependency_rule, [self._parent(parent) for parent in plan.parents])
+            if parents.judgement.verdict is not Verdict.RUN:
+                state = JobState.BLOCKED
+        start_by, end_by = deadlines_of(new, plan.policy, arrival)
+        first = facts.Submitted(
+            state, new.actor, new.schedule_time if waits else Micros(0), start_by, end_by, origin=new.origin
+        )
+        spec = new.spec if parents is None else _with_ids(new, parents.parents)
+        ledger.create(job, first, spec=spec, traceparent=new.traceparent, request_id=new.request_id, labels=new.labels)
         if new.request_id:
-            by_namespace.setdefault(new.namespace, []).append(new.request_id)
-    for namespace, request_ids in by_namespace.items():
-        # The number of marks is rounded up to a power of two, so that few statements are ever prepared.
-        padded = request_ids + [""] * ((1 << (len(request_ids) - 1).bit_length()) - len(request_ids))
-        marks = ",".join("?" * len(padded))
-        found = ledger.look_up(
-            f"SELECT request_id, fingerprint, id FROM requests WHERE namespace = ? AND request_id IN ({marks})",
-            (namespace, *padded),
-        )
-        for request_id, fingerprint, job_id in found:
-            known[namespace, request_id] = (bytes(fingerprint), JobId(bytes(job_id)))
-    return known
+            self._requests.append((new.namespace, new.request_id, new.fingerprint, job.id))
+        if new.unique_key:
+            self._claim(plan, job)
+        if parents is not None:
+            self._depend(job, plan, parents)
+        return job
+
+    def _claim(self, plan: Create, job: Job) -> None:
+        new, replaced = plan.new, plan.replaces
+        self._claims.append(KeyRow((new.namespace, new.queue, new.unique_key), job.row, plan.place))
+        if isinstance(replaced, int):
+            replaced = self._jobs[replaced]
+        elif replaced is not None:
+            give_up(self._ledger, replaced)
+        if replaced is not None:
+            reason = f"job {job_id_text(job.id)} with the same unique_key took its place"
+            cancellation = Cancellation(reason, new.actor, self._ledger.now, CancelCause.SUPERSEDED, job.id)
+            self._ledger.record(replaced, facts.Cancelled(cancellation, Usage()))
+
+    def _depend(self, job: Job, plan: Create, parents: Judged) -> None:
+        self._dependencies += dependency_rows(job.row, plan.new.dependency_rule, parents.parents)
+        if parents.judgement.verdict not in (Verdict.RUN, Verdict.WAIT):
+            obey(self._ledger, job, parents)
+
+    def _parent(self, parent: Parent | int) -> Parent:
+        if isinstance(parent, Parent):
+            return parent
+        job = self._jobs[parent]
+        return Parent(job.row, job.id, job.state if job.state in ENDED else None)
 
 
-def _refusal(
-    ledger: Ledger,
-    new: NewJob,
-    policies: dict[tuple[str, str], QueuePolicy | None],
-    room: dict[tuple[str, str], int],
-) -> Refusal | None:
-    name = (new.namespace, new.queue)
-    if name not in policies:
-        policies[name] = policy_of(ledger, *name)
-        policy = policies[name]
-        room[name] = policy.max_queued - ledger.waiting_count(*name) if policy is not None else 0
-    policy = policies[name]
-    if policy is None:
-        return Refusal(
-            Reason.NOT_FOUND,
-            f"there is no queue {new.queue!r} in namespace {new.namespace!r}",
-            "headrace.v1.Queue",
-            new.queue,
-        )
-    if policy.executors and new.needs.executor not in policy.executors:
-        return Refusal(
-            Reason.NOT_SUPPORTED,
-            f"queue {new.queue!r} takes {', '.join(sorted(policy.executors))} tasks, not {new.needs.executor}",
-            "headrace.v1.Queue",
-            new.queue,
-            metadata={"field": f"spec.{new.needs.executor}"},
-        )
-    if ledger.disk_is_low:
-        message = "the disk of the store is nearly full; what is left is kept for jobs that were accepted already"
-        return Refusal(Reason.DISK_FULL, message, retry_after_seconds=FULL_RETRY_SECONDS, metadata={"scope": "server"})
-    if room[name] <= 0:
-        return Refusal(
-            Reason.QUEUE_FULL,
-            f"queue {new.queue!r} holds {policy.max_queued} jobs that wait, which is its max_queued",
-            "headrace.v1.Queue",
-            new.queue,
-            retry_after_seconds=QUEUE_FULL_RETRY_SECONDS,
-            metadata={"max_queued": str(policy.max_queued)},
-        )
-    return None
-
-
-def _deduplicated(ledger: Ledger, new: NewJob, fingerprint: bytes, job_id: JobId) -> Accepted | Refusal:
-    if fingerprint != new.fingerprint:
-        return _reused(new, job_id)
-    job = ledger.job(job_id)
-    assert job is not None, "a request without its job"
-    return Accepted(job, deduplicated=True)
-
-
-def _reused(new: NewJob, job_id: JobId | None) -> Refusal:
-    text = "" if job_id is None else job_id_text(job_id)
-    owner = f"job {text}" if text else "an earlier item"
-    message = f"request_id {new.request_id!r} belongs to {owner}, which has another payload"
-    return Refusal(Reason.REQUEST_ID_REUSED, message, "headrace.v1.Job", text)
-
-
-def _create(ledger: Ledger, new: NewJob, policy: QueuePolicy) -> Job:
-    row, job_id = ledger.next_job()
-    waits = new.schedule_time > ledger.now
-    arrival = new.schedule_time if waits else ledger.now
-    job = Job(
+def _job(ledger: Ledger, plan: Create, arrival: Micros, row: int, job_id: JobId) -> Job:
+    new = plan.new
+    return Job(
         row=row,
         id=job_id,
         namespace=new.namespace,
         queue=new.queue,
         owner=new.owner,
         key=ledger.key_of(new.namespace, new.queue, new.needs, new.owner, new.concurrency_key),
-        rank=rank(arrival, new.priority, int(policy.priority_head_start_seconds * SECOND)),
+        rank=rank(arrival, new.priority, int(plan.policy.priority_head_start_seconds * SECOND)),
         priority=new.priority,
         created=ledger.now,
         output_bytes_max=new.output_bytes_max,
         slots=new.needs.resources.slots,
         concurrency_key=new.concurrency_key,
+        unique=bool(new.unique_key),
+        dependent=bool(plan.parents),
         timeouts=new.timeouts,
     )
-    state = JobState.SCHEDULED if waits else JobState.QUEUED
-    first = facts.Submitted(state, new.actor, new.schedule_time if waits else Micros(0), origin=new.origin)
-    ledger.create(job, first, spec=new.spec, traceparent=new.traceparent, request_id=new.request_id, labels=new.labels)
-    return job
+
+
+def _with_ids(new: NewJob, parents: Sequence[Parent]) -> bytes:
+    """The spec with the ids of the jobs in the place of refs."""
+    if not any(isinstance(one, str) for one in new.dependencies):
+        return new.spec
+    spec = job_pb2.JobSpec.FromString(new.spec)
+    for dependency, parent in zip(spec.dependencies, parents, strict=True):
+        dependency.job_id = job_id_text(parent.id)
+    return spec.SerializeToString(deterministic=True)

@@ -64,6 +64,8 @@ ALTER TABLE jobs ADD COLUMN asked BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN timed_out BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN snoozes BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN wake BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN begun BIGINT NOT NULL DEFAULT 0;
+UPDATE jobs SET begun = updated, flags = flags - 8 WHERE flags & 8 = 8;
 UPDATE jobs SET wake = due WHERE due > 0 AND (state = 1 OR (state = 3 AND holder <> ''));
 UPDATE jobs SET queued = updated WHERE state = 3;
 UPDATE jobs SET assigned = updated WHERE state IN (4, 5, 6, 7);
@@ -165,7 +167,8 @@ CREATE TABLE queue_stops (
 ) WITHOUT ROWID;
 
 -- `started`: no tick up to it. `missed_until`: what was due by then was missed, because of a pause. `last`: the last tick that was
--- dealt with. `buffered`: the tick that waits for a job to end. `wake`: when a cycle has to look at it. Zero for none.
+-- dealt with. `buffered`: the tick that waits for a job to end. `next_tick`: the one to come. `wake`: when a cycle has to look at it.
+-- Zero for none.
 CREATE TABLE schedules (
     schedule INTEGER PRIMARY KEY,
     namespace TEXT NOT NULL,
@@ -183,6 +186,7 @@ CREATE TABLE schedules (
     missed_until BIGINT NOT NULL,
     last BIGINT NOT NULL,
     buffered BIGINT NOT NULL,
+    next_tick BIGINT NOT NULL,
     wake BIGINT NOT NULL,
     UNIQUE (namespace, name)
 );
