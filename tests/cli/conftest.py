@@ -181,8 +181,9 @@ Headrace = Callable[..., Result]
 def headrace_command(answers: Answers) -> Headrace:
     """Runs the command in this process."""
 
-    def run(*arguments: str, **options: Any) -> Result:
-        return CliRunner().invoke(app, list(arguments), env={"HEADRACE_SERVER": answers.address}, **options)
+    def run(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> Result:
+        seen = {"HEADRACE_SERVER": answers.address, **(env or {})}
+        return CliRunner().invoke(app, list(arguments), env=seen, **options)
 
     return run
 

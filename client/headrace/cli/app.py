@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from headrace.cli import audit, jobs, launch, queues, schedules, submitting, workers
+from headrace.cli.top.command import top
 
 app = typer.Typer(
     help="Headrace: a control plane for fleets of Claude Code sessions and other long jobs.",
@@ -21,6 +22,7 @@ app.add_typer(queues.queues, name="queue")
 app.add_typer(schedules.schedules, name="schedule")
 app.add_typer(workers.workers, name="worker")
 app.add_typer(audit.audit, name="audit")
+app.command("top")(top)
 
 UNTOUCHED = {"ignore_unknown_options": True, "allow_extra_args": True}
 

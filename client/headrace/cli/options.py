@@ -45,10 +45,10 @@ class Connection:
     def json(self) -> bool:
         return self.output is Format.JSON
 
-    def client(self) -> headrace.AsyncClient:
+    def client(self, *, deadline_seconds: float = channel.DEADLINE_SECONDS) -> headrace.AsyncClient:
         """A client of the server."""
         try:
-            return headrace.connect(self.server, namespace=self.namespace)
+            return headrace.connect(self.server, namespace=self.namespace, deadline_seconds=deadline_seconds)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--server") from None
 
