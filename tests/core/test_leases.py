@@ -34,11 +34,19 @@ def test_l4_a_counter_that_does_not_grow_is_no_sign_of_life() -> None:
     assert watch.ended(LEASE) == [("w", "i")]
 
 
-def test_l5_a_new_incarnation_is_watched_anew_with_whatever_counter() -> None:
+def test_l5_each_incarnation_is_watched_for_itself_with_whatever_counter() -> None:
     watch = watching(counter=100)
     watch.observe("w", "j", 1, 20.0)
-    assert watch.ended(LEASE) == []
-    assert watch.ended(20.0 + LEASE) == [("w", "j")]
+    assert watch.ended(LEASE) == [("w", "i")]
+    assert watch.ended(20.0 + LEASE) == [("w", "i"), ("w", "j")]
+
+
+def test_l5_incarnations_that_have_a_successor_are_forgotten_but_those_that_live() -> None:
+    watch = watching()
+    for worker, incarnation in (("w", "j"), ("w", "k"), ("v", "i")):
+        watch.observe(worker, incarnation, 1, 0.0)
+    watch.forget_others("w", {"j", "k"})
+    assert sorted(watch.ended(LEASE)) == [("v", "i"), ("w", "j"), ("w", "k")]
 
 
 def test_l4_what_was_not_watched_has_not_ended() -> None:
@@ -49,8 +57,8 @@ def test_l4_what_was_not_watched_has_not_ended() -> None:
 
 def test_a_forgotten_worker_is_watched_no_more() -> None:
     watch = watching()
-    watch.forget("w")
-    watch.forget("w")
+    watch.forget("w", "i")
+    watch.forget("w", "i")
     assert watch.ended(1e6) == []
 
 

@@ -96,3 +96,33 @@ def test_q9_bounds_hold_for_a_lane_and_for_those_that_take_its_place() -> None:
     again = ControlLane(HOME, "d", 2, capabilities())
     registry.connect(again)
     assert (again.slots_offered, again.bounds) == (2, SlotBounds(3, 1, 8)), "never more than the worker has"
+
+
+def test_l7_an_incarnation_that_was_connected_when_a_newer_one_came_lives_until_its_lease_ends() -> None:
+    registry = Registry(30.0)
+    first, second, third = (Holder("w", name) for name in "abc")
+    for holder in (first, second):
+        registry.watch.observe(holder.worker, holder.incarnation, 1, 0.0)
+    assert registry.living(first) == frozenset()
+    registry.connect(ControlLane(first, "c", 1, capabilities()))
+    assert registry.living(first) == frozenset()
+    assert registry.living(second) == {"a"}
+    registry.succeed(second, registry.living(second))
+    registry.connect(ControlLane(second, "c", 1, capabilities()))
+    assert registry.living(third) == {"a", "b"}
+    assert sorted(registry.watch.ended(30.0)) == [("w", "a"), ("w", "b")]
+    registry.end(first)
+    assert registry.living(third) == {"b"}
+    assert registry.watch.ended(30.0) == [("w", "b")]
+
+
+def test_l5_an_incarnation_that_had_gone_is_neither_living_nor_watched() -> None:
+    registry = Registry(30.0)
+    first, second = Holder("w", "a"), Holder("w", "b")
+    registry.watch.observe("w", "a", 1, 0.0)
+    lane = ControlLane(first, "c", 1, capabilities())
+    registry.connect(lane)
+    registry.disconnect(lane)
+    assert registry.living(second) == frozenset()
+    registry.succeed(second, registry.living(second))
+    assert registry.watch.ended(30.0) == []

@@ -140,3 +140,21 @@ def test_l1_a_lease_from_before_a_restore_is_refused(reopen: OpenStore) -> None:
     bench = reopen()
     assert bench.append(lease, chunk(1)).stale
     assert bench.finish(lease)[0] is Disposition.STALE
+
+
+def test_l7_an_incarnation_that_still_lives_keeps_its_leases_until_they_end(bench: Bench) -> None:
+    bench.welcome()
+    lease = bench.running()
+    greeting = workers.Greeting(REBORN, False, b"", 1, (), frozenset({HOME.incarnation}))
+    welcomed = bench.write(workers.welcome, greeting)
+    assert (welcomed.current, welcomed.first, welcomed.jobs) == (True, True, ())
+    assert bench.job(lease.job_id).state is JobState.RUNNING
+    again = bench.welcome(REBORN, reattach=True)
+    assert (again.current, again.first) == (True, False)
+    assert bench.job(lease.job_id).state is JobState.RUNNING, "nor when it comes back"
+    assert not bench.welcome(HOME, lease, reattach=True).current
+    bench.lose(HOME)
+    assert bench.job(lease.job_id).state is JobState.QUEUED
+    worker = bench.read(workers.get_worker, "w1")
+    assert worker is not None
+    assert (worker.incarnation, worker.lost) == ("i2", False)

@@ -4,12 +4,12 @@ A node counts only what it has itself seen, on its own monotonic clock. So neith
 restart can end a live lease: after a restart every worker that holds leases is watched for a whole lease anew.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
 @dataclass(slots=True)
 class _Watched:
-    incarnation: str
     counter: int
     seen: float
 
@@ -19,28 +19,29 @@ class LeaseWatch:
 
     def __init__(self, lease_seconds: float) -> None:
         self._lease_seconds = lease_seconds
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[tuple[str, str], _Watched] = {}
 
     def observe(self, worker: str, incarnation: str, counter: int, now: float) -> None:
         """Takes note of a renewal. One that does not grow is no sign of life."""
-        watched = self._watched.get(worker)
-        if watched is None or watched.incarnation != incarnation:
-            self._watched[worker] = _Watched(incarnation, counter, now)
+        watched = self._watched.get((worker, incarnation))
+        if watched is None:
+            self._watched[worker, incarnation] = _Watched(counter, now)
         elif counter > watched.counter:
             watched.counter = counter
             watched.seen = now
 
-    def forget(self, worker: str) -> None:
-        """Stops watching a worker."""
-        self._watched.pop(worker, None)
+    def forget(self, worker: str, incarnation: str) -> None:
+        """Stops watching an incarnation of a worker."""
+        self._watched.pop((worker, incarnation), None)
+
+    def forget_others(self, worker: str, kept: Collection[str]) -> None:
+        """Stops watching all incarnations of a worker but these."""
+        for other in [key for key in self._watched if key[0] == worker and key[1] not in kept]:
+            del self._watched[other]
 
     def ended(self, now: float) -> list[tuple[str, str]]:
         """Workers, with their incarnation, whose renewals stood still for a whole lease."""
-        return [
-            (worker, watched.incarnation)
-            for worker, watched in self._watched.items()
-            if now - watched.seen >= self._lease_seconds
-        ]
+        return [key for key, watched in self._watched.items() if now - watched.seen >= self._lease_seconds]
 
     def was_not_watching(self, seconds: float, now: float) -> None:
         """Takes note that nobody looked for a while: renewals of that time wait to be read, so it does not count."""

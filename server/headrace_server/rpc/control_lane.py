@@ -122,12 +122,16 @@ class _Served:
     async def _welcome(self) -> None:
         hello, renewal = self._first.hello, self._first.renewal
         held = held_leases(renewal)
-        greeting = Greeting(self._lane.holder, hello.reattach, hello.SerializeToString(), renewal.counter, tuple(held))
+        living = self._all.registry.living(self._lane.holder)
+        body = hello.SerializeToString()
+        greeting = Greeting(self._lane.holder, hello.reattach, body, renewal.counter, tuple(held), living)
         welcomed = await self._all.store.write(lambda ledger: welcome(ledger, greeting), bounded=False)
         if not welcomed.current:
             message = f"a newer incarnation of worker {hello.worker_id!r} has connected"
             raise Refused(Refusal(Reason.STALE_INCARNATION, message))
         self._observe(renewal.counter)
+        if welcomed.first:
+            self._all.registry.succeed(self._lane.holder, living)
         taken_by = zip(welcomed.jobs, welcomed.taken, strict=True)
         live = {(job.id, job.epoch): taken for job, taken in taken_by}
         self._lane.wanted_worker = wanted_worker_of(welcomed.drain)

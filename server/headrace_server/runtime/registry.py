@@ -194,6 +194,9 @@ class Registry:
         self.watch = LeaseWatch(lease_seconds)
         self._lanes: dict[str, ControlLane] = {}
         self._bounds: dict[str, SlotBounds] = {}
+        self._outlived: dict[str, set[str]] = {}
+        """By worker: incarnations that were connected when a newer one took their place. They are told to end, which
+        takes a while: their leases end by silence, as those of any that is cut off."""
         self.local_fault = ""
         """Why the local worker does not run; empty when nothing is known to be wrong with it."""
 
@@ -224,6 +227,21 @@ class Registry:
         lane = self._lanes.get(worker)
         if lane is not None:
             lane.want_worker(wanted)
+
+    def living(self, holder: Holder) -> frozenset[str]:
+        """Other incarnations of a worker that may still run what they hold: they were connected when a newer one came,
+        or are, and their lease has not ended since."""
+        found = set(self._outlived.get(holder.worker, ()))
+        lane = self._lanes.get(holder.worker)
+        if lane is not None:
+            found.add(lane.holder.incarnation)
+        return frozenset(found - {holder.incarnation})
+
+    def succeed(self, holder: Holder, living: frozenset[str]) -> None:
+        """An incarnation took the place of all before it; those that are living are watched until their lease ends."""
+        self.watch.forget_others(holder.worker, {holder.incarnation, *living})
+        if living:
+            self._outlived.setdefault(holder.worker, set()).update(living)
 
     def disconnect(self, lane: ControlLane) -> None:
         """Removes a lane, unless a newer one has its place. Its leases live on."""
@@ -258,7 +276,11 @@ class Registry:
 
     def end(self, holder: Holder) -> None:
         """Ends the lane of an incarnation whose lease has ended, and stops watching it."""
-        self.watch.forget(holder.worker)
+        self.watch.forget(holder.worker, holder.incarnation)
+        outlived = self._outlived.get(holder.worker, set())
+        outlived.discard(holder.incarnation)
+        if not outlived:
+            self._outlived.pop(holder.worker, None)
         lane = self._lanes.get(holder.worker)
         if lane is not None and lane.holder == holder:
             message = f"the lease of worker {holder.worker!r} has ended; connect again"

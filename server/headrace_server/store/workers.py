@@ -42,6 +42,8 @@ class Greeting:
     counter: int
     held: Sequence[Lease]
     """Of one job there may be two: an attempt whose end was not acknowledged, and a newer one."""
+    living: frozenset[str] = frozenset()
+    """Other incarnations of the worker that may still run what they hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Welcomed:
     was ended."""
 
     current: bool
+    first: bool = False
+    """It took the place of whatever incarnation was the current one."""
     jobs: tuple[Job, ...] = ()
     stale: tuple[Lease, ...] = ()
     taken: tuple[Resources, ...] = ()
@@ -97,12 +101,17 @@ class Heard:
 
 
 def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
-    """Makes an incarnation the current one, ends the attempts of the one before, and says what it may go on with."""
+    """Makes an incarnation the current one, ends the attempts of those before, and says what it may go on with.
+
+    One before it that is still living has been told to end what it runs: its leases end as those of a silent worker,
+    so that no job runs twice (L7).
+    """
     holder = greeting.holder
     known = ledger.look_up("SELECT incarnation, connected FROM workers WHERE worker = ?", (holder.worker,))
     if greeting.reattach and known and known[0][0] != holder.incarnation:
         return Welcomed(current=False)
-    connected = known[0][1] if known and known[0][0] == holder.incarnation else ledger.now
+    again = bool(known) and known[0][0] == holder.incarnation
+    connected = known[0][1] if again else ledger.now
     ledger.insert(
         "workers",
         ("worker", "incarnation", "counter", "hello", "connected", "renewed", "lost"),
@@ -112,7 +121,8 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
     )
     for job in leased_by(ledger, holder.worker):
         if job.incarnation != holder.incarnation:
-            lose(ledger, job, "a newer incarnation of the worker connected")
+            if not again and job.incarnation not in greeting.living:
+                lose(ledger, job, "a newer incarnation of the worker connected")
         elif Lease(job.id, job.epoch, ledger.generation) not in greeting.held:
             lose(ledger, job, "the worker came back without it")
     jobs, stale = [], []
@@ -125,7 +135,8 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
     taken = key_resources(ledger, (job.key for job in jobs))
     drain = drain_of(ledger, holder.worker)
     wanted = wanted_of(ledger, holder)
-    return Welcomed(True, tuple(jobs), tuple(stale), tuple(taken[job.key] for job in jobs), drain, wanted)
+    taken_by_job = tuple(taken[job.key] for job in jobs)
+    return Welcomed(True, not again, tuple(jobs), tuple(stale), taken_by_job, drain, wanted)
 
 
 def hear_each(ledger: Ledger, words: Sequence[Word]) -> list[Heard]:
