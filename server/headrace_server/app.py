@@ -41,7 +41,7 @@ from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.runtime.store_watch import StoreWatch
 from headrace_server.settings import Settings
 from headrace_server.store import reads
-from headrace_server.store.ledger import Effects
+from headrace_server.store.effects import Effects
 from headrace_server.store.sqlite import SqliteEngine
 from headrace_server.store.store import Store
 from headrace_server.store.worker_drains import WorkerDrain, read_drain

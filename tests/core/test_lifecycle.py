@@ -67,7 +67,7 @@ def job_in(state: JobState) -> Job:
     job.output_bytes = 7
     if state in LEASED:
         job.worker, job.incarnation, job.epoch, job.attempt = "w", "i", 2, 2
-        job.begun = state is not JobState.ASSIGNED
+        job.begun = NOW if state is not JobState.ASSIGNED else Micros(0)
     if state is JobState.WAITING_INPUT:
         job.open_inputs = frozenset({"q"})
     if state is JobState.CANCELLING:

@@ -17,8 +17,8 @@ from headrace_server.core.refusal import Refusal
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.store import reads
+from headrace_server.store.effects import Effects
 from headrace_server.store.leases import Holder, Lease
-from headrace_server.store.ledger import Effects
 from headrace_server.store.sqlite import SqliteEngine
 from headrace_server.store.store import Store
 from headrace_server.store.submit import Accepted, NewJob, submit_each

@@ -18,9 +18,9 @@ import pysqlite3 as sqlite3
 
 from headrace_server.core.ids import Micros
 from headrace_server.store import store as stores
+from headrace_server.store.effects import Effects
 from headrace_server.store.engine import Connection
 from headrace_server.store.errors import StoreFull, StoreUnavailable
-from headrace_server.store.ledger import Effects
 from headrace_server.store.sqlite import SqliteConnection, SqliteEngine
 from headrace_server.store.store import Store
 from headrace_server.store.writer import Writer, _Operation, _Outcome

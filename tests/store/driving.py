@@ -21,7 +21,8 @@ from headrace_server.store.cancel import cancel
 from headrace_server.store.codec import failure_of, number
 from headrace_server.store.engine import Connection, Engine
 from headrace_server.store.leases import Disposition, Finish, Holder, Lease, Snooze
-from headrace_server.store.ledger import Effects, Ledger
+from headrace_server.store.effects import Effects
+from headrace_server.store.ledger import Ledger
 from headrace_server.store.outputs import Appended, Batch, append_each
 from headrace_server.store.queue_policy import timeouts_of
 from headrace_server.store.store import Store

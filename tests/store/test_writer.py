@@ -16,10 +16,11 @@ from headrace_server.core.limits import COMMIT_BATCH_COUNT_MAX, COMMIT_QUEUE_COU
 from headrace_server.runtime.cycle import run_cycle
 from headrace_server.store import reads
 from headrace_server.store.cancel import cancel
+from headrace_server.store.effects import Effects
 from headrace_server.store.engine import Connection, Engine
 from headrace_server.store.errors import StoreBusy, StoreFull, StoreUnavailable
 from headrace_server.store.leases import Disposition
-from headrace_server.store.ledger import Effects, Ledger
+from headrace_server.store.ledger import Ledger
 from headrace_server.store.store import Store
 from headrace_server.store.submit import Accepted, NewJob, submit_each
 from headrace_server.store.workers import Word, hear_each

@@ -202,8 +202,8 @@ class Job:
     """Id of the worker that a job waits for, because only there its session can be resumed (R6)."""
     settled_epoch: int = 0
     """Epoch of the latest attempt whose finish was accepted: what a repeated finish is recognised by."""
-    begun: bool = False
-    """The current attempt has started."""
+    begun: Micros = Micros(0)
+    """When the latest attempt started; zero when it has not."""
     producer_sequence: int = 0
     """Output of the current attempt up to this is in the log, or was dropped past the cap."""
     report_number: int = 0

@@ -91,8 +91,10 @@ def _updated(job: Job, fact: facts.Updated, now: Micros) -> None:
 
 
 def _queued(job: Job, fact: facts.Queued, now: Micros) -> None:
+    # A promotion may come late, e.g. because no server ran; the job could have started at its time.
+    since = job.due if job.state is JobState.SCHEDULED and job.due else now
     job.due = fact.hold_until
-    _wait(job, JobState.QUEUED, now)
+    _wait(job, JobState.QUEUED, min(since, now))
 
 
 def _assigned(job: Job, fact: facts.Assigned, now: Micros) -> None:
@@ -102,7 +104,7 @@ def _assigned(job: Job, fact: facts.Assigned, now: Micros) -> None:
     job.attempt += 1
     job.epoch += 1
     job.assigned = now
-    job.begun = False
+    job.begun = Micros(0)
     job.producer_sequence = 0
     job.report_number = 0
     if not job.holder:
@@ -117,7 +119,7 @@ def _started(job: Job, fact: facts.Started, now: Micros) -> None:
         job.state = JobState.RUNNING
     if not job.started:
         job.started = now
-    job.begun = True
+    job.begun = now
     job.holder = ""
     job.due = Micros(0)
     job.run_by = fact.run_by
@@ -141,7 +143,8 @@ def _snoozed(job: Job, fact: facts.Snoozed, now: Micros) -> None:
 
 def _released(job: Job, fact: facts.Released, now: Micros) -> None:
     if job.state is JobState.ASSIGNED:
-        _wait(job, JobState.QUEUED, now)
+        # It waits since it did before: that it was assigned meanwhile changes nothing.
+        job.state = JobState.QUEUED
     job.attempt -= 1
     _drop_lease(job)
 

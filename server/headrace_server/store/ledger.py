@@ -6,8 +6,7 @@ counters can't disagree. What a query has to see is flushed before it.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeVar
 
@@ -18,9 +17,9 @@ from headrace_server.core.ids import JobId, Micros, new_job_id, random_bits_need
 from headrace_server.core.job import Job, copy_of
 from headrace_server.core.placement import Needs
 from headrace_server.core.states import ENDED, JobState
-from headrace_server.core.wanted import Wanted
 from headrace_server.store import codec, rows
 from headrace_server.store.counters import Counters, KeyPlace
+from headrace_server.store.effects import Effects, Measure, measure
 from headrace_server.store.engine import Connection, Row
 from headrace_server.store.memory import Memory
 
@@ -31,39 +30,6 @@ _STOPS = frozenset({facts.CancelRequested, facts.TimedOut})
 """After these an attempt has to end."""
 _COUNTED = ("live", "ready", "leased", "leased_slots", "leased_since", "head", "parked")
 """Columns of a ready key that begin at zero."""
-
-
-class Measure(IntEnum):
-    """What is told about a queue for its statistics; the value of each is in the comment beside it."""
-
-    SUBMITTED = 1
-    """Zero."""
-    STARTED = 2
-    """Microseconds from when a job could have started to its first start; zero at a later start."""
-    ATTEMPT_ENDED = 3
-    """Microseconds from the start of the attempt."""
-    ATTEMPT_FAILED = 4
-    """The failure class."""
-    ENDED = 5
-    """The state."""
-
-
-@dataclass(slots=True)
-class Effects:
-    """What a transaction changed: what is told to the rest of the process once it is committed."""
-
-    changed: set[JobId] = field(default_factory=set)
-    """Jobs whose log has grown, or is gone."""
-    keyed: set[tuple[str, str, str]] = field(default_factory=set)
-    """Unique keys that another job has now: namespace, queue, key."""
-    queued: bool = False
-    """A job became QUEUED."""
-    next_due: Micros | None = None
-    """The earliest time that a cycle has to keep: that of a job, a schedule, a pause."""
-    stopped: list[Wanted] = field(default_factory=list)
-    """Attempts that have to end from now on."""
-    measured: list[tuple[Measure, str, str, int]] = field(default_factory=list)
-    """What happened in queues: measure, namespace, queue, value."""
 
 
 @dataclass(slots=True)
@@ -225,7 +191,7 @@ class Ledger:
 
     def record(self, job: Job, fact: Fact) -> None:
         """Folds a fact into a job and appends its event; raises IllegalTransition when the state does not allow it."""
-        state, holder, assigned, leased = job.state, job.holder, job.assigned, job.worker != ""
+        state, holder, assigned, worker = job.state, job.holder, job.assigned, job.worker
         rank, started = job.rank, job.started
         lifecycle.apply(job, fact, self.now)
         if job.state is not state or job.holder != holder or job.assigned != assigned or job.rank != rank:
@@ -237,24 +203,8 @@ class Ledger:
             self.ended.append(job)
         if type(fact) in _STOPS:
             self.stopped.append(job)
-        self._measure(job, fact, started, assigned)
-        self._append(job, fact, of_attempt=leased or type(fact) is facts.Assigned)
-
-    def _measure(self, job: Job, fact: Fact, started: Micros, assigned: Micros) -> None:
-        kind = type(fact)
-        if kind is facts.Produced:
-            return
-        measured = self.effects.measured
-        if kind is facts.Started:
-            wait = 0 if started else self.now - job.queued
-            measured.append((Measure.STARTED, job.namespace, job.queue, wait))
-        elif isinstance(fact, facts.AttemptFailed):
-            failure_class = int(fact.failure.failure_class)
-            measured.append((Measure.ATTEMPT_FAILED, job.namespace, job.queue, failure_class))
-        if assigned and not job.assigned and kind is not facts.Released:
-            measured.append((Measure.ATTEMPT_ENDED, job.namespace, job.queue, self.now - assigned))
-        if job.state in ENDED:
-            measured.append((Measure.ENDED, job.namespace, job.queue, int(job.state)))
+        measure(self.effects, job, fact, started, worker, self.now)
+        self._append(job, fact, of_attempt=worker != "" or type(fact) is facts.Assigned)
 
     def drop_output(self, job: Job, producer_sequence: int) -> None:
         """Takes note of output past the job's cap: acknowledged, not kept (E6). It is a sign of life all the same."""

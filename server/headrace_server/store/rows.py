@@ -57,6 +57,7 @@ CHANGING = (
     "session",
     "details",
     "failure",
+    "begun",
 )
 COLUMNS = FIXED + CHANGING
 SELECT = "SELECT " + ", ".join(f"jobs.{column}" for column in COLUMNS) + " FROM jobs"
@@ -65,7 +66,7 @@ SELECT_WITH_SPEC = SELECT.replace(" FROM jobs", ", job_specs.spec, job_specs.tra
 )
 """The same, with the two columns that a worker needs beside."""
 
-_TRUNCATED, _DIRTY, _SIMULATED, _BEGUN, _UNIQUE, _DEPENDENT = 1, 2, 4, 8, 16, 32
+_TRUNCATED, _DIRTY, _SIMULATED, _UNIQUE, _DEPENDENT = 1, 2, 4, 16, 32
 _NO_DETAILS = ""
 
 
@@ -122,6 +123,7 @@ def changing_of(job: Job) -> tuple[Any, ...]:
         job.session,
         _details_text(job),
         None if job.failure is None else bytes((job.failure.failure_class,)) + job.failure.body,
+        job.begun,
     )
 
 
@@ -130,7 +132,6 @@ def _flags(job: Job) -> int:
         job.truncated * _TRUNCATED
         | job.dirty * _DIRTY
         | job.simulated * _SIMULATED
-        | job.begun * _BEGUN
         | job.unique * _UNIQUE
         | job.dependent * _DEPENDENT
     )
@@ -184,10 +185,10 @@ def job_of(row: tuple[Any, ...]) -> Job:
         truncated=bool(flags & _TRUNCATED),
         dirty=bool(flags & _DIRTY),
         simulated=bool(flags & _SIMULATED),
-        begun=bool(flags & _BEGUN),
         unique=bool(flags & _UNIQUE),
         dependent=bool(flags & _DEPENDENT),
         failure=None if failure is None else Failure(FailureClass(failure[0]), bytes(failure[1:])),
+        begun=Micros(row[43]),
     )
     if row[41] != _NO_DETAILS:
         _read_details(job, row[41])

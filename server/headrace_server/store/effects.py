@@ -1,0 +1,125 @@
+"""What a transaction changed: gathered while it runs, told to the rest of the process once it is committed."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from headrace_server.core import facts
+from headrace_server.core.facts import Fact
+from headrace_server.core.failures import FailureClass
+from headrace_server.core.ids import JobId, Micros
+from headrace_server.core.job import Job
+from headrace_server.core.states import ENDED
+from headrace_server.core.wanted import Wanted
+
+
+class Measure(IntEnum):
+    """What is told about a queue for its statistics; the value of each is in the comment beside it."""
+
+    SUBMITTED = 1
+    """Zero."""
+    STARTED = 2
+    """Microseconds from when a job could have started to its first start; -1 at a later start."""
+    ATTEMPT_ENDED = 3
+    """Microseconds from the start of the attempt."""
+    ATTEMPT_FAILED = 4
+    """The failure class."""
+    ENDED = 5
+    """The state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """A job started for the first time."""
+
+    row: int
+    job_id: JobId
+    namespace: str
+    queue: str
+    begin: Micros
+    """When it was submitted."""
+    end: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """An attempt that had started ended."""
+
+    row: int
+    job_id: JobId
+    namespace: str
+    queue: str
+    begin: Micros
+    end: Micros
+    worker: str
+    attempt: int
+    outcome: str
+    failure_class: FailureClass | None
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a transaction changed."""
+
+    changed: set[JobId] = field(default_factory=set)
+    """Jobs whose log has grown, or is gone."""
+    keyed: set[tuple[str, str, str]] = field(default_factory=set)
+    """Unique keys that another job has now: namespace, queue, key."""
+    queued: bool = False
+    """A job became QUEUED."""
+    next_due: Micros | None = None
+    """The earliest time that a cycle has to keep: that of a job, a schedule, a pause."""
+    stopped: list[Wanted] = field(default_factory=list)
+    """Attempts that have to end from now on."""
+    measured: list[tuple[Measure, str, str, int]] = field(default_factory=list)
+    """What happened in queues: measure, namespace, queue, value."""
+    spans: list[Waited | Ran] = field(default_factory=list)
+    """Times of jobs that are over: what traces are made of."""
+    commit_seconds: float = 0.0
+    """How long the transaction took, from its begin until it was durable."""
+
+
+_OUTCOMES: dict[type[Any], str] = {
+    facts.Succeeded: "succeeded",
+    facts.AttemptFailed: "failed",
+    facts.Failed: "failed",
+    facts.AttemptLost: "lost",
+    facts.HandedBack: "handed_back",
+    facts.Snoozed: "snoozed",
+    facts.Cancelled: "cancelled",
+}
+
+
+def measure(effects: Effects, job: Job, fact: Fact, started: Micros, worker: str, now: Micros) -> None:
+    """Tells of a fact that was folded into a job; `started` and `worker` are what the job had before."""
+    kind = type(fact)
+    if kind is facts.Produced:
+        return
+    namespace, queue = job.namespace, job.queue
+    if kind is facts.Started:
+        effects.measured.append((Measure.STARTED, namespace, queue, -1 if started else now - job.queued))
+        if not started:
+            effects.spans.append(Waited(job.row, job.id, namespace, queue, job.created, now))
+    elif isinstance(fact, facts.AttemptFailed):
+        effects.measured.append((Measure.ATTEMPT_FAILED, namespace, queue, int(fact.failure.failure_class)))
+    if worker and not job.worker and job.begun and kind in _OUTCOMES:
+        effects.measured.append((Measure.ATTEMPT_ENDED, namespace, queue, now - job.begun))
+        effects.spans.append(_ran(job, fact, worker, now))
+    if job.state in ENDED:
+        effects.measured.append((Measure.ENDED, namespace, queue, int(job.state)))
+
+
+def _ran(job: Job, fact: Fact, worker: str, now: Micros) -> Ran:
+    failed = isinstance(fact, facts.AttemptFailed | facts.Failed)
+    return Ran(
+        job.row,
+        job.id,
+        job.namespace,
+        job.queue,
+        job.begun,
+        now,
+        worker,
+        job.attempt,
+        _OUTCOMES[type(fact)],
+        job.failure.failure_class if failed and job.failure is not None else None,
+    )
