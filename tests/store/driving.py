@@ -19,9 +19,9 @@ from headrace_server.runtime.cycle import Cycle, run_cycle
 from headrace_server.store import reads
 from headrace_server.store.cancel import cancel
 from headrace_server.store.codec import failure_of, number
+from headrace_server.store.effects import Effects
 from headrace_server.store.engine import Connection, Engine
 from headrace_server.store.leases import Disposition, Finish, Holder, Lease, Snooze
-from headrace_server.store.effects import Effects
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.outputs import Appended, Batch, append_each
 from headrace_server.store.queue_policy import timeouts_of
@@ -69,8 +69,6 @@ def new_job(request_id: str = "", spec: job_pb2.JobSpec | None = None, **changes
         "output_bytes_max": 1 << 20,
         "labels": (),
         "actor": "tester",
-        "queue_timeout": timeouts.queue,
-        "total_timeout": timeouts.total,
         "timeouts": timeouts,
     }
     return NewJob(**{**fields, **changes})
