@@ -2,8 +2,10 @@
 
 from headrace.v1 import job_pb2, worker_pb2, worker_service_pb2
 from headrace_server.core.ids import JobId
+from headrace_server.core.placement import UNBOUNDED
+from headrace_server.core.placement import UNBOUNDED
 from headrace_server.core.resources import NOTHING, Resources
-from headrace_server.runtime.registry import UNBOUNDED, ControlLane, Registry, SlotBounds, resources_of
+from headrace_server.runtime.registry import ControlLane, Registry, SlotBounds, resources_of
 from headrace_server.store.leases import Holder, Lease
 from store.driving import HOME, capabilities
 
@@ -108,10 +110,14 @@ def test_l7_an_incarnation_that_was_connected_when_a_newer_one_came_lives_until_
     assert registry.living(first) == frozenset()
     assert registry.living(second) == {"a"}
     registry.succeed(second, registry.living(second))
-    registry.connect(ControlLane(second, "c", 1, capabilities()))
+    lane = ControlLane(second, "c", 3, capabilities())
+    lane.inherited = Resources(2, 5, 7)
+    registry.connect(lane)
+    assert (lane.used, lane.free_slots) == (Resources(2, 5, 7), 1)
     assert registry.living(third) == {"a", "b"}
     assert sorted(registry.watch.ended(30.0)) == [("w", "a"), ("w", "b")]
     registry.end(first)
+    assert (lane.used, lane.free_slots) == (NOTHING, 3)
     assert registry.living(third) == {"b"}
     assert registry.watch.ended(30.0) == [("w", "b")]
 

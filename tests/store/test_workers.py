@@ -148,9 +148,10 @@ def test_l7_an_incarnation_that_still_lives_keeps_its_leases_until_they_end(benc
     greeting = workers.Greeting(REBORN, False, b"", 1, (), frozenset({HOME.incarnation}))
     welcomed = bench.write(workers.welcome, greeting)
     assert (welcomed.current, welcomed.first, welcomed.jobs) == (True, True, ())
+    assert welcomed.inherited.slots == 1
     assert bench.job(lease.job_id).state is JobState.RUNNING
     again = bench.welcome(REBORN, reattach=True)
-    assert (again.current, again.first) == (True, False)
+    assert (again.current, again.first, again.inherited.slots) == (True, False, 1)
     assert bench.job(lease.job_id).state is JobState.RUNNING, "nor when it comes back"
     assert not bench.welcome(HOME, lease, reattach=True).current
     bench.lose(HOME)

@@ -135,6 +135,7 @@ class _Served:
         taken_by = zip(welcomed.jobs, welcomed.taken, strict=True)
         live = {(job.id, job.epoch): taken for job, taken in taken_by}
         self._lane.wanted_worker = wanted_worker_of(welcomed.drain)
+        self._lane.inherited = welcomed.inherited
         for lease in held:
             taken = live.get((lease.job_id, lease.epoch))
             if taken is not None:

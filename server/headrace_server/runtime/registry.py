@@ -12,15 +12,13 @@ from dataclasses import dataclass, field
 from headrace.v1 import job_pb2, worker_pb2, worker_service_pb2
 from headrace_server.core.ids import JobId
 from headrace_server.core.leases import LeaseWatch
-from headrace_server.core.placement import Capabilities, Offer
+from headrace_server.core.placement import UNBOUNDED, Capabilities, Offer
 from headrace_server.core.refusal import Reason, Refusal
-from headrace_server.core.resources import ONE_SLOT, Resources
+from headrace_server.core.resources import NOTHING, ONE_SLOT, Resources
 from headrace_server.store.leases import Holder, Lease
 
 UNSENT = 1 << 62
 """In place of a message's number, for an assignment that waits to be sent."""
-UNBOUNDED = 1 << 62
-"""In place of what is free, for a host that does not say what it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,8 @@ class ControlLane:
     """Of these, those that were sent and not started, with the monotonic time of sending."""
     resources: dict[Lease, Resources] = field(default_factory=dict)
     """What each lease takes, where that is more than a slot."""
+    inherited: Resources = NOTHING
+    """What incarnations before it still hold, until their leases end."""
     recent: set[Lease] = field(default_factory=set)
     """Of these, those that the host's free memory can't show yet: taken since the last renewal, or not started."""
     message_number: int = 0
@@ -78,8 +78,8 @@ class ControlLane:
     @property
     def used(self) -> Resources:
         """What its leases take; a lease whose finish is being committed takes nothing any more."""
-        memory_bytes = cpu_millis = 0
-        slots = len(self.leases) - len(self.finishing)
+        memory_bytes, cpu_millis = self.inherited.memory_bytes, self.inherited.cpu_millis
+        slots = self.inherited.slots + len(self.leases) - len(self.finishing)
         for lease, taken in self.resources.items():
             if lease not in self.finishing:
                 slots += taken.slots - 1
@@ -110,6 +110,18 @@ class ControlLane:
     def free_cpu_millis(self) -> int:
         """Processors that nothing has declared, in thousandths."""
         return max(0, self.host.cpu_millis - self.used.cpu_millis) if self.host.cpu_millis else UNBOUNDED
+
+    def offer(self) -> Offer:
+        """What jobs may be given to it."""
+        return Offer(
+            self.holder.worker,
+            self.holder.incarnation,
+            self.capabilities,
+            self.free_slots,
+            self.free_memory_bytes,
+            self.free_cpu_millis,
+            self.used,
+        )
 
     def hold(self, lease: Lease, taken: Resources, message_number: int = 0) -> None:
         """Takes note that the worker holds a lease, or will."""
@@ -257,12 +269,8 @@ class Registry:
         return list(self._lanes.values())
 
     def offers(self) -> list[Offer]:
-        """Workers with room."""
-        return [
-            Offer(lane.holder.worker, lane.holder.incarnation, lane.capabilities, lane.free_slots)
-            for lane in self._lanes.values()
-            if lane.free_slots
-        ]
+        """Workers that take work, and what of them is free; some may be full."""
+        return [lane.offer() for lane in self._lanes.values() if not lane.is_drained]
 
     def lane_of_job(self, worker: str, job_id: JobId, epoch: int) -> tuple[ControlLane, Lease] | None:
         """The lane and lease by which a worker holds an attempt, when it is connected here."""
@@ -281,6 +289,8 @@ class Registry:
         outlived.discard(holder.incarnation)
         if not outlived:
             self._outlived.pop(holder.worker, None)
+            if holder.worker in self._lanes:
+                self._lanes[holder.worker].inherited = NOTHING
         lane = self._lanes.get(holder.worker)
         if lane is not None and lane.holder == holder:
             message = f"the lease of worker {holder.worker!r} has ended; connect again"

@@ -7,7 +7,7 @@ from headrace.v1 import worker_service_pb2
 from headrace_server.core import facts
 from headrace_server.core.ids import Micros
 from headrace_server.core.job import Job
-from headrace_server.core.resources import Resources
+from headrace_server.core.resources import NOTHING, Resources, total
 from headrace_server.core.wanted import Wanted
 from headrace_server.store import rows
 from headrace_server.store.demand import key_resources
@@ -58,6 +58,8 @@ class Welcomed:
     stale: tuple[Lease, ...] = ()
     taken: tuple[Resources, ...] = ()
     """What each of the jobs takes."""
+    inherited: Resources = NOTHING
+    """What incarnations before it still hold."""
     drain: WorkerDrain | None = None
     """Set while somebody has the worker drained."""
     wanted: tuple[Wanted, ...] = ()
@@ -119,9 +121,12 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
         "ON CONFLICT (worker) DO UPDATE SET incarnation = excluded.incarnation, counter = excluded.counter,"
         " hello = excluded.hello, connected = excluded.connected, renewed = excluded.renewed, lost = 0",
     )
+    left = []
     for job in leased_by(ledger, holder.worker):
         if job.incarnation != holder.incarnation:
-            if not again and job.incarnation not in greeting.living:
+            if again or job.incarnation in greeting.living:
+                left.append(job.key)
+            else:
                 lose(ledger, job, "a newer incarnation of the worker connected")
         elif Lease(job.id, job.epoch, ledger.generation) not in greeting.held:
             lose(ledger, job, "the worker came back without it")
@@ -132,11 +137,12 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
             stale.append(lease)
         else:
             jobs.append(found)
-    taken = key_resources(ledger, (job.key for job in jobs))
+    taken = key_resources(ledger, [*left, *(job.key for job in jobs)])
     drain = drain_of(ledger, holder.worker)
     wanted = wanted_of(ledger, holder)
     taken_by_job = tuple(taken[job.key] for job in jobs)
-    return Welcomed(True, not again, tuple(jobs), tuple(stale), taken_by_job, drain, wanted)
+    inherited = total(taken[key] for key in left)
+    return Welcomed(True, not again, tuple(jobs), tuple(stale), taken_by_job, inherited, drain, wanted)
 
 
 def hear_each(ledger: Ledger, words: Sequence[Word]) -> list[Heard]:
