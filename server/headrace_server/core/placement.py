@@ -1,6 +1,6 @@
 """Placement: what a job needs, what a worker offers, and which worker gets which job (Q5).
 
-Jobs of a queue with the same needs share a ready key, so a head of jobs that nobody can run never hides the others.
+Jobs of a queue with the same needs share a ready group, so a head of jobs that nobody can run never hides the others.
 """
 
 import json
@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from headrace_server.core.resources import Resources
+from headrace_server.core.resources import NOTHING, ONE_SLOT, Resources
 
-ONE_SLOT = Resources()
+UNBOUNDED = 1 << 62
+"""In place of what is free, for a worker that does not say what it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,21 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A connected worker with room."""
+    """A connected worker, and what of it is free."""
 
     worker: str
     incarnation: str
     capabilities: Capabilities
     free_slots: int
+    free_memory_bytes: int = UNBOUNDED
+    free_cpu_millis: int = UNBOUNDED
+    used: Resources = NOTHING
+    """What its leases take: it comes free when they end."""
+
+    @property
+    def free(self) -> Resources:
+        """What is free."""
+        return Resources(self.free_slots, self.free_memory_bytes, self.free_cpu_millis)
 
 
 class Misfit(Enum):
@@ -88,31 +98,113 @@ def misfit(needs: Needs, capabilities: Capabilities) -> Misfit | None:
 
 
 class Room:
-    """The free slots of the offers while one plan is made."""
+    """What is free on the workers while one plan is made."""
 
     def __init__(self, offers: Iterable[Offer]) -> None:
         self._offers = {offer.worker: offer for offer in offers}
-        self._free = {offer.worker: offer.free_slots for offer in self._offers.values()}
+        self._free = {offer.worker: offer.free for offer in self._offers.values()}
+        self._slots = sum(max(0, free.slots) for free in self._free.values())
+        self._able: dict[Needs, list[Offer]] = {}
+
+    @property
+    def free_slots(self) -> int:
+        """Slots that nothing has taken or keeps."""
+        return self._slots
 
     def free_for(self, needs: Needs) -> int:
-        """Slots that jobs with these needs could take."""
-        return sum(
-            free
-            for worker, free in self._free.items()
-            if free > 0 and misfit(needs, self._offers[worker].capabilities) is None
-        )
+        """How many jobs with these needs could be taken."""
+        return sum(_count(needs.resources, self._free[offer.worker]) for offer in self._fitting(needs))
 
     def take(self, needs: Needs, holder: str = "") -> tuple[Offer, str] | None:
-        """Takes a slot of the least loaded worker that fits, or of the holder; says by which rule, or None."""
+        """Takes what a job needs of the worker that suits it best, or of the holder; says by which rule, or None.
+
+        Workers with more of the preferred labels go first, then those with more free slots.
+        """
         best: Offer | None = None
-        for worker, free in self._free.items():
-            offer = self._offers[worker]
-            if free <= 0 or (holder and worker != holder) or misfit(needs, offer.capabilities) is not None:
+        best_score = (-1, 0)
+        for offer in self._fitting(needs):
+            free = self._free[offer.worker]
+            if (holder and offer.worker != holder) or not needs.resources.fits_in(free):
                 continue
-            if best is None or free > self._free[best.worker]:
-                best = offer
+            score = (_preferred(needs, offer), free.slots)
+            if score > best_score:
+                best, best_score = offer, score
         if best is None:
             return None
-        rule = "holds the session" if holder else f"most free slots ({self._free[best.worker]})"
-        self._free[best.worker] -= 1
-        return best, rule
+        self._lessen(best.worker, needs.resources)
+        return best, _rule(needs, holder, *best_score)
+
+    def reserve(self, needs: Needs, holder: str = "") -> Offer | None:
+        """Keeps what is free of one worker for a job that fits once leases of it have ended, at most what the job
+        takes; None when no worker is such.
+
+        It is the worker that lacks least. What is kept only lets that grow less from plan to plan, so the job starts
+        in the end, however many smaller ones come.
+        """
+        wanted = needs.resources
+        fitting = [
+            offer
+            for offer in self._fitting(needs)
+            if (not holder or offer.worker == holder) and wanted.fits_in(offer.used + offer.free)
+        ]
+        if not fitting:
+            return None
+        best = min(fitting, key=lambda offer: _lacking(wanted, self._free[offer.worker]))
+        free = self._free[best.worker]
+        kept = Resources(
+            min(wanted.slots, free.slots),
+            min(wanted.memory_bytes, free.memory_bytes),
+            min(wanted.cpu_millis, free.cpu_millis),
+        )
+        self._lessen(best.worker, kept)
+        return best
+
+    def could_fit(self, needs: Needs) -> bool:
+        """Whether a worker would have room for such a job once its leases have ended."""
+        return any(needs.resources.fits_in(offer.used + offer.free) for offer in self._fitting(needs))
+
+    def _fitting(self, needs: Needs) -> list[Offer]:
+        known = self._able.get(needs)
+        if known is None:
+            known = [offer for offer in self._offers.values() if misfit(needs, offer.capabilities) is None]
+            self._able[needs] = known
+        return known
+
+    def _lessen(self, worker: str, taken: Resources) -> None:
+        self._free[worker] -= taken
+        self._slots -= taken.slots
+
+
+def _count(wanted: Resources, free: Resources) -> int:
+    """How many times something is there."""
+    count = free.slots // wanted.slots
+    if wanted.memory_bytes:
+        count = min(count, free.memory_bytes // wanted.memory_bytes)
+    if wanted.cpu_millis:
+        count = min(count, free.cpu_millis // wanted.cpu_millis)
+    return max(0, count)
+
+
+def _preferred(needs: Needs, offer: Offer) -> int:
+    """How many of the preferred labels a worker has."""
+    if not needs.preferred:
+        return 0
+    return sum(offer.capabilities.labels.get(key) == value for key, value in needs.preferred)
+
+
+def _rule(needs: Needs, holder: str, preferred: int, free_slots: int) -> str:
+    if holder:
+        return "holds the session"
+    if needs.preferred:
+        return f"{preferred} of {len(needs.preferred)} preferred labels, most free slots ({free_slots})"
+    return f"most free slots ({free_slots})"
+
+
+def _lacking(wanted: Resources, free: Resources) -> float:
+    """How much of something is not there, as a part of it."""
+    lacking = max(0, wanted.slots - free.slots) / wanted.slots
+    if wanted.memory_bytes:
+        lacking += max(0, wanted.memory_bytes - free.memory_bytes) / wanted.memory_bytes
+    if wanted.cpu_millis:
+        lacking += max(0, wanted.cpu_millis - free.cpu_millis) / wanted.cpu_millis
+    return lacking

@@ -1,24 +1,26 @@
-"""One cycle of the scheduler, inside one transaction: end leases, promote what is due, and grant what fits (Q1, Q5,
-L1, L6).
+"""One cycle of the scheduler, inside one transaction: end leases, promote what is due, and grant what the plan says
+(L1, L6).
 
 A synchronous function of a ledger, so that the simulator runs it inline. Decisions are those of `core`; every grant
 has its rule.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from headrace.v1 import worker_pb2
 from headrace_server.core.facts import ReleaseCause
-from headrace_server.core.ids import Micros
-from headrace_server.core.limits import GRANTS_COUNT_MAX
-from headrace_server.core.placement import Offer, Room
+from headrace_server.core.ids import JobId, Micros
+from headrace_server.core.placement import Offer
 from headrace_server.runtime.assignment import assignment_of
-from headrace_server.store import firings, ready
+from headrace_server.runtime.plan import NO_PLAN, Plan, make_plan
+from headrace_server.store import firings, queue_stops, ready
 from headrace_server.store.due import look_at_due, next_due
+from headrace_server.store.lease_ends import account
 from headrace_server.store.leases import Holder, Lease, grant, held, release
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.ready import Candidate
+from headrace_server.store.settle import resolve_children
 from headrace_server.store.workers import lose_worker
 
 
@@ -39,6 +41,8 @@ class Cycle:
     granted: tuple[Granted, ...]
     next_due: Micros | None
     """When the next cycle has to run."""
+    reserved: tuple[tuple[str, JobId], ...] = ()
+    """Workers that keep room for a job that needs much of them, and that job."""
 
 
 def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder], *, timed: bool = True) -> Cycle:
@@ -51,14 +55,24 @@ def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder], *
     if timed:
         look_at_due(ledger)
         firings.fire_due(ledger)
-    placed = _place(ledger, offers, with_held=timed) if offers else []
-    granted = tuple(_granted(ledger, candidate, offer) for candidate, offer in placed)
-    return Cycle(granted, _next_look(ledger) if timed else None)
+        resolve_children(ledger)
+        resolve_children(ledger)
+        ready.open_due_keys(ledger)
+    account(ledger)
+    plan = make_plan(ledger, offers, with_held=timed) if offers else NO_PLAN
+    granted = tuple(_grant(ledger, plan))
+    times = [plan.wake, _next_look(ledger) if timed else None]
+    return Cycle(granted, min((time for time in times if time is not None), default=None), plan.reserved)
 
 
 def _next_look(ledger: Ledger) -> Micros | None:
-    times = [time for time in (next_due(ledger), firings.next_time(ledger)) if time is not None]
-    return min(times, default=None)
+    times = (
+        next_due(ledger),
+        firings.next_time(ledger),
+        ready.next_opening(ledger),
+        queue_stops.next_expiry(ledger),
+    )
+    return min((time for time in times if time is not None), default=None)
 
 
 def take_back(ledger: Ledger, unsent: Sequence[Granted]) -> None:
@@ -69,26 +83,11 @@ def take_back(ledger: Ledger, unsent: Sequence[Granted]) -> None:
             release(ledger, job, ReleaseCause.NOT_CONFIRMED, "the worker went away before it was sent")
 
 
-def _place(ledger: Ledger, offers: Sequence[Offer], *, with_held: bool) -> list[tuple[Candidate, Offer]]:
-    room = Room(offers)
-    candidates: list[Candidate] = []
-    for key in ready.ready_keys(ledger):
-        free = room.free_for(key.needs)
-        if free:
-            candidates += ready.window(ledger, key, min(free, GRANTS_COUNT_MAX))
-    if with_held:
-        candidates += ready.held_window(ledger, [offer.worker for offer in offers], GRANTS_COUNT_MAX)
-    candidates.sort(key=lambda candidate: (candidate.job.rank, candidate.job.row))
-    placed: list[tuple[Candidate, Offer]] = []
-    for candidate in candidates:
-        if len(placed) == GRANTS_COUNT_MAX:
-            break
-        taken = room.take(candidate.needs, candidate.job.holder)
-        if taken is not None:
-            offer, rule = taken
-            grant(ledger, candidate.job, offer, rule)
-            placed.append((candidate, offer))
-    return placed
+def _grant(ledger: Ledger, plan: Plan) -> Iterator[Granted]:
+    chosen = [(placement.job, placement.needs) for placement in plan.placements]
+    for placement, candidate in zip(plan.placements, ready.with_specs(ledger, chosen), strict=True):
+        grant(ledger, candidate.job, placement.offer, placement.rule)
+        yield _granted(ledger, candidate, placement.offer)
 
 
 def _granted(ledger: Ledger, candidate: Candidate, offer: Offer) -> Granted:

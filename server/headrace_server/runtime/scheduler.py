@@ -5,10 +5,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from headrace_server.core.ids import SECOND, Micros
+from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.placement import Offer
 from headrace_server.core.refusal import Refused
+from headrace_server.core.resources import NOTHING, Resources
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.cycle import Cycle, Granted, run_cycle, take_back
 from headrace_server.runtime.registry import ControlLane, Registry
@@ -38,8 +39,10 @@ class Scheduler:
         """Jobs may be ready that no cycle has looked at with room to spare."""
         self._next_due: Micros | None = Micros(0)
         """When the next SCHEDULED job becomes due; zero before the first cycle has looked."""
-        self._room: dict[Holder, int] = {}
-        """Free slots that the last cycle left."""
+        self._room: dict[Holder, Resources] = {}
+        """What the last cycle left free."""
+        self.reserved: dict[str, JobId] = {}
+        """Workers that keep room for a job that needs much of them, and that job."""
         self._unsent: list[Granted] = []
         """Grants that have to be taken back."""
         self.draining = False
@@ -68,7 +71,8 @@ class Scheduler:
         lost = [Holder(worker, incarnation) for worker, incarnation in ended]
         offers = self._offers(lost)
         due = self._next_due is not None and self._next_due <= self._clock.now()
-        if not (lost or due or (offers and (self._queued or self._has_more_room(offers)))):
+        with_room = [offer for offer in offers if offer.free_slots > 0]
+        if not (lost or due or (with_room and (self._queued or self._has_more_room(with_room)))):
             return None
         lanes = {lane.holder.worker: lane for lane in self._registry.lanes()}
         cycle = await self._run_cycle(offers, lost)
@@ -84,12 +88,12 @@ class Scheduler:
     def _offers(self, lost: Sequence[Holder]) -> list[Offer]:
         if self.draining:
             return []
-        return [offer for offer in self._registry.offers() if Holder(offer.worker, offer.incarnation) not in lost]
+        return [offer for offer in self._registry.offers() if _holder(offer) not in lost]
 
     def _has_more_room(self, offers: Sequence[Offer]) -> bool:
-        """Whether a slot is free that the last cycle did not leave free: a missed wake-up costs a second, not for
+        """Whether something is free that the last cycle did not leave free: a missed wake-up costs a second, not for
         ever."""
-        return any(offer.free_slots > self._room.get(Holder(offer.worker, offer.incarnation), 0) for offer in offers)
+        return any(_exceeds(offer.free, self._room.get(_holder(offer), NOTHING)) for offer in offers)
 
     async def _run_cycle(self, offers: Sequence[Offer], lost: Sequence[Holder]) -> Cycle:
         # What commits before this cycle is answered may not be in it: only what was known before is forgotten.
@@ -110,7 +114,8 @@ class Scheduler:
                 lane.assign(granted.lease, granted.assignment)
             else:
                 self._unsent.append(granted)
-        self._room = {Holder(offer.worker, offer.incarnation): offer.free_slots for offer in self._registry.offers()}
+        self._room = {_holder(offer): offer.free for offer in self._registry.offers()}
+        self.reserved = dict(cycle.reserved)
 
     async def _take_back(self) -> None:
         """Takes back what could not be handed over; what can't be committed now is tried again with the next cycle."""
@@ -149,3 +154,12 @@ class Scheduler:
 def _earliest(one: Micros | None, two: Micros | None) -> Micros | None:
     times = [time for time in (one, two) if time is not None]
     return min(times) if times else None
+
+
+def _holder(offer: Offer) -> Holder:
+    return Holder(offer.worker, offer.incarnation)
+
+
+def _exceeds(now: Resources, before: Resources) -> bool:
+    """Whether more of anything is there."""
+    return now.slots > before.slots or now.memory_bytes > before.memory_bytes or now.cpu_millis > before.cpu_millis

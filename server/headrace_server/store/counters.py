@@ -29,6 +29,15 @@ class KeyPlace:
 
 
 @dataclass(slots=True)
+class Charge:
+    """What leases that ended have used."""
+
+    slot_micros: int = 0
+    slots: int = 0
+    """How many slots they had together."""
+
+
+@dataclass(slots=True)
 class _KeyChange:
     live: int = 0
     ready: int = 0
@@ -38,6 +47,8 @@ class _KeyChange:
     """Milliseconds: the sum over leased jobs of slots times the time of their grant."""
     head: int | None = None
     """The lowest rank that came to be ready."""
+    moved: bool = False
+    """A job has another rank, so `head` matters though no count has changed."""
 
 
 class Counters:
@@ -46,8 +57,11 @@ class Counters:
     def __init__(self) -> None:
         self.waiting: dict[tuple[str, str], int] = defaultdict(int)
         """How the number of jobs that wait in a queue has changed in this transaction, written or not."""
-        self.charges: dict[tuple[str, str, str, str], int] = defaultdict(int)
-        """Slot-microseconds of leases that ended, by namespace, queue, owner and concurrency key."""
+        self.charges: dict[tuple[str, str, str, str], Charge] = defaultdict(Charge)
+        """Of leases that ended, by namespace, queue, owner and concurrency key. Whoever draws the consequences takes
+        them out."""
+        self.released: dict[tuple[str, str, str], int] = defaultdict(int)
+        """Grants that were taken back before they started, by namespace, queue and concurrency key. The same."""
         self._states: dict[tuple[str, str, int], int] = defaultdict(int)
         self._keys: dict[int, _KeyChange] = {}
         self._freed: set[tuple[str, str, str]] = set()
@@ -59,14 +73,27 @@ class Counters:
             change = self._keys[job.key]
             change.head = job.rank if change.head is None else min(change.head, job.rank)
 
-    def change(self, job: Job, state: JobState, holder: str, assigned: Micros, now: Micros) -> None:
-        """Counts a job that was in another state, or had another holder or grant, before."""
+    def change(
+        self, job: Job, state: JobState, holder: str, assigned: Micros, now: Micros, *, released: bool = False
+    ) -> None:
+        """Counts a job that was in another state, or had another holder or grant, before. `released` says that its
+        attempt never started."""
         self._count(job, -1, state, holder, assigned)
         self.enter(job)
-        if state in LEASED and job.state not in LEASED:
-            self.charges[job.namespace, job.queue, job.owner, job.concurrency_key] += job.slots * (now - assigned)
-            if job.concurrency_key:
-                self._freed.add((job.namespace, job.queue, job.concurrency_key))
+        if state is job.state and job.state is JobState.QUEUED:
+            self._keys[job.key].moved = True
+        if released:
+            self.released[job.namespace, job.queue, job.concurrency_key] += 1
+        elif assigned and not job.assigned:
+            charge = self.charges[job.namespace, job.queue, job.owner, job.concurrency_key]
+            charge.slot_micros += job.slots * (now - assigned)
+            charge.slots += job.slots
+        if job.concurrency_key and state in LEASED and job.state not in LEASED:
+            self._freed.add((job.namespace, job.queue, job.concurrency_key))
+
+    def leave(self, job: Job) -> None:
+        """Takes an ended job out of what is counted."""
+        self._states[job.namespace, job.queue, int(job.state)] -= 1
 
     def flush(self, connection: Connection, groups: dict[int, int]) -> None:
         """Writes what has changed. `groups` has the group of every key that was counted."""
@@ -82,7 +109,7 @@ class Counters:
         for freed in self._freed:
             connection.run(
                 "UPDATE ready_keys SET parked = 0"
-                " WHERE namespace = ? AND queue = ? AND concurrency_key = ? AND parked > 0",
+                " WHERE namespace = ? AND queue = ? AND concurrency_key = ? AND concurrency_key <> '' AND parked > 0",
                 freed,
             )
         self._states.clear()
@@ -97,7 +124,7 @@ class Counters:
         changes, ready = [], defaultdict[int, int](int)
         for key, one in self._keys.items():
             counts = (one.live, one.ready, one.leased, one.leased_slots, one.leased_since)
-            if any(counts):
+            if one.moved or any(counts):
                 changes.append((*counts, one.head, one.head, one.head, key))
                 ready[groups[key]] += one.ready
         if changes:

@@ -16,6 +16,7 @@ from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queue_policy import DEFAULT_QUEUE, forget_policy
 from headrace_server.store.queue_stops import NO_STOP, Query, Stop, StopKind, remove_stop, stop_of
+from headrace_server.store.ready import open_keys
 
 _COLUMNS = "name, body, version, created, updated"
 
@@ -72,7 +73,7 @@ def update_queue(
     detail = _changes(queue.body, body, fields)
     record_audit(ledger, actor, "QueueService.UpdateQueue", namespace, "queue", name, detail)
     # What waits may be let go by the new policy.
-    ledger.effects.queued = True
+    open_keys(ledger, namespace, name)
     return _store(ledger, StoredQueue(namespace, name, body, queue.version + 1, queue.created, ledger.now))
 
 

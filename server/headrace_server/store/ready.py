@@ -1,37 +1,65 @@
-"""What the scheduler looks at: a bounded window of ready jobs, key by key."""
+"""What the scheduler looks at: groups of jobs that are ready, their keys, and the first jobs of each.
 
-from collections.abc import Iterable
+A key that a limit holds is parked: it is not looked at until its time has come or one of its jobs ends. `head` of a
+key is at most the rank of its first ready job, and is put right when a look has shown it to be too low.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
 
+from headrace_server.core.fairness import FairnessScope, Running
+from headrace_server.core.ids import Micros
 from headrace_server.core.job import Job
 from headrace_server.core.placement import Needs
 from headrace_server.store import rows
+from headrace_server.store.counters import UNTIL_FREED
 from headrace_server.store.ledger import Ledger
+
+T = TypeVar("T")
+
+_SHARE_COLUMNS = {FairnessScope.OWNER: "owner", FairnessScope.KEY: "concurrency_key"}
+_OPEN = "ready > 0 AND parked = 0"
+_IN_COUNT_MAX = 500
+_SELECT_WITH_NEEDS = rows.SELECT.replace(" FROM jobs", ", ready_groups.needs FROM jobs") + (
+    " JOIN ready_keys ON ready_keys.key = jobs.key"
+    " JOIN ready_groups ON ready_groups.ready_group = ready_keys.ready_group"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class ReadyKey:
+class ReadyGroup:
     """Jobs of one queue with the same needs, of which some are ready."""
 
-    key: int
+    group: int
     namespace: str
     queue: str
     needs: Needs
 
 
-def ready_keys(ledger: Ledger) -> list[ReadyKey]:
-    """Every key with ready jobs."""
-    found = ledger.query(
-        "SELECT ready_keys.key, ready_groups.namespace, ready_groups.queue, ready_groups.needs FROM ready_groups"
-        " JOIN ready_keys ON ready_keys.ready_group = ready_groups.ready_group"
-        " WHERE ready_groups.ready > 0 AND ready_keys.ready > 0"
-    )
-    return [ReadyKey(key, namespace, queue, Needs.decode(needs)) for key, namespace, queue, needs in found]
+@dataclass(frozen=True, slots=True)
+class ReadyKey:
+    """Jobs of one group with the same owner and concurrency key, of which some are ready."""
+
+    key: int
+    group: ReadyGroup
+    concurrency_key: str
+    head: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGroup:
+    """A group with keys that no limit holds: the first of them, and the head of the next."""
+
+    group: ReadyGroup
+    first: ReadyKey
+    next_head: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A ready job, with what a worker needs in order to run it."""
+    """A job that is granted, with what a worker needs in order to run it."""
 
     job: Job
     needs: Needs
@@ -39,36 +67,155 @@ class Candidate:
     traceparent: str
 
 
-def window(ledger: Ledger, key: ReadyKey, count: int) -> list[Candidate]:
-    """The first ready jobs of a key by rank, at most `count`."""
+def open_groups(ledger: Ledger) -> list[OpenGroup]:
+    """Every group with keys that may have a job to start."""
     found = ledger.query(
-        f"{rows.SELECT_WITH_SPEC} WHERE jobs.key = ? AND jobs.state = 3 AND jobs.holder = ''"
-        " ORDER BY jobs.rank, jobs.job LIMIT ?",
-        (key.key, count),
+        "SELECT groups.ready_group, groups.namespace, groups.queue, groups.needs,"
+        " first.key, first.concurrency_key, first.head,"
+        f" (SELECT head FROM ready_keys WHERE ready_group = groups.ready_group AND {_OPEN}"
+        " ORDER BY head, key LIMIT 1 OFFSET 1)"
+        " FROM ready_groups AS groups JOIN ready_keys AS first ON first.key ="
+        f" (SELECT key FROM ready_keys WHERE ready_group = groups.ready_group AND {_OPEN} ORDER BY head, key LIMIT 1)"
+        " WHERE groups.ready > 0"
     )
-    jobs = ledger.adopt(found)
-    return [Candidate(job, key.needs, row[-2], row[-1]) for job, row in zip(jobs, found, strict=True)]
+    opened = []
+    for number, namespace, queue, needs, key, concurrency_key, head, next_head in found:
+        group = ReadyGroup(number, namespace, queue, _decoded(needs))
+        opened.append(OpenGroup(group, ReadyKey(key, group, concurrency_key, head), next_head))
+    return opened
 
 
-def held_window(ledger: Ledger, holders: Iterable[str], count: int) -> list[Candidate]:
+def keys_after(ledger: Ledger, group: ReadyGroup, head: int, key: int, count: int) -> list[ReadyKey]:
+    """Keys of a group that no limit holds, by their heads, from right after one of them."""
+    found = ledger.look_up(
+        f"SELECT key, concurrency_key, head FROM ready_keys WHERE ready_group = ? AND {_OPEN}"
+        " AND (head, key) > (?, ?) ORDER BY head, key LIMIT ?",
+        (group.group, head, key, count),
+    )
+    return [ReadyKey(number, group, concurrency_key, first) for number, concurrency_key, first in found]
+
+
+def open_shares(ledger: Ledger, groups: Sequence[ReadyGroup], scope: FairnessScope) -> dict[str, int]:
+    """The shares that have keys that no limit holds in some groups of a queue, with the lowest head of each."""
+    column = _SHARE_COLUMNS[scope]
+    heads: dict[str, int] = {}
+    for chunk in _chunks(groups):
+        found = ledger.look_up(
+            f"SELECT {column}, min(head) FROM ready_keys WHERE ready_group IN ({_marks(chunk)}) AND {_OPEN}"
+            f" GROUP BY {column}",
+            [group.group for group in chunk],
+        )
+        for name, head in found:
+            heads[name] = min(head, heads.get(name, head))
+    return heads
+
+
+def keys_of_share(ledger: Ledger, groups: Sequence[ReadyGroup], scope: FairnessScope, name: str) -> list[ReadyKey]:
+    """The keys of one share that no limit holds."""
+    by_number = {group.group: group for group in groups}
+    keys: list[ReadyKey] = []
+    for chunk in _chunks(groups):
+        found = ledger.look_up(
+            f"SELECT key, ready_group, concurrency_key, head FROM ready_keys WHERE ready_group IN ({_marks(chunk)})"
+            f" AND {_SHARE_COLUMNS[scope]} = ? AND {_OPEN}",
+            [*(group.group for group in chunk), name],
+        )
+        keys += [ReadyKey(key, by_number[group], own, head) for key, group, own, head in found]
+    return keys
+
+
+def running_shares(ledger: Ledger, namespace: str, queue: str, scope: FairnessScope) -> dict[str, Running]:
+    """What each share of a queue holds now."""
+    column = _SHARE_COLUMNS[scope]
+    found = ledger.query(
+        f"SELECT {column}, sum(leased_slots), sum(leased_since) FROM ready_keys"
+        f" WHERE namespace = ? AND queue = ? AND leased > 0 GROUP BY {column}",
+        (namespace, queue),
+    )
+    now = ledger.now // 1000
+    return {name: Running(slots, max(0, slots * now - since) / 1000) for name, slots, since in found}
+
+
+def window(ledger: Ledger, key: ReadyKey, rank: int, row: int, count: int) -> list[Job]:
+    """Ready jobs of a key by rank, from right after a place, at most `count`."""
+    found = ledger.look_up(
+        f"{rows.SELECT} WHERE jobs.key = ? AND jobs.state = 3 AND jobs.holder = '' AND (jobs.rank, jobs.job) > (?, ?)"
+        " ORDER BY jobs.rank, jobs.job LIMIT ?",
+        (key.key, rank, row, count),
+    )
+    return ledger.adopt(found)
+
+
+def held_window(ledger: Ledger, holders: Iterable[str], count: int) -> list[tuple[Job, Needs]]:
     """The first jobs that wait for one of these workers, because it holds their session."""
-    held: list[Candidate] = []
+    held: list[tuple[Job, Needs]] = []
     for holder in holders:
         found = ledger.query(
-            f"{rows.SELECT_WITH_SPEC} WHERE jobs.holder = ? AND jobs.holder <> '' AND jobs.state = 3"
+            f"{_SELECT_WITH_NEEDS} WHERE jobs.holder = ? AND jobs.holder <> '' AND jobs.state = 3"
             " ORDER BY jobs.rank, jobs.job LIMIT ?",
             (holder, count),
         )
-        for job, row in zip(ledger.adopt(found), found, strict=True):
-            held.append(Candidate(job, needs_of(ledger, job), row[-2], row[-1]))
+        held += [(job, _decoded(row[-1])) for job, row in zip(ledger.adopt(found), found, strict=True)]
     return held
 
 
-def needs_of(ledger: Ledger, job: Job) -> Needs:
-    """What a job needs of a worker."""
-    found = ledger.look_up(
-        "SELECT needs FROM ready_keys JOIN ready_groups ON ready_groups.ready_group = ready_keys.ready_group"
-        " WHERE key = ?",
-        (job.key,),
+def with_specs(ledger: Ledger, chosen: Sequence[tuple[Job, Needs]]) -> list[Candidate]:
+    """The jobs with what a worker needs in order to run them, in the same order."""
+    specs: dict[int, tuple[bytes, str]] = {}
+    for chunk in _chunks(chosen):
+        # The number of marks is rounded up to a power of two, so that few statements are ever prepared.
+        padded = [job.row for job, _ in chunk] + [0] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
+        found = ledger.look_up(f"SELECT job, spec, traceparent FROM job_specs WHERE job IN ({_marks(padded)})", padded)
+        specs.update((row, (spec, traceparent)) for row, spec, traceparent in found)
+    return [Candidate(job, needs, *specs[job.row]) for job, needs in chosen]
+
+
+def park(ledger: Ledger, held: Iterable[tuple[tuple[str, str, str], Micros | None]]) -> None:
+    """Has concurrency keys (namespace, queue, key) not looked at until a time, or until a job of theirs ends."""
+    for name, until in held:
+        ledger.run(
+            "UPDATE ready_keys SET parked = ? WHERE namespace = ? AND queue = ? AND concurrency_key = ?"
+            f" AND concurrency_key <> '' AND {_OPEN}",
+            (UNTIL_FREED if until is None else until, *name),
+        )
+
+
+def raise_heads(ledger: Ledger, heads: Iterable[tuple[int, int]]) -> None:
+    """Puts the head of keys right: the rank of its first ready job, and the key."""
+    for head, key in heads:
+        ledger.run("UPDATE ready_keys SET head = ? WHERE key = ? AND head < ?", (head, key, head))
+
+
+def open_due_keys(ledger: Ledger) -> None:
+    """Has keys looked at again whose time has come."""
+    ledger.run("UPDATE ready_keys SET parked = 0 WHERE parked > 0 AND parked <= ?", (ledger.now,))
+
+
+def next_opening(ledger: Ledger) -> Micros | None:
+    """When the next parked key has to be looked at again."""
+    found = ledger.look_up("SELECT min(parked) FROM ready_keys WHERE parked > 0")[0][0]
+    return None if found is None or found == UNTIL_FREED else Micros(found)
+
+
+def open_keys(ledger: Ledger, namespace: str, queue: str) -> None:
+    """Has every key of a queue looked at again, after its limits have changed."""
+    ledger.run(
+        "UPDATE ready_keys SET parked = 0 WHERE parked > 0"
+        " AND ready_group IN (SELECT ready_group FROM ready_groups WHERE namespace = ? AND queue = ?)",
+        (namespace, queue),
     )
-    return Needs.decode(found[0][0])
+    ledger.effects.queued = True
+
+
+@lru_cache(maxsize=4096)
+def _decoded(text: str) -> Needs:
+    return Needs.decode(text)
+
+
+def _chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    for start in range(0, len(items), _IN_COUNT_MAX):
+        yield items[start : start + _IN_COUNT_MAX]
+
+
+def _marks(items: Sequence[object]) -> str:
+    return ",".join("?" * len(items))

@@ -61,10 +61,6 @@ CHANGING = (
 )
 COLUMNS = FIXED + CHANGING
 SELECT = "SELECT " + ", ".join(f"jobs.{column}" for column in COLUMNS) + " FROM jobs"
-SELECT_WITH_SPEC = SELECT.replace(" FROM jobs", ", job_specs.spec, job_specs.traceparent FROM jobs") + (
-    " JOIN job_specs ON job_specs.job = jobs.job"
-)
-"""The same, with the two columns that a worker needs beside."""
 
 _TRUNCATED, _DIRTY, _SIMULATED, _UNIQUE, _DEPENDENT = 1, 2, 4, 16, 32
 _NO_DETAILS = ""
