@@ -122,6 +122,8 @@ def test_submit_prints_the_id_alone(headrace_command: Any, answers: Any, argumen
         ["run", "hi", "--require-label", "zone"],
         ["job", "submit", "file", "/nowhere.json"],
         ["job", "update", JOB_ID],
+        ["job", "logs"],
+        ["job", "logs", JOB_ID, "--unique-key", "k"],
         ["job", "cancel"],
         ["job", "cancel", JOB_ID, "--queue", "q"],
         ["job", "cancel", JOB_ID, "--dry-run"],
@@ -219,6 +221,17 @@ def test_raw_logs_are_the_frames_of_the_cli(start_command: Any, answers: Any, lo
     answers.job_with_log(log, job_pb2.JOB_STATE_SUCCEEDED)
     stdout, _ = start_command("job", "logs", "--raw", JOB_ID).communicate(timeout=60)
     assert stdout == b'{"type":"assistant"}\n{"big":1}\n\xff\n'
+
+
+def test_logs_finds_a_job_by_its_unique_key(headrace_command: Any, answers: Any, log: Any) -> None:
+    answers.job_with_log(log.started().chunk(b"data"), job_pb2.JOB_STATE_SUCCEEDED, COMMAND)
+    opened = job_service_pb2.WatchJobResponse(cursor="c0", opened=watch_pb2.WatchOpened(job=job_pb2.Job(id=JOB_ID)))
+    answers.watches.insert(0, [opened])
+    answers.hold.set()
+    result = headrace_command("job", "logs", "--unique-key", "k", "--queue", "q", "--wait")
+    assert (result.exit_code, result.stdout) == (0, "data")
+    assert answers.requests[0].unique_key == job_service_pb2.WatchUniqueKey(queue="q", key="k", wait=True)
+    assert answers.requests[-1].job_id == JOB_ID
 
 
 def test_a_closed_pipe_ends_the_command_quietly(start_command: Any, answers: Any, log: Any) -> None:

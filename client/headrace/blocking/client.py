@@ -8,12 +8,12 @@ from typing import Self, TypeVar, Unpack
 
 import grpc
 
-from headrace import calls, channel, follow, tasks
+from headrace import calls, channel, errors, follow, tasks
 from headrace.blocking.connection import Connection
 from headrace.blocking.handles import Job
 from headrace.blocking.resources import PAGE_SIZE, Queues, Schedules, Workers
 from headrace.blocking.streams import Events, Watch
-from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2
+from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, watch_pb2
 
 __all__ = ["Client", "Events", "Job", "Queues", "Schedules", "Watch", "Workers", "connect"]
 
@@ -190,3 +190,11 @@ class Client:
         """
         following = calls.jobs.Following(cursor, deltas, no_follow, output)
         return self.watch(following.unique_key(self.namespace, key, queue, wait))
+
+    def find(self, unique_key: str, *, queue: str = "", wait: bool = False) -> Job:
+        """A handle of the newest job with a unique key, ended or not; with `wait` also of one that is still to come."""
+        with self.watch_unique_key(unique_key, queue=queue, wait=wait, no_follow=True, output=False) as stream:
+            for item in stream:
+                if isinstance(item, watch_pb2.WatchOpened):
+                    return Job(self._connection, item.job.id, snapshot=item.job)
+        raise errors.StreamBroken(f"the stream of unique key {unique_key!r} ended without a job")

@@ -115,24 +115,29 @@ async def show(job_id: JobId, connection: options.Connection) -> Exit:
 @jobs.command("logs")
 @options.command
 async def logs(
-    job_id: JobId,
     connection: options.Connection,
+    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id; absent: --unique-key.")] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job ends.")] = False,
     cursor: Annotated[str, typer.Option(help="Start after this place.")] = "",
     raw: Annotated[bool, typer.Option("--raw", help="The bytes of Claude's frames, a line each.")] = False,
+    unique_key: Annotated[str, typer.Option(help="The newest job with this key, instead of an id.")] = "",
+    queue: Annotated[str, typer.Option(help="The queue of --unique-key; empty: `default`.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="With --unique-key: wait until there is such a job.")] = False,
 ) -> Exit:
     """Print what a job said: a command's bytes exactly, Claude's words as text.
 
     With -f the exit status is the job's, as with `run`.
     """
+    if bool(job_id) == bool(unique_key):
+        raise typer.BadParameter("give a job's id, or --unique-key")
     async with connection.client() as server:
-        job = server.job(job_id)
+        job = server.job(job_id) if job_id else await server.find(unique_key, queue=queue, wait=wait)
         is_claude = (await job.get()).spec.HasField("claude")
         wanted = Wanted(lifecycle=follow and is_claude, tools=True)
         view = following.view_for(connection, wanted, status=follow and is_claude)
         if raw and not connection.json:
             view = following.raw_view()
-        back = submitting.way_back(job_id, connection) if follow else ""
+        back = submitting.way_back(job.id, connection) if follow else ""
         ended = await following.present(job, view, cursor=cursor, no_follow=not follow, way_back=back)
     return ended if follow else Exit.SUCCEEDED
 
