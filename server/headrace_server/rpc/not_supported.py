@@ -43,9 +43,8 @@ class NotSupported:
     """Whether a value that is set asks for what is not there."""
 
 
-TIMEOUT_NAMES = ("queue_timeout", "run_timeout", "total_timeout", "silence_timeout", "input_timeout")
-
 _DEPENDENCIES = "jobs that depend on other jobs are not served"
+_NOBODY_IS_ASKED = "nobody can be asked"
 _RESOURCES = "placement looks at labels and free slots only"
 
 SPEC: Sequence[NotSupported] = (
@@ -55,8 +54,7 @@ SPEC: Sequence[NotSupported] = (
     NotSupported("dependency_cancel_action", _DEPENDENCIES),
     NotSupported("unique_key", "unique keys are not served"),
     NotSupported("concurrency_key", "limits by key are not kept"),
-    *(NotSupported(f"timeouts.{name}", "this timeout is not kept", _is_some_time) for name in TIMEOUT_NAMES),
-    NotSupported("retry_policy.max_snoozes", "work can't be put off by itself"),
+    NotSupported("timeouts.input_timeout", _NOBODY_IS_ASKED, _is_some_time),
     NotSupported("placement.preferred_labels", "placement looks at required labels and free slots only"),
     NotSupported("placement.resources.slots", "a job takes exactly one slot", _more_than_one),
     NotSupported("placement.resources.memory_bytes", _RESOURCES),
@@ -70,15 +68,13 @@ SPEC: Sequence[NotSupported] = (
 ITEM: Sequence[NotSupported] = (NotSupported("ref", _DEPENDENCIES),)
 WATCH_JOB: Sequence[NotSupported] = (NotSupported("unique_key", "unique keys are not served"),)
 QUEUE: Sequence[NotSupported] = (
-    NotSupported("retry_policy.max_snoozes", "work can't be put off by itself"),
     NotSupported("max_concurrency", "limits on concurrency are not kept"),
     NotSupported("max_concurrency_per_key", "limits on concurrency are not kept"),
     NotSupported("fairness.scope", "rank alone decides", _is_fair),
     NotSupported("fairness.weights", "rank alone decides"),
     NotSupported("rate_limit", "rate limits are not kept"),
     NotSupported("rate_limit_per_key", "rate limits are not kept"),
-    *(NotSupported(f"timeouts.{name}", "queues have no default timeouts", _is_some_time) for name in TIMEOUT_NAMES),
-    NotSupported("timeouts.cancel_grace", "queues have no default timeouts"),
+    NotSupported("timeouts.input_timeout", _NOBODY_IS_ASKED, _is_some_time),
 )
 
 

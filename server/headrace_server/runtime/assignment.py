@@ -5,8 +5,12 @@ from google.protobuf.duration_pb2 import Duration
 from headrace.v1 import job_pb2, worker_pb2
 from headrace_server.core.ids import job_id_text
 from headrace_server.core.job import Job
+from headrace_server.core.limits import DEPENDENCY_RESULTS_BYTES_MAX, LANE_MESSAGE_BYTES_MAX
+from headrace_server.core.states import JobState
 from headrace_server.core.timeouts import DEFAULTS, Timeouts
 from headrace_server.store.checkpoints import checkpoint_of
+from headrace_server.store.codec import number
+from headrace_server.store.dependencies import parents_of
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.ready import Candidate
 from headrace_server.store.timeouts import timeouts_of_job
@@ -28,6 +32,8 @@ def assignment_of(ledger: Ledger, candidate: Candidate) -> worker_pb2.Assignment
         _set_timeouts(assignment.timeouts, timeouts)
     if job.attempt > 1:
         _tell_of_earlier_attempts(ledger, job, assignment)
+    if job.dependent:
+        _tell_of_parents(ledger, job, assignment)
     return assignment
 
 
@@ -40,6 +46,20 @@ def _tell_of_earlier_attempts(ledger: Ledger, job: Job, assignment: worker_pb2.A
     checkpoint = checkpoint_of(ledger, job.row)
     if checkpoint is not None:
         assignment.checkpoint.ParseFromString(checkpoint)
+
+
+def _tell_of_parents(ledger: Ledger, job: Job, assignment: worker_pb2.Assignment) -> None:
+    room = min(DEPENDENCY_RESULTS_BYTES_MAX, LANE_MESSAGE_BYTES_MAX - assignment.ByteSize())
+    for parent_id, state, result in parents_of(ledger, job):
+        told = assignment.dependency_results.add(job_id=job_id_text(parent_id))
+        if state is None:
+            continue
+        told.state = number(state)
+        if result is not None and len(result) <= room:
+            room -= len(result)
+            told.result.ParseFromString(result)
+        else:
+            told.cut = state is JobState.SUCCEEDED
 
 
 def _set_timeouts(message: job_pb2.Timeouts, timeouts: Timeouts) -> None:
