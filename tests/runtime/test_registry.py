@@ -3,10 +3,10 @@
 from headrace.v1 import job_pb2, worker_pb2, worker_service_pb2
 from headrace_server.core.ids import JobId
 from headrace_server.core.placement import UNBOUNDED
-from headrace_server.core.placement import UNBOUNDED
 from headrace_server.core.resources import NOTHING, Resources
-from headrace_server.runtime.registry import ControlLane, Registry, SlotBounds, resources_of
+from headrace_server.runtime.registry import ControlLane, Registry, SlotBounds
 from headrace_server.store.leases import Holder, Lease
+from headrace_server.store.new_job import resources_of
 from store.driving import HOME, capabilities
 
 GIB = 1024**3
