@@ -1,4 +1,4 @@
-"""What the ends of the jobs that a job depends on mean for it (Q6, C2). A pure decision, with the parent that decided it.
+"""What the ends of the jobs that a job depends on mean for it (Q6, C2): a decision, with the parent that it is owed to.
 
 Asked anew whenever a parent has ended, and only while the job is BLOCKED: once it goes on, its parents have no say any
 more.

@@ -1,4 +1,4 @@
-"""Order in a graph whose nodes are numbered: parents before their children, and which nodes lie on a circle (S6, S7)."""
+"""Order in a graph whose nodes are numbered: parents before children, and which nodes lie on a circle (S6, S7)."""
 
 import heapq
 from collections.abc import Iterable, Sequence

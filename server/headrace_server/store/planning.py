@@ -1,7 +1,7 @@
 """What is to become of each job of a submit, decided before anything is written (S1–S3, S5–S8, Q6).
 
-The same plan answers `validate_only`, says whether an `atomic` call goes through, and is then carried out: so they can't
-disagree. Items are planned parents first, each with what those before it will have taken.
+The same plan answers `validate_only`, says whether an `atomic` call goes through, and is then carried out, so they
+can't disagree. Items are planned parents first, each with what those before it will have taken.
 """
 
 from collections.abc import Sequence
@@ -112,7 +112,9 @@ class Planner:
         if new.request_id:
             request = self._known.get((new.namespace, new.request_id))
             if request is not None:
-                return self._repeated(new, request)
+                if request.job_id is None and request.fingerprint == new.fingerprint:
+                    return Repeat(request.item)
+                return _repeated(self._ledger, new.namespace, new.request_id, new.fingerprint, request)
         name = (new.namespace, new.queue)
         policy = self._policies[name] if name in self._policies else self._read_policy(*name)
         if policy is None:
@@ -157,17 +159,6 @@ class Planner:
         if policy is not None:
             self._room[namespace, queue] = policy.max_queued - self._ledger.waiting_count(namespace, queue)
         return policy
-
-    def _repeated(self, new: NewJob, request: _Request) -> Plan:
-        if request.fingerprint != new.fingerprint:
-            return _reused(new, request.job_id)
-        if request.job_id is None:
-            return Repeat(request.item)
-        if request.state:
-            return Accepted(_deleted(new, request.job_id, JobState(request.state)), deduplicated=True)
-        job = self._ledger.job(request.job_id)
-        assert job is not None, "a request without its job"
-        return Accepted(job, deduplicated=True)
 
     def _parents(self, new: NewJob) -> tuple[Parent | int, ...] | Refusal:
         parents: list[Parent | int] = []
@@ -239,6 +230,14 @@ class Planner:
         return dict(found)
 
 
+def repeated(ledger: Ledger, namespace: str, request_id: str, fingerprint: bytes) -> Accepted | Refusal | None:
+    """The answer to a call whose `request_id` was used before; None when it was not."""
+    if not request_id:
+        return None
+    request = _read_requests(ledger, namespace, [request_id]).get(request_id)
+    return None if request is None else _repeated(ledger, namespace, request_id, fingerprint, request)
+
+
 def key_taken(new: NewJob, job_id: JobId | None) -> Refusal:
     """The refusal of a job whose unique key another one holds: None stands for an earlier item that has no id yet."""
     text = "" if job_id is None else job_id_text(job_id)
@@ -248,39 +247,55 @@ def key_taken(new: NewJob, job_id: JobId | None) -> Refusal:
 
 
 def _known_requests(ledger: Ledger, submits: Sequence[NewJob]) -> dict[tuple[str, str], _Request]:
-    known: dict[tuple[str, str], _Request] = {}
     by_namespace: dict[str, list[str]] = {}
     for new in submits:
         if new.request_id:
             by_namespace.setdefault(new.namespace, []).append(new.request_id)
-    for namespace, request_ids in by_namespace.items():
-        marks, values = in_list(request_ids)
-        found = ledger.look_up(
-            f"SELECT request_id, fingerprint, id, state FROM requests WHERE namespace = ? AND request_id IN ({marks})",
-            (namespace, *values),
-        )
-        for request_id, fingerprint, job_id, state in found:
-            known[namespace, request_id] = _Request(bytes(fingerprint), JobId(bytes(job_id)), state=int(state))
-    return known
+    return {
+        (namespace, request_id): request
+        for namespace, request_ids in by_namespace.items()
+        for request_id, request in _read_requests(ledger, namespace, request_ids).items()
+    }
+
+
+def _read_requests(ledger: Ledger, namespace: str, request_ids: Sequence[str]) -> dict[str, _Request]:
+    marks, values = in_list(request_ids)
+    found = ledger.look_up(
+        f"SELECT request_id, fingerprint, id, state FROM requests WHERE namespace = ? AND request_id IN ({marks})",
+        (namespace, *values),
+    )
+    return {row[0]: _Request(bytes(row[1]), JobId(bytes(row[2])), state=int(row[3])) for row in found}
+
+
+def _repeated(
+    ledger: Ledger, namespace: str, request_id: str, fingerprint: bytes, request: _Request
+) -> Accepted | Refusal:
+    if request.fingerprint != fingerprint or request.job_id is None:
+        return _reused(request_id, request.job_id)
+    if request.state:
+        return Accepted(_deleted(namespace, request.job_id, JobState(request.state)), deduplicated=True)
+    job = ledger.job(request.job_id)
+    assert job is not None, "a request without its job"
+    return Accepted(job, deduplicated=True)
 
 
 def _parent(job: Job) -> Parent:
     return Parent(job.row, job.id, job.state if job.state in ENDED else None)
 
 
-def _deleted(new: NewJob, job_id: JobId, state: JobState) -> Job:
+def _deleted(namespace: str, job_id: JobId, state: JobState) -> Job:
     """What is still known of a job that was deleted: who it was, and how it ended."""
     return Job(
         row=0,
         id=job_id,
-        namespace=new.namespace,
-        queue=new.queue,
-        owner=new.owner,
+        namespace=namespace,
+        queue="",
+        owner="",
         key=0,
         rank=0,
-        priority=new.priority,
+        priority=0,
         created=Micros(0),
-        output_bytes_max=new.output_bytes_max,
+        output_bytes_max=0,
         state=state,
     )
 
@@ -316,10 +331,10 @@ def _queue_full(new: NewJob, policy: QueuePolicy) -> Refusal:
     )
 
 
-def _reused(new: NewJob, job_id: JobId | None) -> Refusal:
+def _reused(request_id: str, job_id: JobId | None) -> Refusal:
     text = "" if job_id is None else job_id_text(job_id)
     owner = f"job {text}" if text else "an earlier item"
-    message = f"request_id {new.request_id!r} belongs to {owner}, which has another payload"
+    message = f"request_id {request_id!r} belongs to {owner}, which has another payload"
     return Refusal(Reason.REQUEST_ID_REUSED, message, "headrace.v1.Job", text)
 
 

@@ -12,7 +12,7 @@ from headrace_server.core.job import CancelCause, Cancellation, Job, Usage
 from headrace_server.core.ranking import rank
 from headrace_server.core.refusal import Refusal
 from headrace_server.core.states import ENDED, JobState
-from headrace_server.core.timeouts import NONE_STATED
+from headrace_server.core.timeouts import NONE_STATED, Timeouts
 from headrace_server.store.dependencies import Judged, Parent, dependency_rows, insert_dependencies, judged
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.planning import Create, Plan, Planner, Repeat, Taken, key_taken
@@ -46,11 +46,12 @@ def submit_all(ledger: Ledger, submits: Sequence[NewJob]) -> Sequence[Accepted |
     return _Submitting(ledger, submits, plans).carry_out(planner.order)
 
 
-def deadlines_of(new: NewJob, policy: QueuePolicy, arrival: Micros) -> tuple[Micros, Micros]:
-    """By when a job has to have started and to have ended; zero for never (C3)."""
-    if new.timeouts is NONE_STATED and policy.timeouts is NONE_STATED:
+def deadlines_of(stated: Timeouts, policy: QueuePolicy, arrival: Micros) -> tuple[Micros, Micros]:
+    """By when a job has to have started and to have ended, from its timeouts and those of its queue; zero for never
+    (C3). `arrival` is its submit, or its schedule time when that is later."""
+    if stated is NONE_STATED and policy.timeouts is NONE_STATED:
         return Micros(0), Micros(0)
-    timeouts = new.timeouts.over(policy.timeouts)
+    timeouts = stated.over(policy.timeouts)
     start_by = Micros(arrival + timeouts.queue) if timeouts.queue else Micros(0)
     return start_by, Micros(arrival + timeouts.total) if timeouts.total else Micros(0)
 
@@ -115,7 +116,7 @@ class _Submitting:
             parents = judged(new.dependency_rule, [self._parent(parent) for parent in plan.parents])
             if parents.judgement.verdict is not Verdict.RUN:
                 state = JobState.BLOCKED
-        start_by, end_by = deadlines_of(new, plan.policy, arrival)
+        start_by, end_by = deadlines_of(new.timeouts, plan.policy, arrival)
         first = facts.Submitted(
             state, new.actor, new.schedule_time if waits else Micros(0), start_by, end_by, origin=new.origin
         )
