@@ -188,10 +188,11 @@ def test_s7_items_of_a_call_that_is_not_atomic_fail_alone() -> None:
 
 
 def test_s7_unsupported_field_of_an_atomic_call_names_its_item() -> None:
-    refusal = check(items({"handler": HANDLER}, {"handler": HANDLER, "concurrency_key": "k"}, atomic=True))
+    asking = {"handler": HANDLER, "timeouts": {"input_timeout": {"seconds": 5}}}
+    refusal = check(items({"handler": HANDLER}, asking, atomic=True))
     assert refusal is not None
     assert refusal.reason is Reason.NOT_SUPPORTED
-    assert refusal.metadata == {"field": "items[1].spec.concurrency_key", "item": "1"}
+    assert refusal.metadata == {"field": "items[1].spec.timeouts.input_timeout", "item": "1"}
 
 
 @pytest.mark.parametrize("entry", not_supported.SPEC, ids=lambda entry: entry.path)

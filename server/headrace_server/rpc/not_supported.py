@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.v1 import queue_pb2, task_pb2
+from headrace.v1 import task_pb2
 from headrace_server.core.refusal import Reason, Refusal
 
 
@@ -21,16 +21,8 @@ def _is_some_time(value: Any) -> bool:
     return bool(value.seconds or value.nanos)
 
 
-def _more_than_one(value: int) -> bool:
-    return value > 1
-
-
 def _asks(value: int) -> bool:
     return value == task_pb2.PERMISSION_PROMPTS_ASK
-
-
-def _is_fair(value: int) -> bool:
-    return value not in (queue_pb2.FAIRNESS_SCOPE_UNSPECIFIED, queue_pb2.FAIRNESS_SCOPE_NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +37,6 @@ class NotSupported:
 
 _DEPENDENCIES = "jobs that depend on other jobs are not served"
 _NOBODY_IS_ASKED = "nobody can be asked"
-_RESOURCES = "placement looks at labels and free slots only"
 
 SPEC: Sequence[NotSupported] = (
     NotSupported("dependencies", _DEPENDENCIES),
@@ -53,12 +44,7 @@ SPEC: Sequence[NotSupported] = (
     NotSupported("dependency_failure_action", _DEPENDENCIES),
     NotSupported("dependency_cancel_action", _DEPENDENCIES),
     NotSupported("unique_key", "unique keys are not served"),
-    NotSupported("concurrency_key", "limits by key are not kept"),
     NotSupported("timeouts.input_timeout", _NOBODY_IS_ASKED, _is_some_time),
-    NotSupported("placement.preferred_labels", "placement looks at required labels and free slots only"),
-    NotSupported("placement.resources.slots", "a job takes exactly one slot", _more_than_one),
-    NotSupported("placement.resources.memory_bytes", _RESOURCES),
-    NotSupported("placement.resources.cpu_millis", _RESOURCES),
     NotSupported("claude.session_id", "sessions of several turns are not served"),
     NotSupported("claude.permission_prompts", "nobody can be asked; a prompt is denied", _asks),
     NotSupported("claude.environment_profile", "workers have one environment only"),
@@ -67,15 +53,7 @@ SPEC: Sequence[NotSupported] = (
 )
 ITEM: Sequence[NotSupported] = (NotSupported("ref", _DEPENDENCIES),)
 WATCH_JOB: Sequence[NotSupported] = (NotSupported("unique_key", "unique keys are not served"),)
-QUEUE: Sequence[NotSupported] = (
-    NotSupported("max_concurrency", "limits on concurrency are not kept"),
-    NotSupported("max_concurrency_per_key", "limits on concurrency are not kept"),
-    NotSupported("fairness.scope", "rank alone decides", _is_fair),
-    NotSupported("fairness.weights", "rank alone decides"),
-    NotSupported("rate_limit", "rate limits are not kept"),
-    NotSupported("rate_limit_per_key", "rate limits are not kept"),
-    NotSupported("timeouts.input_timeout", _NOBODY_IS_ASKED, _is_some_time),
-)
+QUEUE: Sequence[NotSupported] = (NotSupported("timeouts.input_timeout", _NOBODY_IS_ASKED, _is_some_time),)
 
 
 class Table:

@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from headrace.v1 import job_pb2, worker_pb2, worker_service_pb2
+from headrace.v1 import worker_pb2, worker_service_pb2
 from headrace_server.core.ids import JobId
 from headrace_server.core.leases import LeaseWatch
 from headrace_server.core.placement import UNBOUNDED, Capabilities, Offer
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.resources import NOTHING, ONE_SLOT, Resources
 from headrace_server.store.leases import Holder, Lease
+from headrace_server.store.new_job import resources_of
 
 UNSENT = 1 << 62
 """In place of a message's number, for an assignment that waits to be sent."""
@@ -296,10 +297,3 @@ class Registry:
             message = f"the lease of worker {holder.worker!r} has ended; connect again"
             lane.end(Refusal(Reason.CONNECTION_REPLACED, message))
             del self._lanes[holder.worker]
-
-
-def resources_of(message: job_pb2.Resources) -> Resources:
-    """What a job takes; one slot when it does not say."""
-    if not message.ByteSize():
-        return ONE_SLOT
-    return Resources(max(1, message.slots), message.memory_bytes, message.cpu_millis)

@@ -8,6 +8,7 @@ from headrace_server.core.dependencies import DEFAULT_RULE, CancelAction, Condit
 from headrace_server.core.ids import JobId, Micros, parse_job_id
 from headrace_server.core.limits import OUTPUT_BYTES_MAX_DEFAULT
 from headrace_server.core.placement import Needs
+from headrace_server.core.resources import ONE_SLOT, Resources
 from headrace_server.core.timeouts import NONE_STATED
 from headrace_server.store.codec import time_of
 from headrace_server.store.queue_policy import DEFAULT_QUEUE, timeouts_of
@@ -50,6 +51,13 @@ def new_job(
     )
 
 
+def resources_of(message: job_pb2.Resources) -> Resources:
+    """What a job takes; one slot when it does not say."""
+    if not message.ByteSize():
+        return ONE_SLOT
+    return Resources(max(1, message.slots), message.memory_bytes, message.cpu_millis)
+
+
 def _dependency(message: job_pb2.Dependency) -> JobId | str:
     return message.ref if message.HasField("ref") else parse_job_id(message.job_id)
 
@@ -75,5 +83,9 @@ def _needs(spec: job_pb2.JobSpec) -> Needs:
         capability = spec.handler.name
     elif kind == "command":
         capability = spec.command.program
-    labels = tuple(sorted(spec.placement.required_labels.items())) if spec.HasField("placement") else ()
-    return Needs(kind, capability, labels)
+    if not spec.HasField("placement"):
+        return Needs(kind, capability)
+    placement = spec.placement
+    labels = tuple(sorted(placement.required_labels.items()))
+    preferred = tuple(sorted(placement.preferred_labels.items()))
+    return Needs(kind, capability, labels, preferred, resources_of(placement.resources))
