@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from headrace.v1 import admin_service_pb2, job_service_pb2, queue_service_pb2, worker_service_pb2
+from headrace.v1 import (
+    admin_service_pb2,
+    job_service_pb2,
+    queue_service_pb2,
+    schedule_service_pb2,
+    worker_service_pb2,
+)
 from headrace_server.core.scaling import ScalingPolicy
 from headrace_server.core.wanted import Wanted
 from headrace_server.rpc.admin_service import AdminService
@@ -26,6 +32,7 @@ from headrace_server.rpc.health import Health
 from headrace_server.rpc.job_service import JobService
 from headrace_server.rpc.pipeline import Pipeline
 from headrace_server.rpc.queue_service import QueueService
+from headrace_server.rpc.schedule_service import ScheduleService
 from headrace_server.rpc.server import SOCKET_PATH_BYTES_MAX, Service, build_server, listen_tcp, listen_unix
 from headrace_server.rpc.validation import CHECKS
 from headrace_server.rpc.worker_message import wanted_message
@@ -62,6 +69,7 @@ LOCAL_WORKER_END_SECONDS = 10.0
 _SERVICES = {
     "JobService": job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
     "QueueService": queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"],
+    "ScheduleService": schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
     "WorkerService": worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
     "AdminService": admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
 }
@@ -237,6 +245,7 @@ class App:
         services = [
             Service(_SERVICES["JobService"], jobs),
             Service(_SERVICES["QueueService"], QueueService(self._store)),
+            Service(_SERVICES["ScheduleService"], ScheduleService(self._store)),
             Service(_SERVICES["AdminService"], AdminService(self._store)),
             Service(
                 _SERVICES["WorkerService"],

@@ -14,17 +14,19 @@ from headrace.v1 import (
     job_service_pb2,
     queue_pb2,
     queue_service_pb2,
+    schedule_pb2,
+    schedule_service_pb2,
     task_pb2,
     worker_pb2,
     worker_service_pb2,
 )
 from headrace_server.core.refusal import Reason
-from headrace_server.rpc import validate_job, validate_queue, validate_task, validate_worker
+from headrace_server.rpc import validate_job, validate_queue, validate_schedule, validate_task, validate_worker
 from headrace_server.rpc.validation import CHECKS
 
 REQUESTS = {
     message.DESCRIPTOR.full_name: message
-    for module in (admin_service_pb2, job_service_pb2, queue_service_pb2, worker_service_pb2)
+    for module in (admin_service_pb2, job_service_pb2, queue_service_pb2, schedule_service_pb2, worker_service_pb2)
     for message in vars(module).values()
     if isinstance(message, type) and issubclass(message, Message)
 }
@@ -72,6 +74,9 @@ def filled(descriptor: Any, depth: int = 0) -> Any:
         (validate_queue.QUEUE, queue_pb2.Queue),
         (validate_queue.RATE_LIMIT, queue_pb2.RateLimit),
         (validate_queue.FAIRNESS, queue_pb2.Fairness),
+        (validate_schedule.SCHEDULE, schedule_pb2.Schedule),
+        (validate_schedule.CATCH_UP, schedule_pb2.CatchUp),
+        (validate_schedule.PREVIEW, schedule_service_pb2.PreviewScheduleRequest),
         (validate_worker.HELLO, worker_service_pb2.WorkerHello),
         (validate_worker.RENEWAL, worker_service_pb2.WorkerRenewal),
         (validate_worker.HELD_LEASE, worker_service_pb2.HeldLease),

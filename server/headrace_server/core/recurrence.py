@@ -7,7 +7,7 @@ decided here. What a server does at a tick is `core/firing.py`.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from cronsim import CronSim, CronSimError
 
@@ -24,6 +24,7 @@ from headrace_server.core.zones import (
 
 CRON_CHARACTERS_MAX = 256
 INTERVAL_MICROS_MIN = SECOND
+TEN_YEARS_MICROS = 3653 * 86_400 * SECOND
 TICK_MICROS_MAX = (datetime(YEAR_MAX, 1, 1) - EPOCH) // timedelta(microseconds=1)  # noqa: DTZ001  # naive on both sides
 """There are no ticks after it."""
 
@@ -126,12 +127,12 @@ def ticks_between(timing: Timing, after: Micros, until: Micros) -> Iterator[Micr
 
 
 def shortest_gap(timing: Timing, after: Micros, ticks: int) -> int | None:
-    """Microseconds between the closest two of so many ticks; None when there are fewer than two."""
+    """Microseconds between the closest two of so many ticks within ten years; None when there are fewer than two."""
     if isinstance(timing, Interval):
         return timing.micros
     shortest: int | None = None
     earlier: Micros | None = None
-    for _, tick in zip(range(ticks), timing.after(after), strict=False):
+    for tick in islice(ticks_between(timing, after, Micros(after + TEN_YEARS_MICROS)), ticks):
         if earlier is not None and (shortest is None or tick - earlier < shortest):
             shortest = tick - earlier
         earlier = tick

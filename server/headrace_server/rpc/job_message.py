@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from headrace.v1 import event_pb2, job_pb2, outcome_pb2, worker_service_pb2
 from headrace_server.core.ids import Micros, job_id_text
-from headrace_server.core.job import Job
+from headrace_server.core.job import PLAIN, Job, Origin
 from headrace_server.core.states import JobState
 from headrace_server.store.codec import cancellation_message, number, set_time, usage_message
 
@@ -81,6 +81,17 @@ def _set_optional(message: job_pb2.Job, job: Job) -> None:
         message.progress.done = job.progress.done
         message.progress.total = job.progress.total
         message.progress.message = job.progress.message
+    if job.origin is not PLAIN:
+        _set_origin(message, job.origin)
+
+
+def _set_origin(message: job_pb2.Job, origin: Origin) -> None:
+    if origin.retry_of is not None:
+        message.retry_of_job_id = job_id_text(origin.retry_of)
+    message.schedule_name = origin.schedule
+    if origin.nominal_time:
+        set_time(message.nominal_time, origin.nominal_time)
+    message.catch_up = origin.catch_up
 
 
 def _strip(message: job_pb2.Job) -> None:

@@ -9,10 +9,17 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, queue_service_pb2, worker_service_pb2
+from headrace.v1 import (
+    admin_service_pb2,
+    job_pb2,
+    job_service_pb2,
+    queue_service_pb2,
+    schedule_service_pb2,
+    worker_service_pb2,
+)
 from headrace_server.core import limits
 from headrace_server.core.refusal import Refusal
-from headrace_server.rpc import not_supported, validate_job, validate_queue
+from headrace_server.rpc import not_supported, validate_job, validate_queue, validate_schedule
 from headrace_server.rpc.filters import check_filter
 from headrace_server.rpc.not_supported import ITEM_TABLE, QUEUE_TABLE, SPEC_TABLE, WATCH_JOB_TABLE
 from headrace_server.rpc.validate_worker import check_drain
@@ -124,6 +131,32 @@ def _update_queue(request: queue_service_pb2.UpdateQueueRequest) -> Refusal | No
     return violations.refusal() or not_supported.refuse_first(QUEUE_TABLE.find(request.queue, "queue.", changed))
 
 
+def _create_schedule(request: schedule_service_pb2.CreateScheduleRequest) -> Refusal | None:
+    violations = Violations()
+    if not request.HasField("schedule"):
+        violations.add("schedule", "is required")
+    check_fields(request, _CREATE_SCHEDULE, "", violations)
+    found = SPEC_TABLE.find(request.schedule.spec, "schedule.spec.")
+    return violations.refusal() or not_supported.refuse_first(found)
+
+
+def _update_schedule(request: schedule_service_pb2.UpdateScheduleRequest) -> Refusal | None:
+    violations = Violations()
+    if request.namespace:
+        namespace(request.namespace, "namespace", violations)
+    validate_schedule.update(request, violations)
+    found = (
+        SPEC_TABLE.find(request.schedule.spec, "schedule.spec.") if "spec" in request.update_mask.paths else iter(())
+    )
+    return violations.refusal() or not_supported.refuse_first(found)
+
+
+def _preview_schedule(request: schedule_service_pb2.PreviewScheduleRequest) -> Refusal | None:
+    violations = Violations()
+    validate_schedule.preview(request, violations)
+    return violations.refusal()
+
+
 def _fields(rules: Rules, *required: str) -> Check:
     """A request without rules that span fields."""
 
@@ -153,6 +186,8 @@ _WATCH_JOB: Rules = _JOB | {
 }
 _CREATE_QUEUE: Rules = {"namespace": namespace, "queue": validate_queue.created_queue}
 _QUEUE: Rules = {"namespace": namespace, "name": queue_name}
+_CREATE_SCHEDULE: Rules = {"namespace": namespace, "schedule": validate_schedule.created_schedule}
+_SCHEDULE: Rules = {"namespace": namespace, "name": queue_name}
 _PAGE: Rules = {"page_size": at_least_zero, "page_token": _token}
 _LIST_JOBS: Rules = _PAGE | {"namespace": namespace, "filter": check_filter, "view": _view}
 _WORKER: Rules = {"worker_id": worker_id}
@@ -182,6 +217,15 @@ CHECKS: Mapping[str, Check] = {
         (queue_service_pb2.DrainQueueRequest, _fields(_QUEUE | {"reason": _reason, "grace": duration})),
         (queue_service_pb2.PurgeQueueRequest, _fields(_QUEUE | {"reason": _reason, "validate_only": anything}, "name")),
         (queue_service_pb2.GetQueueStatisticsRequest, _fields(_QUEUE | {"window": validate_queue.window})),
+        (schedule_service_pb2.CreateScheduleRequest, _create_schedule),
+        (schedule_service_pb2.GetScheduleRequest, _fields(_SCHEDULE, "name")),
+        (schedule_service_pb2.ListSchedulesRequest, _fields(_PAGE | {"namespace": namespace})),
+        (schedule_service_pb2.UpdateScheduleRequest, _update_schedule),
+        (schedule_service_pb2.DeleteScheduleRequest, _fields(_SCHEDULE | {"etag": _token}, "name")),
+        (schedule_service_pb2.PauseScheduleRequest, _fields(_SCHEDULE | {"reason": _reason}, "name")),
+        (schedule_service_pb2.ResumeScheduleRequest, _fields(_SCHEDULE, "name")),
+        (schedule_service_pb2.TriggerScheduleRequest, _fields(_SCHEDULE | {"request_id": request_id}, "name")),
+        (schedule_service_pb2.PreviewScheduleRequest, _preview_schedule),
         (worker_service_pb2.ListWorkersRequest, _fields(_PAGE)),
         (worker_service_pb2.GetWorkerRequest, _fields(_WORKER, "worker_id")),
         (admin_service_pb2.ListAuditEntriesRequest, _fields(_AUDIT)),

@@ -66,6 +66,8 @@ class StoredSchedule:
     """The last tick that was dealt with."""
     buffered: Micros
     """The tick that waits for a job to end."""
+    next_tick: Micros
+    """The first tick that was not dealt with; none while it is paused."""
     wake: Micros
     """When a cycle has to look at it."""
 
@@ -168,6 +170,7 @@ def create_schedule(
         missed_until=never,
         last=never,
         buffered=never,
+        next_tick=never,
         wake=never,
     )
     _audit(ledger, schedule, actor, "CreateSchedule", _changes(schedule_pb2.Schedule(name=name), message))
@@ -232,6 +235,7 @@ def paused(schedule: StoredSchedule, now: Micros, actor: str, reason: str) -> St
         paused=now,
         pause_actor=actor,
         pause_reason=reason,
+        next_tick=Micros(0),
         wake=Micros(0),
     )
 
@@ -251,10 +255,9 @@ def resume_schedule(ledger: Ledger, namespace: str, name: str, actor: str) -> St
         pause_reason="",
         missed_until=ledger.now,
     )
-    if resumed.buffered:
-        # The job that it waits for may have ended meanwhile: the cycle looks.
-        return store_schedule(ledger, replace(resumed, wake=ledger.now))
-    return store_schedule(ledger, woken(ledger, resumed))
+    resumed = woken(ledger, resumed)
+    # A job that a buffered tick waits for may have ended meanwhile: the cycle looks.
+    return store_schedule(ledger, replace(resumed, wake=ledger.now) if resumed.buffered else resumed)
 
 
 def trigger_schedule(
@@ -317,12 +320,14 @@ def job_of(message: schedule_pb2.Schedule, namespace: str, actor: str) -> NewJob
 
 
 def woken(ledger: Ledger, schedule: StoredSchedule) -> StoredSchedule:
-    """The schedule with the time of its next look: its next tick and its jitter, never before now."""
-    if schedule.paused:
-        return replace(schedule, wake=Micros(0))
-    rules = rules_of(schedule_pb2.Schedule.FromString(schedule.body), schedule.namespace, schedule.created)
-    tick = next_tick(rules.timing, schedule.cursor)
-    return replace(schedule, wake=Micros(0 if tick is None else max(rules.fire_time(tick), ledger.now)))
+    """The schedule with its next tick and the time of its next look: the tick and its jitter, never before now."""
+    tick = None
+    if not schedule.paused:
+        rules = rules_of(schedule_pb2.Schedule.FromString(schedule.body), schedule.namespace, schedule.created)
+        tick = next_tick(rules.timing, schedule.cursor)
+    if tick is None:
+        return replace(schedule, next_tick=Micros(0), wake=Micros(0))
+    return replace(schedule, next_tick=tick, wake=Micros(max(rules.fire_time(tick), ledger.now)))
 
 
 def store_schedule(ledger: Ledger, schedule: StoredSchedule) -> StoredSchedule:
