@@ -25,7 +25,6 @@ RPCS_NOT_YET = frozenset(
         "JobService.RetryJob",
         "JobService.DeleteJob",
         "JobService.ReadArtifact",
-        "QueueService.GetQueueStatistics",
     }
 )
 """In the contract, and answered with NOT_SUPPORTED by the pipeline."""

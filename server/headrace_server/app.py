@@ -45,6 +45,7 @@ from headrace_server.runtime.local_worker import LocalWorker, LocalWorkerCommand
 from headrace_server.runtime.pool import Pool
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler
+from headrace_server.runtime.statistics import Statistics
 from headrace_server.runtime.store_watch import StoreWatch
 from headrace_server.settings import Settings
 from headrace_server.store import reads
@@ -111,6 +112,7 @@ class App:
         settings = self._settings
         self._store = self._open_store()
         try:
+            self._statistics = Statistics(self._store, self._clock)
             self._scheduler = Scheduler(self._store, self._registry, self._clock)
             await self._watch_leases()
             await self._make_pool(socket_path(settings.data))
@@ -124,6 +126,7 @@ class App:
             self._store.close()
             raise
         self._tasks.append(asyncio.create_task(self._scheduler.run(), name="scheduler"))
+        self._tasks.append(asyncio.create_task(self._statistics.run(), name="statistics"))
         self._tasks.append(asyncio.create_task(StoreWatch(self._store, self._health.set_all).run(), name="store-watch"))
         self._health.set_all(True)
         if self._local_worker is not None:
@@ -161,6 +164,7 @@ class App:
         await self._end_streams()
         await self._server.stop(STOP_GRACE_SECONDS)
         await self._end_tasks()
+        await self._statistics.write()
         await asyncio.get_running_loop().run_in_executor(None, self._store.close)
         if self._exporting is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._exporting.close)
@@ -244,7 +248,7 @@ class App:
         jobs = JobService(self._store, self._scheduler, self._registry, following)
         services = [
             Service(_SERVICES["JobService"], jobs),
-            Service(_SERVICES["QueueService"], QueueService(self._store)),
+            Service(_SERVICES["QueueService"], QueueService(self._store, self._statistics)),
             Service(_SERVICES["ScheduleService"], ScheduleService(self._store)),
             Service(_SERVICES["AdminService"], AdminService(self._store)),
             Service(
@@ -260,6 +264,7 @@ class App:
         for wanted in effects.stopped:
             self._tell_stopped(wanted)
         self._scheduler.committed(effects)
+        self._statistics.committed(effects)
         if effects.queued and self._pool is not None:
             self._pool.wake()
 

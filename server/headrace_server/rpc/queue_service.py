@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from headrace.v1 import queue_pb2
 from headrace.v1 import queue_service_pb2 as pb
+from headrace_server.core.ids import SECOND
 from headrace_server.core.limits import (
     BACKOFF_MULTIPLIER_DEFAULT,
     INITIAL_BACKOFF_SECONDS_DEFAULT,
@@ -11,12 +12,15 @@ from headrace_server.core.limits import (
     MAX_BACKOFF_SECONDS_DEFAULT,
     PRIORITY_HEAD_START_SECONDS_DEFAULT,
     QUEUE_MAX_QUEUED_DEFAULT,
+    STATISTICS_SECONDS_DEFAULT,
 )
 from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.job_message import state_count
 from headrace_server.rpc.new_job import namespace_of
 from headrace_server.rpc.page_token import decode_page_token, encode_page_token, name_of, page_rows
+from headrace_server.rpc.statistics_message import statistics_message
+from headrace_server.runtime.statistics import Statistics
 from headrace_server.store.codec import micros_of, set_time
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queue_control import Purged, check_purge, purge_queue, resume_queue, stop_queue
@@ -31,6 +35,7 @@ from headrace_server.store.queues import (
     not_found,
     update_queue,
 )
+from headrace_server.store.statistics import oldest_queued
 from headrace_server.store.store import Store
 
 
@@ -39,6 +44,7 @@ class QueueService:
     """The servicer of `headrace.v1.QueueService`."""
 
     store: Store
+    statistics: Statistics
 
     async def create_queue(self, request: pb.CreateQueueRequest, call: Call) -> pb.CreateQueueResponse:
         namespace = namespace_of(request.namespace)
@@ -131,6 +137,19 @@ class QueueService:
         if isinstance(purged, Refusal):
             raise Refused(purged)
         return pb.PurgeQueueResponse(cancelled_count=purged.cancelled, remaining_count=purged.remaining)
+
+    async def get_queue_statistics(
+        self, request: pb.GetQueueStatisticsRequest, call: Call
+    ) -> pb.GetQueueStatisticsResponse:
+        namespace = namespace_of(request.namespace)
+        name = request.name or DEFAULT_QUEUE
+        queue = await self.store.read(get_queue, namespace, name, self.store.now())
+        if queue is None:
+            raise Refused(not_found(namespace, name))
+        asked = micros_of(request.window) / SECOND if request.HasField("window") else STATISTICS_SECONDS_DEFAULT
+        window = await self.statistics.window(namespace, name, asked, queue.created)
+        oldest = await self.store.read(oldest_queued, namespace, name)
+        return pb.GetQueueStatisticsResponse(statistics=statistics_message(queue, window, oldest))
 
 
 def _taken(answer: StoredQueue | Refusal) -> StoredQueue:
