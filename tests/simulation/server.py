@@ -17,11 +17,14 @@ from headrace_server.rpc.control_lane import Lanes, serve_control_lane
 from headrace_server.rpc.data_lane import serve_data_lane
 from headrace_server.rpc.follow import Following
 from headrace_server.rpc.job_service import JobService
+from headrace_server.rpc.queue_service import QueueService
+from headrace_server.rpc.schedule_service import ScheduleService
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler
+from headrace_server.runtime.statistics import Statistics
 from simulation.loop import SimulatedLoop
 from simulation.network import Wire
 from simulation.storage import InlineStore, MemoryEngine
@@ -76,6 +79,9 @@ class Server(App):
             draining=draining,
             heartbeat_seconds=HEARTBEAT_SECONDS,
         )
+        self._statistics = Statistics(self._store, clock)
+        self.queues = QueueService(self._store, self._statistics)
+        self.schedules = ScheduleService(self._store)
         self.jobs = JobService(self._store, self._scheduler, self._registry, following)
         self.loop.create_task(self._serve())
 
