@@ -56,7 +56,6 @@ def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder], *
         look_at_due(ledger)
         firings.fire_due(ledger)
         resolve_children(ledger)
-        resolve_children(ledger)
         ready.open_due_keys(ledger)
     account(ledger)
     plan = make_plan(ledger, offers, with_held=timed) if offers else NO_PLAN
