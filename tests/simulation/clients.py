@@ -25,6 +25,7 @@ from simulation.violation import hold
 SMALL_QUEUE = "small"
 SMALL_QUEUE_JOBS_MAX = 6
 NOBODYS_HANDLER = "nobody"
+OF_GRAPH = -1
 RESUME_POLICIES = (
     task_pb2.RESUME_POLICY_UNSPECIFIED,
     task_pb2.RESUME_POLICY_UNSPECIFIED,
@@ -43,7 +44,7 @@ class Submit:
     request_id: str
     spec: job_pb2.JobSpec
     bulk: int = 0
-    """Of an atomic bulk: which; zero for a job of its own."""
+    """Of an atomic bulk: which; zero for a job of its own, OF_GRAPH for one that is only ever asked for with others."""
     job_id: str = ""
     """As it was told."""
 
@@ -85,7 +86,7 @@ class Clients:
 
     def submit_bulk(self, server: Server, chance: Random) -> None:
         """Submits some jobs that come together or not at all."""
-        known = [one.bulk for one in self.told.submits if one.bulk]
+        known = [one.bulk for one in self.told.submits if one.bulk > 0]
         if known and chance.random() < 0.4:
             bulk = chance.choice(known)
             submits = [one for one in self.told.submits if one.bulk == bulk]
