@@ -58,7 +58,7 @@ def test_q9_slots_follow_the_load_between_their_bounds(start_plane: StartControl
             job.cancel()
         for job in jobs:
             assert Story(job).finish().state == "CANCELLED"
-    assert "worker local: from 2 to 4 slots" in plane.stderr
+    assert "worker local: from 2 to " in plane.stderr
 
 
 def test_q7_a_drained_worker_takes_no_work_also_after_restarts_until_it_is_undrained(
@@ -135,13 +135,16 @@ def test_q7_what_still_runs_after_the_grace_is_handed_back_and_burns_no_attempt(
     gate = Gate(plane.root / "gate")
     with plane.connect() as client:
         local(client)
-        running = held_by(client, gate)
+        at_once = job_pb2.Timeouts(cancel_grace=headrace.tasks.duration(0.05))
+        job = client.submit(headrace.command("sh", "-c", f"echo on; cat {gate.path}"), timeouts=at_once)
+        running = Story(job).until_kind("chunk")
         client.workers.drain("local", grace=0.5)
         running.until_kind("attempt_handed_back")
-        job = running.job
-        assert (job.state, job.failure_count) == (job_pb2.JOB_STATE_QUEUED, 0)
+        assert (job.get().state, job.get().failure_count) == (job_pb2.JOB_STATE_QUEUED, 0)
+        (reason,) = job.explain().wait_reasons
+        assert reason.message == "the worker that can run it is drained: local"
         client.workers.undrain("local")
-        running.until_kind("attempt_started", "chunk")
+        running.until_kind("chunk")
         gate.open()
         assert running.finish().state == "SUCCEEDED"
 
