@@ -197,6 +197,9 @@ def test_delete_by_filter_takes_only_what_has_ended(headrace_command: Any, answe
     answers.by_rpc["ListJobs"] = job_service_pb2.ListJobsResponse(jobs=jobs)
     answers.by_rpc["DeleteJob"] = job_service_pb2.DeleteJobResponse()
     assert headrace_command("job", "delete", "--queue", "q", "--dry-run").stdout == "1\n3\n"
+    assert answers.requests[0].filter == (
+        'state = (SUCCEEDED OR FAILED OR CANCELLED OR EXPIRED OR SKIPPED) AND queue = "q"'
+    )
     assert headrace_command("job", "delete", "--queue", "q").exit_code == 2
     result = headrace_command("job", "delete", "--queue", "q", "--yes")
     assert (result.exit_code, result.stdout) == (0, "1  deleted\n3  deleted\n")

@@ -218,9 +218,20 @@ def test_statistics_are_told_in_full_and_in_a_table(headrace_command: Any, answe
 def test_k4_a_schedule_says_everything_that_it_can(headrace_command: Any, answers: Any) -> None:
     answers.by_rpc["CreateSchedule"] = schedule_service_pb2.CreateScheduleResponse(schedule=SCHEDULE)
     result = headrace_command(
-        *("schedule", "create", "command", "--cron", "0 3 * * *", "--tz", "Europe/Berlin", "--catch-up", "all"),
+        *(
+            "schedule",
+            "create",
+            "command",
+            "nightly",
+            "--cron",
+            "0 3 * * *",
+            "--tz",
+            "Europe/Berlin",
+            "--catch-up",
+            "all",
+        ),
         *("--catch-up-window", "2h", "--catch-up-max", "5", "--overlap", "cancel-other", "--jitter", "30s"),
-        *("--queue", "q", "--run-timeout", "1h", "nightly", "--", "backup", "--all"),
+        *("--queue", "q", "--run-timeout", "1h", "--", "backup", "--all"),
     )
     assert result.exit_code == 0, result.output
     sent = answers.requests[0].schedule

@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -145,7 +146,7 @@ async def delete(
     if etag and (filter or len(job_ids or []) > 1):
         raise typer.BadParameter("is for one job", param_hint="--etag")
     async with connection.client() as server:
-        ids = job_ids or [one async for one in _ended(server, filter)]
+        ids = job_ids or [one async for one in _ended(server, selection)]
         if filter and not ids:
             print("no job that has ended matches", file=sys.stderr)
         if dry_run:
@@ -156,8 +157,12 @@ async def delete(
         return await _each(ids, lambda one: _deleted(server.job(one).delete(etag=etag)), connection)
 
 
-async def _ended(server: client.AsyncClient, filter: str) -> AsyncIterator[str]:
-    async for job in server.list(filter, page_size=500):
+async def _ended(server: client.AsyncClient, selection: Selection) -> AsyncIterator[str]:
+    if not selection.state and "state" not in selection.filter:
+        selection = replace(
+            selection, state=[narration.state_word(state) for state in sorted(outcomes.TERMINAL_STATES)]
+        )
+    async for job in server.list(selection.text(), page_size=500):
         if job.state in outcomes.TERMINAL_STATES:
             yield job.id
 

@@ -95,7 +95,7 @@ async def create_claude(
     return await _create(name, claude.task(prompt), timing, spec, connection)
 
 
-@create.command("command", context_settings={"allow_interspersed_args": False})
+@create.command("command")
 @options.command
 async def create_command(
     name: Name,
@@ -105,11 +105,8 @@ async def create_command(
     spec: SpecChoices,
     connection: options.Connection,
 ) -> Exit:
-    """Make a schedule of a program, run without a shell. Options go first: --cron '0 3 * * *' NAME -- PROGRAM."""
-    words = program[1:] if program[0] == "--" else program
-    if not words:
-        raise typer.BadParameter("a program is needed after `--`", param_hint="PROGRAM")
-    return await _create(name, command.task(words), timing, spec, connection)
+    """Make a schedule of a program, run without a shell: NAME --cron '0 3 * * *' -- PROGRAM [ARG]…"""
+    return await _create(name, command.task(program), timing, spec, connection)
 
 
 @create.command("handler")

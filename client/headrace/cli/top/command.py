@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from typing import Annotated, Any
 
@@ -17,6 +18,8 @@ from headrace.cli.top import screen, view
 from headrace.cli.top.reading import PAGE_SIZE, Reader, Snapshot
 
 DEADLINE_SECONDS = 10.0
+PIPE_WIDTH = 160
+"""Where there is no terminal whose width could be asked for."""
 
 
 @options.command
@@ -45,7 +48,7 @@ async def top(
 async def _print_frames(
     reader: Reader, scene: view.Scene, connection: options.Connection, interval: float | None
 ) -> None:
-    width = Console().width
+    width = Console().width if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
     while True:
         snapshot = await reader.read(statistics_max=PAGE_SIZE)
         if connection.json:
