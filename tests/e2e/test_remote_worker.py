@@ -217,5 +217,36 @@ def test_l5_a_new_start_of_a_worker_takes_the_place_of_the_old_one(
         story.finish()
         second.signal(signal.SIGTERM)
         assert second.wait() == 0
+    assert not (plane.folder / "twice").exists()
     assert (story.state, story.job.attempt_count, story.job.loss_count) == ("SUCCEEDED", 2, 1)
     assert os.listdir(plane.root / "w1" / "tmp") == []
+
+
+def test_l7_a_new_start_gets_the_job_of_a_frozen_old_one_only_when_its_tree_is_gone(
+    start_plane: StartControlPlane, start_worker: StartWorker
+) -> None:
+    """The old one is connected and can't hear that it is dismissed: its lease has to end first."""
+    plane = start_plane("--no-worker", **SHORT_LEASE)
+    first = start_worker(plane, "w1")
+    gate = Gate(plane.folder / "gate")
+    with plane.connect() as client:
+        story = submit(plane, client)
+        wait_for(lambda: running(plane) == 2, "it runs, and its child")
+        tree = tree_of(plane, first)
+        first.signal(signal.SIGSTOP)
+        incarnation = client.workers.get("w1").incarnation
+        second = start_worker(plane, "w1", "--data", str(plane.root / "elsewhere"))
+        wait_for(lambda: client.workers.get("w1").incarnation != incarnation, "the second one is there")
+        worker = client.workers.get("w1")
+        assert (worker.slots, worker.slots_used) == (1, 1), "what the first one holds counts"
+        story.until_kind("attempt_lost")
+        assert not tree & set(plane.processes()), "its keeper has ended it, without the worker"
+        story.until_kind("attempt_started")
+        first.signal(signal.SIGCONT)
+        assert first.wait() == 3
+        gate.open()
+        story.finish()
+        second.signal(signal.SIGTERM)
+        assert second.wait() == 0
+    assert not (plane.folder / "twice").exists()
+    assert (story.state, story.job.attempt_count, story.job.loss_count) == ("SUCCEEDED", 2, 1)
