@@ -179,6 +179,8 @@ def test_many_ids_are_each_done_and_a_refusal_stops_no_other(headrace_command: A
     result = headrace_command("job", "delete", "a", "b")
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [f"{one}: it has not ended [JOB_NOT_ENDED]" for one in "ab"]
+    alone = headrace_command("job", "delete", "a")
+    assert (alone.exit_code, alone.stderr) == (1, "headrace: it has not ended [JOB_NOT_ENDED]\n")
 
 
 def test_retry_prints_the_new_id(headrace_command: Any, answers: Any) -> None:

@@ -181,7 +181,10 @@ async def _deleted(done: Awaitable[None]) -> str:
 
 
 async def _each(ids: Iterable[str], act: Callable[[str], Awaitable[str]], connection: options.Connection) -> Exit:
-    """Does the same to each job, a few at once; a line for each, in order; a refusal of one stops no other."""
+    """Does the same to each job, a few at once; a line for each, in order; a refusal of one stops no other.
+
+    With one job alone a refusal is raised, as in any command.
+    """
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def one(job_id: str) -> str | errors.CallFailed:
@@ -192,6 +195,9 @@ async def _each(ids: Iterable[str], act: Callable[[str], Awaitable[str]], connec
                 return error
 
     listed = list(ids)
+    if len(listed) == 1:
+        _print_one(listed[0], await act(listed[0]), connection)
+        return Exit.SUCCEEDED
     exit = Exit.SUCCEEDED
     for job_id, result in zip(listed, await asyncio.gather(*map(one, listed)), strict=True):
         exit = Exit.FAILED if isinstance(result, errors.CallFailed) else exit
