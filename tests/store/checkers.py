@@ -36,6 +36,9 @@ def check_store(connection: Connection) -> None:
         check_log(job, log)
     check_positions(connection)
     check_counters(connection, jobs)
+    check_unique_keys(connection, jobs)
+    check_dependencies(connection, jobs)
+    check_nothing_is_left(connection, jobs)
 
 
 def read_log(connection: Connection, job: Job) -> list[event_pb2.Event]:
@@ -118,11 +121,15 @@ def _check_outputs(log: list[event_pb2.Event]) -> None:
 
 
 def check_positions(connection: Connection) -> None:
-    """E1: positions grow in the order of commits, each is said by its own event, and none is missing."""
+    """E1: positions grow in the order of commits, each is said by its own event, and none is missing but those of jobs
+    that were deleted."""
     found = connection.rows("SELECT position, job, sequence, body FROM events ORDER BY position")
-    assert [row[0] for row in found] == list(range(1, len(found) + 1))
     stored: dict[str, int] = dict(connection.rows("SELECT name, value FROM sequences"))
-    assert stored["position"] == len(found)
+    positions = [row[0] for row in found]
+    if connection.rows("SELECT count(*) FROM jobs")[0][0] == stored["job"]:
+        assert positions == list(range(1, stored["position"] + 1))
+    assert positions == sorted(set(positions))
+    assert max(positions, default=0) <= stored["position"]
     last_time, last_sequence = 0, Counter[int]()
     for position, job, sequence, body in found:
         event = event_pb2.Event.FromString(body)
@@ -143,9 +150,9 @@ def check_counters(connection: Connection, jobs: list[Job]) -> None:
 
 
 def check_ready(connection: Connection, jobs: list[Job]) -> None:
-    """What is kept for each ready key and group is what counting finds; `head` is never above the first rank."""
+    """What is kept for each ready key and group is what counting finds; `head` is never after the first job."""
     keys: dict[int, list[int]] = defaultdict(lambda: [0] * 5)
-    heads: dict[int, int] = {}
+    heads: dict[int, tuple[int, int]] = {}
     for job in jobs:
         counted = keys[job.key]
         counted[0] += job.state not in ENDED
@@ -155,15 +162,54 @@ def check_ready(connection: Connection, jobs: list[Job]) -> None:
             counted[4] += job.slots * (job.assigned // 1000)
         elif job.state is JobState.QUEUED and not job.holder:
             counted[1] += 1
-            heads[job.key] = min(heads.get(job.key, job.rank), job.rank)
+            place = (job.rank, job.row)
+            heads[job.key] = min(heads.get(job.key, place), place)
     stored = connection.rows(
-        "SELECT key, ready_group, head, live, ready, leased, leased_slots, leased_since FROM ready_keys"
+        "SELECT key, ready_group, head, head_job, live, ready, leased, leased_slots, leased_since FROM ready_keys"
     )
     groups = Counter[int]()
-    for key, group, head, *counts in stored:
+    for key, group, head, head_job, *counts in stored:
         assert counts == keys.pop(key, [0] * 5)
-        assert key not in heads or head <= heads[key]
+        assert key not in heads or (head, head_job) <= heads[key]
         groups[group] += counts[1]
     assert not any(any(counts) for counts in keys.values()), "a job whose key is not there"
     found: dict[int, int] = dict(connection.rows("SELECT ready_group, ready FROM ready_groups WHERE ready <> 0"))
     assert found == {group: ready for group, ready in groups.items() if ready}
+
+
+def check_unique_keys(connection: Connection, jobs: list[Job]) -> None:
+    """S3: a job has a place with its key exactly while it has not ended; of each key one is first, and one is next."""
+    found = connection.rows("SELECT namespace, queue, unique_key, place, job FROM unique_keys")
+    by_row = {job.row: job for job in jobs}
+    assert {row[4] for row in found} == {job.row for job in jobs if job.unique}
+    firsts = {row[:3] for row in found if row[3] == 1}
+    for *name, place, row in found:
+        job = by_row[row]
+        assert (job.state in ENDED) == (place == 0)
+        if place == 2:
+            assert tuple(name) in firsts, "it waits for nobody"
+            assert job.state is JobState.BLOCKED
+
+
+def check_dependencies(connection: Connection, jobs: list[Job]) -> None:
+    """Q6: a child knows the ends of its parents, or is going to be told."""
+    by_row = {job.row: job for job in jobs}
+    pending = {row[0] for row in connection.rows("SELECT parent FROM ended_parents")}
+    found = connection.rows("SELECT child, parent, state FROM dependencies")
+    assert {row[0] for row in found} == {job.row for job in jobs if job.dependent}
+    for child, parent, state in found:
+        assert by_row[child].dependent
+        ended = parent not in by_row or by_row[parent].state in ENDED
+        if not ended:
+            assert state == 0
+        elif parent not in pending:
+            assert JobState(state) in ENDED
+            assert parent not in by_row or by_row[parent].state == state
+
+
+def check_nothing_is_left(connection: Connection, jobs: list[Job]) -> None:
+    """E8: of a job that was deleted nothing is left, but its log where that is still being removed."""
+    there = {job.row for job in jobs} | {row[0] for row in connection.rows("SELECT job FROM removals")}
+    for table in ("job_specs", "job_labels", "checkpoints", "late_results", "events", "outputs"):
+        left = {row[0] for row in connection.rows(f"SELECT DISTINCT job FROM {table}")} - there
+        assert not left, f"{table} has rows of deleted jobs"

@@ -33,6 +33,7 @@ def settle(ledger: Ledger) -> None:
 def resolve_children(ledger: Ledger) -> None:
     """Tells children of their parents' ends, a bounded number of them, and has the next cycle go on where some are
     left."""
+    settle(ledger)
     room = CHILDREN_COUNT_MAX
     while room > 0:
         told = tell_some_children(ledger, room)
