@@ -61,6 +61,10 @@ def serve(
     handlers: Annotated[
         list[str] | None, typer.Option(help="A Python module whose handlers the local worker registers. Repeatable.")
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Show metrics to Prometheus on this HOST:PORT, loopback only.", show_default="none"),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default="info")] = None,
 ) -> None:
     """Run the control plane, and with it a local worker."""
@@ -73,13 +77,14 @@ def serve(
         "allow_root": tuple(allow_root) if allow_root else None,
         "claude": claude,
         "handlers": tuple(handlers) if handlers else None,
+        "metrics_listen": metrics,
         "log_level": log_level,
     }
     try:
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         for one in error.errors():
-            name = str(one["loc"][0]) if one["loc"] else "settings"
+            name = str(one["loc"][0]).replace("metrics_listen", "metrics") if one["loc"] else "settings"
             typer.echo(
                 f"headrace serve: --{name.replace('_', '-')}: {one['msg'].removeprefix('Value error, ')}", err=True
             )
@@ -104,6 +109,9 @@ async def _run(settings: Settings) -> int:
     except OSError as error:
         typer.echo(f"headrace serve: its address is not written down: {reason_of(error)}", err=True)
     typer.echo(f"headrace serves on {where} and unix:{address.socket}; data in {settings.data}")
+    if address.metrics_port:
+        host = settings.metrics_listen.rpartition(":")[0]
+        typer.echo(f"metrics on http://{host}:{address.metrics_port}/metrics")
     failed = asyncio.ensure_future(app.wait_failed())
     await asyncio.wait((failed, signals.first), return_when=asyncio.FIRST_COMPLETED)
     broken = failed.done()

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import count
@@ -42,11 +43,13 @@ from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.disk import DiskReserve
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.local_worker import LocalWorker, LocalWorkerCommand
+from headrace_server.runtime.metrics import Metrics
 from headrace_server.runtime.pool import Pool
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.runtime.statistics import Statistics
 from headrace_server.runtime.store_watch import StoreWatch
+from headrace_server.runtime.tracing import Tracing
 from headrace_server.settings import Settings
 from headrace_server.store import reads
 from headrace_server.store.effects import Effects
@@ -83,6 +86,8 @@ class Address:
     host: str
     port: int
     socket: Path
+    metrics_port: int = 0
+    """Where Prometheus finds the metrics; zero when it does not."""
 
 
 class App:
@@ -104,6 +109,9 @@ class App:
         self._health = Health([service.full_name for service in _SERVICES.values()])
         self._local_worker: LocalWorker | None = None
         self._exporting: Exporting | None = None
+        self._tracing: Tracing | None = None
+        self._observers: list[Callable[[Effects], None]] = []
+        """Told of every commit; what they do with it is on no job's way."""
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
 
@@ -113,9 +121,11 @@ class App:
         self._store = self._open_store()
         try:
             self._statistics = Statistics(self._store, self._clock)
+            self._observers.append(self._statistics.committed)
             self._scheduler = Scheduler(self._store, self._registry, self._clock)
             await self._watch_leases()
             await self._make_pool(socket_path(settings.data))
+            self._start_exporting()
             self._server = self._build_server()
             host, _, _ = settings.listen.rpartition(":")
             port = listen_tcp(self._server, settings.listen)
@@ -124,6 +134,8 @@ class App:
             await self._server.start()
         except BaseException:
             self._store.close()
+            if self._exporting is not None:
+                self._exporting.close()
             raise
         self._tasks.append(asyncio.create_task(self._scheduler.run(), name="scheduler"))
         self._tasks.append(asyncio.create_task(self._statistics.run(), name="statistics"))
@@ -133,7 +145,7 @@ class App:
             self._tasks.append(asyncio.create_task(self._local_worker.run(), name="local-worker"))
         if self._pool is not None:
             self._tasks.append(asyncio.create_task(self._pool.run(), name="pool"))
-        return Address(host, port, socket)
+        return Address(host, port, socket, self._exporting.metrics_port if self._exporting is not None else 0)
 
     def _open_store(self) -> Store:
         engine = SqliteEngine(self._settings.data)
@@ -165,6 +177,8 @@ class App:
         await self._server.stop(STOP_GRACE_SECONDS)
         await self._end_tasks()
         await self._statistics.write()
+        if self._tracing is not None:
+            await self._tracing.write()
         await asyncio.get_running_loop().run_in_executor(None, self._store.close)
         if self._exporting is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._exporting.close)
@@ -218,12 +232,27 @@ class App:
         if worker == LOCAL_WORKER_ID and self._local_worker is not None:
             self._local_worker.want(drain is None or not drain.exits)
 
+    def _start_exporting(self) -> None:
+        """Metrics and traces, when somebody wants them. Raises OSError."""
+        settings = self._settings
+        if not (settings.otlp_endpoint or settings.metrics_listen):
+            return
+        from headrace_server.rpc.telemetry_export import start_exporting
+
+        exporting = self._exporting = start_exporting(
+            settings.otlp_endpoint, settings.metrics_listen, version("headrace"), self._new_id(), self._clock.now
+        )
+        metrics = Metrics(exporting.meter, self._store, self._registry, self._feed)
+        exporting.show(metrics.histograms)
+        self._observers.append(metrics.committed)
+        self._tasks.append(asyncio.create_task(metrics.run(), name="metrics"))
+        if exporting.tracer is not None:
+            self._tracing = Tracing(exporting.tracer, self._store)
+            self._observers.append(self._tracing.committed)
+            self._tasks.append(asyncio.create_task(self._tracing.run(), name="tracing"))
+
     def _build_server(self) -> grpc.aio.Server:
         settings = self._settings
-        if settings.otlp_endpoint:
-            from headrace_server.rpc.telemetry_export import export_to
-
-            self._exporting = export_to(settings.otlp_endpoint, version("headrace"), self._new_id())
         telemetry = self._exporting.telemetry if self._exporting is not None else None
         pipeline = Pipeline(self._admission, CHECKS, self._new_id, telemetry)
         lanes = Lanes(
@@ -264,7 +293,8 @@ class App:
         for wanted in effects.stopped:
             self._tell_stopped(wanted)
         self._scheduler.committed(effects)
-        self._statistics.committed(effects)
+        for told in self._observers:
+            told(effects)
         if effects.queued and self._pool is not None:
             self._pool.wake()
 

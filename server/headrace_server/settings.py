@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     """With less free on the disk of `data`, new jobs are refused, so that those that run can finish; 0 keeps none."""
     drain_seconds: float = Field(default=DRAIN_SECONDS, ge=0, le=600)
     """How long a stop waits for calls in flight."""
+    metrics_listen: str = ""
+    """TCP address on which metrics are shown to Prometheus; port 0 picks a free one, empty shows none."""
     otlp_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     """Where spans and metrics go; empty sends none."""
     log_level: str = "info"
@@ -118,15 +120,15 @@ class Settings(BaseSettings):
     @field_validator("listen")
     @classmethod
     def _loopback_only(cls, value: str) -> str:
-        host, separator, port = value.rpartition(":")
-        if not separator or not port.isdecimal() or int(port) > 65535:
-            raise ValueError(f"{value!r} is not HOST:PORT")
-        if host not in LOOPBACK_HOSTS:
-            raise ValueError(
-                f"{host!r} is not a loopback address ({', '.join(LOOPBACK_HOSTS)}). There is no authentication yet, so "
-                "whoever could reach the port could run programs as you. Reach it from elsewhere through an SSH tunnel."
-            )
-        return value
+        danger = "whoever could reach the port could run programs as you"
+        return _check_loopback(value, danger)
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _metrics_on_loopback_only(cls, value: str) -> str:
+        return (
+            _check_loopback(value, "whoever could reach the port could read the names of your queues") if value else ""
+        )
 
     @field_validator("log_level")
     @classmethod
@@ -134,6 +136,18 @@ class Settings(BaseSettings):
         if value not in ("debug", "info", "warning", "error"):
             raise ValueError(f"{value!r} is not one of debug, info, warning, error")
         return value
+
+
+def _check_loopback(address: str, danger: str) -> str:
+    host, separator, port = address.rpartition(":")
+    if not separator or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{address!r} is not HOST:PORT")
+    if host not in LOOPBACK_HOSTS:
+        raise ValueError(
+            f"{host!r} is not a loopback address ({', '.join(LOOPBACK_HOSTS)}). There is no authentication yet, so "
+            f"{danger}. Reach it from elsewhere through an SSH tunnel."
+        )
+    return address
 
 
 def _check_program(program: str) -> None:

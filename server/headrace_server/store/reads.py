@@ -55,6 +55,21 @@ def get_specs(connection: Connection, jobs: Sequence[Job]) -> dict[int, bytes]:
     return specs
 
 
+def traceparents(connection: Connection, jobs: Sequence[int]) -> dict[int, str]:
+    """The trace context that each job was submitted with, by row of the job; none for those that have none."""
+    found: dict[int, str] = {}
+    for start in range(0, len(jobs), 500):
+        chunk = jobs[start : start + 500]
+        marks = ",".join("?" * len(chunk))
+        found.update(
+            (int(row), traceparent)
+            for row, traceparent in connection.rows(
+                f"SELECT job, traceparent FROM job_specs WHERE job IN ({marks}) AND traceparent <> ''", chunk
+            )
+        )
+    return found
+
+
 def get_spec(connection: Connection, job: Job) -> job_pb2.JobSpec:
     """What the client asked for."""
     return job_pb2.JobSpec.FromString(get_specs(connection, [job])[job.row])

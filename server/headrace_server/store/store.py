@@ -42,6 +42,11 @@ class Store:
         with engine.reading() as connection:
             self.generation = reads.generation(connection)
 
+    @property
+    def waiting_count(self) -> int:
+        """Writes that are not answered yet."""
+        return self._writer.waiting_count
+
     async def read(self, query: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
         """Runs a query of `reads`, `queues` or `workers` on one moment of the store."""
 

@@ -159,6 +159,7 @@ class Writer:
 
     def _commit(self, group: list[_Operation]) -> tuple[list[_Outcome[Any]], list[Effects]]:
         running = False
+        begun = time.perf_counter()
         try:
             with self._engine.writing() as connection:
                 running = True
@@ -173,6 +174,7 @@ class Writer:
             if not isinstance(error, StoreUnavailable):
                 log.exception("a write failed")
             return [_Outcome(operation, None, error) for operation in group], []
+        ledger.effects.commit_seconds = time.perf_counter() - begun
         if self._engine.exclusive:
             ledger.remember()
         return outcomes, [ledger.effects]

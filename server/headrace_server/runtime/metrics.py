@@ -1,0 +1,275 @@
+"""What operators watch: one set of instruments, for every exporter. Names and units follow OpenTelemetry's conventions.
+
+What commits tell is added up here in batches; the rest is looked at every few seconds. Instruments only read that, on
+whatever thread their exporter has, so nothing on the way of a job ever waits for one.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+from headrace.v1 import worker_pb2
+from headrace_server.core.failures import FailureClass
+from headrace_server.core.ids import SECOND
+from headrace_server.core.states import JobState
+from headrace_server.runtime.feed import Feed
+from headrace_server.runtime.registry import Registry
+from headrace_server.store.effects import Effects, Measure
+from headrace_server.store.engine import Connection
+from headrace_server.store.store import Store
+
+LOOK_SECONDS = 2.0
+LAG_SECONDS = 0.2
+QUEUES_COUNT_MAX = 200
+"""Queues with labels of their own; what happens in others is counted together."""
+OTHERS = ("other", "other")
+
+JOB_SECONDS_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0)
+COMMIT_SECONDS_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+
+NAMESPACE = "headrace.namespace"
+QUEUE = "headrace.queue"
+JOB_STATE = "headrace.job.state"
+FAILURE_CLASS = "headrace.failure.class"
+WORKER_STATE = "headrace.worker.state"
+
+Labels = tuple[str, ...]
+Read = Callable[[], Iterable[Observation]]
+
+
+class Distribution:
+    """How many times are at most how long."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        """Upper bounds in seconds, included."""
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+        self.longest = 0.0
+        self.shortest = float("inf")
+
+    def add(self, seconds: float, count: int = 1) -> None:
+        """Adds a time."""
+        self.counts[bisect_left(self.bounds, seconds)] += count
+        self.sum += seconds * count
+        self.longest = max(self.longest, seconds)
+        self.shortest = min(self.shortest, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Distributions of one kind of time, by their attributes."""
+
+    name: str
+    description: str
+    bounds: Sequence[float]
+    series: dict[Labels, Distribution] = field(default_factory=dict)
+    attributes: tuple[str, ...] = ()
+    """Names of what `series` goes by."""
+
+    def add(self, labels: Labels, seconds: float, count: int = 1) -> None:
+        """Adds a time."""
+        one = self.series.get(labels)
+        if one is None:
+            one = self.series[labels] = Distribution(self.bounds)
+        one.add(seconds, count)
+
+
+@dataclass(slots=True)
+class Look:
+    """What was there when it was last looked at."""
+
+    jobs: Mapping[Labels, int] = field(default_factory=dict)
+    """By namespace, queue and state."""
+    workers: Mapping[str, int] = field(default_factory=dict)
+    """By state."""
+    slots: int = 0
+    slots_used: int = 0
+    attempts: int = 0
+    followers: int = 0
+    writes_waiting: int = 0
+    memory_bytes: int = 0
+    lag_seconds: float = 0.0
+
+
+class Metrics:
+    """The instruments of one control plane process."""
+
+    def __init__(self, meter: Meter, store: Store, registry: Registry, feed: Feed) -> None:
+        self._store = store
+        self._registry = registry
+        self._feed = feed
+        self._process = psutil.Process()
+        self._queues: dict[tuple[str, str], tuple[str, str]] = {}
+        self._counts: dict[Measure, Counter[Labels]] = {
+            measure: Counter() for measure in Measure if measure is not Measure.ATTEMPT_ENDED
+        }
+        queue = (NAMESPACE, QUEUE)
+        self._waits = Histogram(
+            "headrace.job.wait.duration",
+            "From when a job could have started to its first start",
+            JOB_SECONDS_BOUNDS,
+            attributes=queue,
+        )
+        self._runs = Histogram(
+            "headrace.attempt.duration",
+            "From the start to the end of an attempt",
+            JOB_SECONDS_BOUNDS,
+            attributes=queue,
+        )
+        self._commits = Histogram(
+            "headrace.commit.duration", "From the begin of a transaction until it is durable", COMMIT_SECONDS_BOUNDS
+        )
+        self._look = Look()
+        self._make_counters(meter)
+        self._make_gauges(meter)
+
+    @property
+    def histograms(self) -> Sequence[Histogram]:
+        """Distributions that are added up here: an instrument would cost more than what it measures."""
+        return (self._waits, self._runs, self._commits)
+
+    def committed(self, effects: Effects) -> None:
+        """Adds up what a transaction told."""
+        self._commits.add((), effects.commit_seconds)
+        for (measure, namespace, queue, value), count in Counter(effects.measured).items():
+            labels = self._labels(namespace, queue)
+            if measure is Measure.ATTEMPT_ENDED:
+                self._runs.add(labels, value / SECOND, count)
+                continue
+            if measure is Measure.STARTED and value >= 0:
+                self._waits.add(labels, value / SECOND, count)
+            self._counts[measure][(*labels, *_named(measure, value))] += count
+
+    async def run(self) -> None:
+        """Looks at what nobody tells of, every few seconds, and at how late the event loop is, until it is
+        cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._look = await self._looked(self._look.lag_seconds)
+            lag, end = 0.0, loop.time() + LOOK_SECONDS
+            while (begun := loop.time()) < end:
+                await asyncio.sleep(LAG_SECONDS)
+                lag = max(lag, loop.time() - begun - LAG_SECONDS)
+            self._look.lag_seconds = lag
+
+    async def _looked(self, lag_seconds: float) -> Look:
+        jobs, known = await self._store.read(_read)
+        lanes = {lane.holder.worker: lane for lane in self._registry.lanes()}
+        workers = Counter(dict.fromkeys(worker_pb2.WorkerState.values()[1:], 0))
+        workers.update(
+            worker_pb2.WORKER_STATE_LOST if lost else worker_pb2.WORKER_STATE_DISCONNECTED
+            for worker, lost in known.items()
+            if worker not in lanes
+        )
+        workers.update(
+            worker_pb2.WORKER_STATE_DRAINING if lane.is_drained else worker_pb2.WORKER_STATE_READY
+            for lane in lanes.values()
+        )
+        by_queue: Counter[Labels] = Counter()
+        for namespace, queue, state, count in jobs:
+            by_queue[(*self._labels(namespace, queue), JobState(state).name)] += count
+        return Look(
+            jobs=by_queue,
+            workers={
+                worker_pb2.WorkerState.Name(state).removeprefix("WORKER_STATE_"): count
+                for state, count in workers.items()
+            },
+            slots=sum(lane.slots_offered for lane in lanes.values()),
+            slots_used=sum(lane.used.slots for lane in lanes.values()),
+            attempts=sum(len(lane.leases) for lane in lanes.values()),
+            followers=self._feed.followers_count,
+            writes_waiting=self._store.waiting_count,
+            memory_bytes=self._process.memory_info().rss,
+            lag_seconds=lag_seconds,
+        )
+
+    def _labels(self, namespace: str, queue: str) -> tuple[str, str]:
+        name = (namespace, queue)
+        known = self._queues.get(name)
+        if known is not None:
+            return known
+        if len(self._queues) >= QUEUES_COUNT_MAX:
+            return OTHERS
+        self._queues[name] = name
+        return name
+
+    def _make_counters(self, meter: Meter) -> None:
+        queue = (NAMESPACE, QUEUE)
+        for measure, name, unit, description, attributes in (
+            (Measure.SUBMITTED, "headrace.job.submitted", "{job}", "Jobs accepted", queue),
+            (Measure.STARTED, "headrace.attempt.started", "{attempt}", "Attempts started", queue),
+            (Measure.ENDED, "headrace.job.ended", "{job}", "Jobs ended, by state", (*queue, JOB_STATE)),
+            (
+                Measure.ATTEMPT_FAILED,
+                "headrace.attempt.failed",
+                "{attempt}",
+                "Attempts failed, by class",
+                (*queue, FAILURE_CLASS),
+            ),
+        ):
+            counts = self._counts[measure]
+            read = _reader(lambda counts=counts: counts, attributes)
+            meter.create_observable_counter(name, [read], unit, description)
+
+    def _make_gauges(self, meter: Meter) -> None:
+        def gauge(name: str, unit: str, description: str, read: Read) -> None:
+            meter.create_observable_up_down_counter(name, [lambda options: read()], unit, description)
+
+        def plain(name: str, unit: str, description: str, of: Callable[[Look], float]) -> None:
+            gauge(name, unit, description, lambda: [Observation(of(self._look))])
+
+        by_job = (NAMESPACE, QUEUE, JOB_STATE)
+        gauge("headrace.jobs", "{job}", "Jobs by state", lambda: _observed(self._look.jobs, by_job))
+        workers = "Workers by state"
+        gauge(
+            "headrace.workers",
+            "{worker}",
+            workers,
+            lambda: _observed({(state,): count for state, count in self._look.workers.items()}, (WORKER_STATE,)),
+        )
+        plain("headrace.slots", "{slot}", "Slots of this node's workers", lambda look: look.slots)
+        plain("headrace.slots.used", "{slot}", "Slots that attempts take", lambda look: look.slots_used)
+        plain("headrace.attempts", "{attempt}", "Attempts that this node's workers have", lambda look: look.attempts)
+        plain("headrace.followers", "{stream}", "Open streams that follow a job", lambda look: look.followers)
+        plain("headrace.commit.waiting", "{write}", "Writes not answered yet", lambda look: look.writes_waiting)
+        plain("process.memory.usage", "By", "Physical memory of the process", lambda look: look.memory_bytes)
+        meter.create_observable_gauge(
+            "headrace.event_loop.lag",
+            [lambda options: [Observation(self._look.lag_seconds)]],
+            "s",
+            "The longest that the event loop was late in the last seconds",
+        )
+
+
+def _read(connection: Connection) -> tuple[list[tuple[str, str, int, int]], dict[str, bool]]:
+    jobs = connection.rows("SELECT namespace, queue, state, jobs FROM state_counts ORDER BY namespace, queue, state")
+    workers = connection.rows("SELECT worker, lost FROM workers")
+    return [(ns, queue, int(state), int(count)) for ns, queue, state, count in jobs], {
+        worker: bool(lost) for worker, lost in workers
+    }
+
+
+def _named(measure: Measure, value: int) -> Labels:
+    if measure is Measure.ENDED:
+        return (JobState(value).name,)
+    return (FailureClass(value).name,) if measure is Measure.ATTEMPT_FAILED else ()
+
+
+def _reader(
+    counts: Callable[[], Mapping[Labels, int]], attributes: Labels
+) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda options: _observed(counts(), attributes)
+
+
+def _observed(counts: Mapping[Labels, int], attributes: Labels) -> Iterator[Observation]:
+    # A copy is made in one step of the interpreter; the event loop goes on counting meanwhile.
+    copy: dict[Any, int] = dict(counts)
+    for labels, count in copy.items():
+        yield Observation(count, dict(zip(attributes, labels, strict=True)))
