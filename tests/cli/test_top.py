@@ -123,10 +123,11 @@ def test_a_server_that_is_gone_is_told_beside_what_was_there() -> None:
     assert "queue-1" in text
 
 
-def pressed(*keys: str) -> view.Choices:
+def pressed(*keys: str, width: int = 200) -> view.Choices:
     choices = view.Choices()
     for key in keys:
-        choices = view.pressed(choices, key, NOW)
+        shown = view.titles(replace(a_scene(), choices=choices), width, NOW)
+        choices = view.pressed(choices, key, shown)
     return choices
 
 
@@ -140,6 +141,13 @@ def test_keys_choose_panel_order_and_place() -> None:
     assert pressed("p").paused
     assert not pressed("p", " ").paused
     assert pressed("x") == view.Choices()
+
+
+def test_the_sorted_column_is_always_one_that_is_seen() -> None:
+    seen = view.titles(a_scene(), 40, NOW)
+    assert len(seen) < len(panels.columns(Panel.JOBS, NOW))
+    chosen = [pressed(*["right"] * times, width=40).sort[Panel.JOBS][0] for times in range(1, len(seen) + 1)]
+    assert sorted(chosen) == sorted(seen)
 
 
 def test_rows_stand_in_the_chosen_order_and_scroll() -> None:

@@ -114,7 +114,8 @@ def _listening(board: Board, keyboard: Keyboard, live: Live, clock: Callable[[],
             if key in ("q", "Q"):
                 board.end()
             else:
-                board.choose(view.pressed(board.scene.choices, key, clock()))
+                shown = view.titles(board.scene, live.console.width, clock())
+                board.choose(view.pressed(board.scene.choices, key, shown))
 
     def suspend() -> None:
         live.stop()

@@ -139,8 +139,15 @@ def _panel(
     return [name, columns.header(fitted, title, reverse, focused), *body]
 
 
-def pressed(choices: Choices, key: str, now: datetime) -> Choices:
-    """What a key changes."""
+def titles(scene: Scene, width: int, now: datetime) -> list[str]:
+    """The columns of the focused panel that a width has room for: those that it can be sorted by with the keys."""
+    panel = scene.choices.focus
+    rows = panels.rows(scene.snapshot, panel) if scene.snapshot is not None else ()
+    return [one.title for one in columns.fit(panels.columns(panel, now), rows, width).columns]
+
+
+def pressed(choices: Choices, key: str, shown: Sequence[str]) -> Choices:
+    """What a key changes; `shown` are the columns of the focused panel."""
     panel = choices.focus
     title, reverse = choices.sort[panel]
     match key:
@@ -151,9 +158,9 @@ def pressed(choices: Choices, key: str, now: datetime) -> Choices:
             step = 1 if key == "tab" else -1
             return replace(choices, focus=order[(order.index(panel) + step) % len(order)])
         case "left" | "right":
-            titles = [one.title for one in panels.columns(panel, now)]
             step = 1 if key == "right" else -1
-            return _sorted(choices, titles[(titles.index(title) + step) % len(titles)], reverse)
+            place = shown.index(title) + step if title in shown else 0
+            return _sorted(choices, shown[place % len(shown)], reverse)
         case "r":
             return _sorted(choices, title, not reverse)
         case "up" | "down" | "page up" | "page down":
