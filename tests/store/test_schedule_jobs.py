@@ -5,12 +5,14 @@ from random import Random
 
 import pytest
 
-from headrace.v1 import queue_pb2, schedule_pb2
+from headrace.v1 import job_pb2, queue_pb2, schedule_pb2
+from headrace_server.core.failures import FailureClass
 from headrace_server.core.firing import FiringOutcome, jitter_of
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.job import CancelCause
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED, JobState
+from headrace_server.store.new_job import new_job as plain_job
 from headrace_server.store.queues import create_queue
 from headrace_server.store.schedules import (
     StoredSchedule,
@@ -24,7 +26,7 @@ from headrace_server.store.schedules import (
     update_schedule,
 )
 from headrace_server.store.submit import Accepted
-from store.driving import NAMESPACE, Bench, OpenStore, handler_spec, new_job
+from store.driving import NAMESPACE, Bench, OpenStore, failure, handler_spec, new_job
 from store.scheduling import (
     ACTOR,
     at,
@@ -308,3 +310,43 @@ def test_i10_whatever_happens_a_tick_makes_one_job(reopen: OpenStore, seed: int)
     now = bench.clock.now()
     run_until(bench, Micros(now + 2 * 3600 * SECOND))
     assert [firing.nominal > now for firing in firings(bench)[-2:]] == [True, True], "it goes on"
+
+
+def keyed(on_conflict: job_pb2.UniqueKeyConflict) -> job_pb2.JobSpec:
+    """Of a job with a unique key."""
+    spec = handler_spec()
+    spec.unique_key.key = "k"
+    spec.unique_key.on_conflict = on_conflict
+    return spec
+
+
+def test_s3_a_tick_whose_unique_key_is_taken_is_refused(bench: Bench) -> None:
+    begin(bench, "2027-01-01T00:00:00", schedule("* * * * *", spec=keyed(job_pb2.UNIQUE_KEY_CONFLICT_REFUSE)))
+    run_until(bench, at("2027-01-01T00:02:00"))
+    assert outcomes(bench) == [SUBMITTED, REFUSED]
+    end(bench, jobs(bench)[0].id)
+    run_until(bench, at("2027-01-01T00:03:00"))
+    assert outcomes(bench) == [SUBMITTED, REFUSED, SUBMITTED]
+
+
+def test_s3_a_job_that_was_there_stands_for_a_tick_and_is_in_no_later_ones_way(bench: Bench) -> None:
+    spec = keyed(job_pb2.UNIQUE_KEY_CONFLICT_RETURN_EXISTING)
+    (other,) = bench.submit(plain_job(NAMESPACE, "", spec, "me", ""))
+    begin(bench, "2027-01-01T00:00:00", schedule("* * * * *", spec=spec, overlap=schedule_pb2.OVERLAP_SKIP))
+    run_until(bench, at("2027-01-01T00:02:00"))
+    assert [(firing.outcome, firing.job_id) for firing in firings(bench)] == [(SUBMITTED, other.id)] * 2
+    assert [job.id for job in jobs(bench)] == [other.id]
+    end(bench, other.id)
+    run_until(bench, at("2027-01-01T00:04:00"))
+    assert outcomes(bench) == [SUBMITTED, SUBMITTED, SUBMITTED, SKIPPED]
+
+
+def test_k4_a_job_that_waits_for_its_retry_has_not_ended(bench: Bench) -> None:
+    begin(bench, "2027-01-01T00:00:00", schedule("* * * * *", overlap=schedule_pb2.OVERLAP_SKIP))
+    run_until(bench, at("2027-01-01T00:01:00"))
+    lease = bench.assign(jobs(bench)[0].id)
+    bench.hear(starts=[lease])
+    bench.finish(lease, failed=failure(FailureClass.QUOTA, 600))
+    assert bench.job(lease.job_id).state is JobState.SCHEDULED
+    run_until(bench, at("2027-01-01T00:02:00"))
+    assert outcomes(bench) == [SUBMITTED, SKIPPED]
