@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.control_plane import DEADLINE_SECONDS, ControlPlane
+from e2e.control_plane import DEADLINE_SECONDS, ControlPlane, wait_for
 from headrace import blocking
+from headrace.v1 import worker_pb2
 from model_server.server import ScriptedModelServer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -21,7 +22,7 @@ sys.path.append(str(EXAMPLES))
 
 @contextmanager
 def working(plane: ControlPlane, module: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """An example's worker beside a control plane, as a user starts it. What a test has killed is not waited for."""
+    """An example's worker, connected, as a user starts it. What a test has killed is not waited for."""
     worker = subprocess.Popen(
         [sys.executable, "-m", module, str(plane.root / module)],
         env={
@@ -33,11 +34,19 @@ def working(plane: ControlPlane, module: str, **environment: str) -> Iterator[su
         cwd=plane.root,
     )
     try:
+        with plane.connect() as client:
+            wait_for(lambda: is_connected(client, worker.pid), "the worker is connected")
         yield worker
     finally:
         if worker.poll() is None:
             worker.terminate()
             assert worker.wait(DEADLINE_SECONDS) == 0, "a drained worker ends well"
+
+
+def is_connected(client: blocking.Client, pid: int) -> bool:
+    """Whether the server knows a worker by that process id, which is in its name."""
+    ready = worker_pb2.WORKER_STATE_READY
+    return any(worker.id.endswith(f"-{pid}") and worker.state == ready for worker in client.workers.list())
 
 
 @pytest.fixture(scope="module")
