@@ -160,7 +160,8 @@ class FairLine(Generic[T]):
         return self._claims[0][0] if self._claims else None
 
     def peek(self) -> Place | None:
-        """The best rank of all shares; None when there is no job."""
+        """Where the best rank of all shares is at the earliest; None when there is no job. Opens no share: only that
+        whose turn it is is ever read."""
         while self._claims:
             place, name = self._claims[0]
             bound = self._shares[name].bound()
@@ -168,13 +169,13 @@ class FairLine(Generic[T]):
                 heappop(self._claims)
             elif bound != place:
                 heapreplace(self._claims, (bound, name))
-            elif self._shares[name].peek() == place:
+            else:
                 return place
         return None
 
-    def pop(self) -> T:
-        """Takes the first job of the share whose turn it is; `peek` has found that there is one."""
-        while True:
+    def pop(self) -> T | None:
+        """Takes the first job of the share whose turn it is; None when there is no job."""
+        while self._turns:
             consumed, place, name = self._turns[0]
             first = self._shares[name].peek()
             if first is None:
@@ -183,6 +184,7 @@ class FairLine(Generic[T]):
                 heapreplace(self._turns, (self._standing.get(name, 0.0), first, name))
             else:
                 return self._shares[name].pop()
+        return None
 
     def charge(self, name: str, slots: int) -> None:
         """Takes note that a share was granted slots."""

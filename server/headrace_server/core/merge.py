@@ -53,8 +53,10 @@ class Merge(Generic[T]):
                 self.add(place, part)
         return None
 
-    def pop(self) -> T:
-        """Takes the item that `peek` has found."""
+    def pop(self) -> T | None:
+        """Takes its first item; None when there is none."""
+        if self.peek() is None:
+            return None
         item = heappop(self._heap)[3]
         assert not isinstance(item, Source), "a source was not opened"
         return item

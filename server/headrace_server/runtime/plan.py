@@ -29,7 +29,7 @@ RESERVE_AFTER_SECONDS = 30.0
 KEYS_PAGE_COUNT = 16
 WINDOW_COUNT_FIRST = 4
 """Jobs that are read of a key that competes with others; four times as many with each further look."""
-BEFORE_ALL = -(1 << 62)
+BEFORE_ALL: Place = (-(1 << 62), UNKNOWN_ROW)
 
 Waiting = tuple[Job, Needs]
 _Part = tuple[Place, Waiting | Source[Waiting]]
@@ -67,7 +67,7 @@ class _Line(Protocol):
 
     def peek(self) -> Place | None: ...
 
-    def pop(self) -> Waiting: ...
+    def pop(self) -> Waiting | None: ...
 
 
 class _Queue:
@@ -110,8 +110,8 @@ class _Planner:
         """Needs that no worker has room for any more."""
         self._held: dict[_KeyName, Micros | None] = {}
         """Concurrency keys that a limit holds, and until when."""
-        self._heads: dict[int, int] = {}
-        """The rank of the first job of keys that were looked at."""
+        self._heads: dict[int, Place] = {}
+        """Where the first job is of keys that were looked at, and of which none was taken."""
         self._one_queue = False
         """No other queue competes."""
 
@@ -125,11 +125,11 @@ class _Planner:
             known, number = heads[0]
             queue = queues[number]
             place = queue.line.peek()
-            if place is None:
-                heappop(heads)
-            elif place != known:
+            if place is not None and place != known:
                 heapreplace(heads, (place, number))
-            elif not self._consider(queue, *queue.line.pop()):
+                continue
+            first = queue.line.pop()
+            if first is None or not self._consider(queue, *first):
                 heappop(heads)
         self._write(queues)
 
@@ -180,7 +180,7 @@ class _Planner:
 
     def _write(self, queues: Iterable[_Queue]) -> None:
         ready.park(self._ledger, self._held.items())
-        ready.raise_heads(self._ledger, ((head, key) for key, head in self._heads.items()))
+        ready.raise_heads(self._ledger, self._heads.items())
         for queue in queues:
             queue.limits.store()
 
@@ -230,7 +230,7 @@ class _Planner:
             line.add(*self._key_part(queue, one.first))
             if one.next_head is not None:
                 rest = Source(partial(self._open_keys, queue, one.group, one.first))
-                line.add((one.next_head, UNKNOWN_ROW), rest)
+                line.add(one.next_head, rest)
         for job, needs in held:
             line.add((job.rank, job.row), (job, needs))
         queue.line = line
@@ -249,18 +249,17 @@ class _Planner:
         queue.line = line
 
     def _key_part(self, queue: _Queue, key: ReadyKey) -> _Part:
-        start = (BEFORE_ALL, UNKNOWN_ROW)
-        return (key.head, UNKNOWN_ROW), Source(partial(self._open_jobs, queue, key, start, WINDOW_COUNT_FIRST))
+        return key.head, Source(partial(self._open_jobs, queue, key, BEFORE_ALL, WINDOW_COUNT_FIRST))
 
     def _open_keys(self, queue: _Queue, group: ReadyGroup, last: ReadyKey, alone: bool) -> Iterable[_Part]:
         """The next keys of a group, and what is left of it."""
         if group.needs in self._full:
             return
-        keys = ready.keys_after(self._ledger, group, last.head, last.key, KEYS_PAGE_COUNT)
+        keys = ready.keys_after(self._ledger, group, last, KEYS_PAGE_COUNT)
         for key in keys:
             yield self._key_part(queue, key)
         if len(keys) == KEYS_PAGE_COUNT:
-            yield (keys[-1].head, UNKNOWN_ROW), Source(partial(self._open_keys, queue, group, keys[-1]))
+            yield keys[-1].head, Source(partial(self._open_keys, queue, group, keys[-1]))
 
     def _open_share(self, queue: _Queue, groups: Sequence[ReadyGroup], name: str, alone: bool) -> Iterable[_Part]:
         """The keys of a share."""
@@ -276,9 +275,9 @@ class _Planner:
         wanted = GRANTS_COUNT_MAX - len(self.placements)
         alone = alone and self._one_queue
         count = min(wanted, max(1, self.room.free_for(needs)) if alone else count)
-        jobs = ready.window(self._ledger, key, *after, count)
-        if after[0] == BEFORE_ALL and jobs and jobs[0].rank > key.head:
-            self._heads[key.key] = jobs[0].rank
+        jobs = ready.window(self._ledger, key, after, count)
+        if after == BEFORE_ALL and jobs and (jobs[0].rank, jobs[0].row) > key.head:
+            self._heads[key.key] = (jobs[0].rank, jobs[0].row)
         for job in jobs:
             yield (job.rank, job.row), (job, needs)
         if len(jobs) == count:

@@ -13,6 +13,10 @@ from headrace_server.core.job import Job
 from headrace_server.core.states import ENDED, LEASED, WAITING, JobState
 from headrace_server.store.engine import Connection
 
+_CHANGE_COUNTS = (
+    "UPDATE ready_keys SET live = live + ?, ready = ready + ?, leased = leased + ?,"
+    " leased_slots = leased_slots + ?, leased_since = leased_since + ?"
+)
 UNTIL_FREED = (1 << 63) - 1
 """`parked` of a key that waits for one of its jobs to end."""
 
@@ -45,8 +49,8 @@ class _KeyChange:
     leased_slots: int = 0
     leased_since: int = 0
     """Milliseconds: the sum over leased jobs of slots times the time of their grant."""
-    head: int | None = None
-    """The lowest rank that came to be ready."""
+    head: tuple[int, int] | None = None
+    """Rank and row of the first job that came to be ready."""
     moved: bool = False
     """A job has another rank, so `head` matters though no count has changed."""
 
@@ -71,7 +75,8 @@ class Counters:
         self._count(job, 1, job.state, job.holder, job.assigned)
         if job.state is JobState.QUEUED and not job.holder:
             change = self._keys[job.key]
-            change.head = job.rank if change.head is None else min(change.head, job.rank)
+            place = (job.rank, job.row)
+            change.head = place if change.head is None else min(change.head, place)
 
     def change(
         self, job: Job, state: JobState, holder: str, assigned: Micros, now: Micros, *, released: bool = False
@@ -121,18 +126,27 @@ class Counters:
         return list(self._keys)
 
     def _flush_keys(self, connection: Connection, groups: dict[int, int]) -> None:
-        changes, ready = [], defaultdict[int, int](int)
+        changes: list[tuple[int, ...]] = []
+        heads: list[tuple[int, ...]] = []
+        ready = defaultdict[int, int](int)
         for key, one in self._keys.items():
             counts = (one.live, one.ready, one.leased, one.leased_slots, one.leased_since)
-            if one.moved or any(counts):
-                changes.append((*counts, one.head, one.head, one.head, key))
-                ready[groups[key]] += one.ready
+            if not (one.moved or any(counts)):
+                continue
+            ready[groups[key]] += one.ready
+            if one.head is None:
+                changes.append((*counts, key))
+            else:
+                rank, row = one.head
+                heads.append((*counts, rank, row, rank, rank, row, row, key))
         if changes:
+            connection.run_many(f"{_CHANGE_COUNTS} WHERE key = ?", changes)
+        if heads:
             connection.run_many(
-                "UPDATE ready_keys SET live = live + ?, ready = ready + ?, leased = leased + ?,"
-                " leased_slots = leased_slots + ?, leased_since = leased_since + ?,"
-                " head = CASE WHEN ready = 0 THEN coalesce(?, head) WHEN ? < head THEN ? ELSE head END WHERE key = ?",
-                changes,
+                f"{_CHANGE_COUNTS},"
+                " head = CASE WHEN ready = 0 OR (?, ?) < (head, head_job) THEN ? ELSE head END,"
+                " head_job = CASE WHEN ready = 0 OR (?, ?) < (head, head_job) THEN ? ELSE head_job END WHERE key = ?",
+                heads,
             )
         moved = [(count, group) for group, count in ready.items() if count]
         if moved:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 _IN_COUNT_MAX = 500
 _STOPS = frozenset({facts.CancelRequested, facts.TimedOut})
 """After these an attempt has to end."""
-_COUNTED = ("live", "ready", "leased", "leased_slots", "leased_since", "head", "parked")
+_COUNTED = ("live", "ready", "leased", "leased_slots", "leased_since", "head", "head_job", "parked")
 """Columns of a ready key that begin at zero."""
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from headrace_server.core.fairness import FairnessScope, Running
 from headrace_server.core.ids import Micros
 from headrace_server.core.job import Job
+from headrace_server.core.merge import Place
 from headrace_server.core.placement import Needs
 from headrace_server.store import rows
 from headrace_server.store.counters import UNTIL_FREED
@@ -45,7 +46,8 @@ class ReadyKey:
     key: int
     group: ReadyGroup
     concurrency_key: str
-    head: int
+    head: Place
+    """Nothing of it is before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class OpenGroup:
 
     group: ReadyGroup
     first: ReadyKey
-    next_head: int | None
+    next_head: Place | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +71,29 @@ class Candidate:
 
 def open_groups(ledger: Ledger) -> list[OpenGroup]:
     """Every group with keys that may have a job to start."""
+    key = f"SELECT key FROM ready_keys WHERE ready_group = groups.ready_group AND {_OPEN} ORDER BY head, head_job, key"
     found = ledger.query(
         "SELECT groups.ready_group, groups.namespace, groups.queue, groups.needs,"
-        " first.key, first.concurrency_key, first.head,"
-        f" (SELECT head FROM ready_keys WHERE ready_group = groups.ready_group AND {_OPEN}"
-        " ORDER BY head, key LIMIT 1 OFFSET 1)"
-        " FROM ready_groups AS groups JOIN ready_keys AS first ON first.key ="
-        f" (SELECT key FROM ready_keys WHERE ready_group = groups.ready_group AND {_OPEN} ORDER BY head, key LIMIT 1)"
-        " WHERE groups.ready > 0"
+        " first.key, first.concurrency_key, first.head, first.head_job, next.head, next.head_job"
+        f" FROM ready_groups AS groups JOIN ready_keys AS first ON first.key = ({key} LIMIT 1)"
+        f" LEFT JOIN ready_keys AS next ON next.key = ({key} LIMIT 1 OFFSET 1) WHERE groups.ready > 0"
     )
     opened = []
-    for number, namespace, queue, needs, key, concurrency_key, head, next_head in found:
+    for number, namespace, queue, needs, first, concurrency_key, rank, row, next_rank, next_row in found:
         group = ReadyGroup(number, namespace, queue, _decoded(needs))
-        opened.append(OpenGroup(group, ReadyKey(key, group, concurrency_key, head), next_head))
+        next_head = None if next_rank is None else (next_rank, next_row)
+        opened.append(OpenGroup(group, ReadyKey(first, group, concurrency_key, (rank, row)), next_head))
     return opened
 
 
-def keys_after(ledger: Ledger, group: ReadyGroup, head: int, key: int, count: int) -> list[ReadyKey]:
+def keys_after(ledger: Ledger, group: ReadyGroup, last: ReadyKey, count: int) -> list[ReadyKey]:
     """Keys of a group that no limit holds, by their heads, from right after one of them."""
     found = ledger.look_up(
-        f"SELECT key, concurrency_key, head FROM ready_keys WHERE ready_group = ? AND {_OPEN}"
-        " AND (head, key) > (?, ?) ORDER BY head, key LIMIT ?",
-        (group.group, head, key, count),
+        f"SELECT key, concurrency_key, head, head_job FROM ready_keys WHERE ready_group = ? AND {_OPEN}"
+        " AND (head, head_job, key) > (?, ?, ?) ORDER BY head, head_job, key LIMIT ?",
+        (group.group, *last.head, last.key, count),
     )
-    return [ReadyKey(number, group, concurrency_key, first) for number, concurrency_key, first in found]
+    return [ReadyKey(key, group, concurrency_key, (rank, row)) for key, concurrency_key, rank, row in found]
 
 
 def open_shares(ledger: Ledger, groups: Sequence[ReadyGroup], scope: FairnessScope) -> dict[str, int]:
@@ -116,11 +117,11 @@ def keys_of_share(ledger: Ledger, groups: Sequence[ReadyGroup], scope: FairnessS
     keys: list[ReadyKey] = []
     for chunk in _chunks(groups):
         found = ledger.look_up(
-            f"SELECT key, ready_group, concurrency_key, head FROM ready_keys WHERE ready_group IN ({_marks(chunk)})"
-            f" AND {_SHARE_COLUMNS[scope]} = ? AND {_OPEN}",
+            "SELECT key, ready_group, concurrency_key, head, head_job FROM ready_keys"
+            f" WHERE ready_group IN ({_marks(chunk)}) AND {_SHARE_COLUMNS[scope]} = ? AND {_OPEN}",
             [*(group.group for group in chunk), name],
         )
-        keys += [ReadyKey(key, by_number[group], own, head) for key, group, own, head in found]
+        keys += [ReadyKey(key, by_number[group], own, (rank, row)) for key, group, own, rank, row in found]
     return keys
 
 
@@ -136,12 +137,12 @@ def running_shares(ledger: Ledger, namespace: str, queue: str, scope: FairnessSc
     return {name: Running(slots, max(0, slots * now - since) / 1000) for name, slots, since in found}
 
 
-def window(ledger: Ledger, key: ReadyKey, rank: int, row: int, count: int) -> list[Job]:
+def window(ledger: Ledger, key: ReadyKey, after: Place, count: int) -> list[Job]:
     """Ready jobs of a key by rank, from right after a place, at most `count`."""
     found = ledger.look_up(
         f"{rows.SELECT} WHERE jobs.key = ? AND jobs.state = 3 AND jobs.holder = '' AND (jobs.rank, jobs.job) > (?, ?)"
         " ORDER BY jobs.rank, jobs.job LIMIT ?",
-        (key.key, rank, row, count),
+        (key.key, *after, count),
     )
     return ledger.adopt(found)
 
@@ -180,10 +181,10 @@ def park(ledger: Ledger, held: Iterable[tuple[tuple[str, str, str], Micros | Non
         )
 
 
-def raise_heads(ledger: Ledger, heads: Iterable[tuple[int, int]]) -> None:
-    """Puts the head of keys right: the rank of its first ready job, and the key."""
-    for head, key in heads:
-        ledger.run("UPDATE ready_keys SET head = ? WHERE key = ? AND head < ?", (head, key, head))
+def raise_heads(ledger: Ledger, heads: Iterable[tuple[int, Place]]) -> None:
+    """Puts the heads of keys right: where their first ready jobs are."""
+    for key, place in heads:
+        ledger.run("UPDATE ready_keys SET head = ?, head_job = ? WHERE key = ?", (*place, key))
 
 
 def open_due_keys(ledger: Ledger) -> None:

@@ -114,8 +114,8 @@ def event_without_fold() -> Patches:
 def granted_twice() -> Patches:
     """A job stands twice in the window, and the table lets it be granted twice."""
 
-    def window(ledger: Any, key: Any, rank: int, row: int, count: int) -> list[Any]:
-        found = _window(ledger, key, rank, row, count)
+    def window(ledger: Any, key: Any, after: Any, count: int) -> list[Any]:
+        found = _window(ledger, key, after, count)
         return found + found[:1]
 
     twice = frozenset({JobState.QUEUED, JobState.ASSIGNED})

@@ -14,8 +14,8 @@ INSERT INTO ready_groups (ready_group, namespace, queue, needs, ready)
     SELECT key, namespace, queue, needs, ready FROM ready_keys;
 DROP TABLE ready_keys;
 
--- Jobs of a group with the same owner and concurrency key: what limits and fairness are about. `head` is at most the rank of
--- its first ready job. A key that a limit holds is parked until a time, or until one of its jobs ends (then `parked` is the largest time).
+-- Jobs of a group with the same owner and concurrency key: what limits and fairness are about. `head` and `head_job`
+-- are at most the rank and row of its first ready job. A key that a limit holds is parked until a time, or until one of its jobs ends (then `parked` is the largest time).
 CREATE TABLE ready_keys (
     key INTEGER PRIMARY KEY,
     ready_group BIGINT NOT NULL,
@@ -29,22 +29,24 @@ CREATE TABLE ready_keys (
     leased_slots BIGINT NOT NULL,
     leased_since BIGINT NOT NULL,
     head BIGINT NOT NULL,
+    head_job BIGINT NOT NULL,
     parked BIGINT NOT NULL,
     UNIQUE (ready_group, owner, concurrency_key)
 );
-CREATE INDEX ready_keys_open ON ready_keys (ready_group, head) WHERE ready > 0 AND parked = 0;
+CREATE INDEX ready_keys_open ON ready_keys (ready_group, head, head_job) WHERE ready > 0 AND parked = 0;
 CREATE INDEX ready_keys_parked ON ready_keys (parked) WHERE parked > 0;
 CREATE INDEX ready_keys_limited ON ready_keys (namespace, queue, concurrency_key) WHERE concurrency_key <> '';
 CREATE INDEX ready_keys_leased ON ready_keys (namespace, queue) WHERE leased > 0;
 INSERT INTO ready_keys (
-    key, ready_group, namespace, queue, owner, concurrency_key, live, ready, leased, leased_slots, leased_since, head, parked
+    key, ready_group, namespace, queue, owner, concurrency_key, live, ready, leased, leased_slots, leased_since, head, head_job,
+    parked
 )
     SELECT row_number() OVER (ORDER BY key, owner), key, namespace, queue, owner, '',
         sum(CASE WHEN state < 20 THEN 1 ELSE 0 END),
         sum(CASE WHEN state = 3 AND holder = '' THEN 1 ELSE 0 END),
         sum(CASE WHEN state IN (4, 5, 6, 7) THEN 1 ELSE 0 END),
         sum(CASE WHEN state IN (4, 5, 6, 7) THEN 1 ELSE 0 END),
-        sum(CASE WHEN state IN (4, 5, 6, 7) THEN updated / 1000 ELSE 0 END), min(rank), 0
+        sum(CASE WHEN state IN (4, 5, 6, 7) THEN updated / 1000 ELSE 0 END), min(rank), 0, 0
     FROM jobs GROUP BY key, namespace, queue, owner;
 UPDATE sequences SET value = (SELECT coalesce(max(key), 0) FROM ready_keys) WHERE name = 'key';
 INSERT INTO sequences (name, value) VALUES ('group', (SELECT coalesce(max(ready_group), 0) FROM ready_groups)), ('audit', 0);
