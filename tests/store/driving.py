@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.struct_pb2 import Value
 
 from headrace.v1 import event_pb2, job_pb2, outcome_pb2, task_pb2, worker_service_pb2
 from headrace_server.core.failures import FailureClass
@@ -99,6 +100,11 @@ def chunk(sequence: int, data: bytes = b"x", *, dirty: bool = False) -> event_pb
         dirty=dirty,
         chunk=event_pb2.Chunk(stream=event_pb2.OUTPUT_STREAM_STDOUT, data=data),
     )
+
+
+def checkpoint(sequence: int, said: str) -> event_pb2.Output:
+    """What the next attempt can go on from."""
+    return event_pb2.Output(producer_sequence=sequence, checkpoint=event_pb2.Checkpoint(value=Value(string_value=said)))
 
 
 def frame(sequence: int, session: str = "s1", *, dirty: bool = False, raw: str = "{}") -> event_pb2.Output:

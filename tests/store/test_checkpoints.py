@@ -11,11 +11,7 @@ from headrace_server.core.refusal import Refused
 from headrace_server.rpc.lane_limits import check_output
 from headrace_server.store.checkpoints import read_checkpoint, remove_checkpoint
 from headrace_server.store.leases import Lease, Snooze
-from store.driving import Bench, chunk, offer
-
-
-def checkpoint(sequence: int, said: str) -> event_pb2.Output:
-    return event_pb2.Output(producer_sequence=sequence, checkpoint=event_pb2.Checkpoint(value=Value(string_value=said)))
+from store.driving import Bench, checkpoint, chunk, offer
 
 
 def kept(bench: Bench, lease: Lease) -> str | None:

@@ -16,16 +16,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from headrace.v1 import event_pb2, input_pb2, queue_pb2
+from headrace.v1 import event_pb2, input_pb2, job_pb2, queue_pb2
+from headrace_server.core.deadlines import due
 from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import Job
-from headrace_server.core.limits import LOSSES_COUNT_MAX, MAX_ATTEMPTS_DEFAULT
+from headrace_server.core.limits import LOSSES_COUNT_MAX, MAX_ATTEMPTS_DEFAULT, MAX_SNOOZES_DEFAULT
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED, LEASED, JobState
+from headrace_server.core.timeouts import NONE_STATED
 from headrace_server.store import demand, rows, workers
-from headrace_server.store.leases import Disposition, Holder, Lease
+from headrace_server.store.leases import Disposition, Holder, Lease, Snooze
 from headrace_server.store.queues import create_queue
 from headrace_server.store.submit import submit_all, submit_each
 from headrace_server.store.workers import Release
@@ -35,6 +37,7 @@ from store.driving import (
     NAMESPACE,
     Bench,
     capabilities,
+    checkpoint,
     chunk,
     claude_spec,
     failure,
@@ -49,7 +52,25 @@ MEMORY = Path("/dev/shm")
 """Where there is one: thousands of commits need not wait for a disk in order to be in the right order."""
 MAX_QUEUED = 6
 SLOTS = 3
-SPECS = (handler_spec(), handler_spec("other"), claude_spec())
+MAX_SNOOZES = 2
+
+
+def timed_spec(**seconds: float) -> job_pb2.JobSpec:
+    """Of a job with timeouts, and few snoozes."""
+    spec = handler_spec()
+    for name, value in seconds.items():
+        getattr(spec.timeouts, f"{name}_timeout").FromMicroseconds(int(value * SECOND))
+    spec.retry_policy.max_snoozes = MAX_SNOOZES
+    return spec
+
+
+SPECS = (
+    handler_spec(),
+    handler_spec("other"),
+    claude_spec(),
+    timed_spec(queue=300, run=30),
+    timed_spec(total=500, silence=4),
+)
 CLASSES = (
     FailureClass.CRASH,
     FailureClass.QUOTA,
@@ -83,6 +104,7 @@ class Known:
     cancelled_unstarted: bool = False
     cancelling: bool = False
     ended: JobState | None = None
+    checkpoint: str = ""
     sent: dict[int, int] = field(default_factory=dict)
     """By epoch: the last piece of output that was acknowledged."""
 
@@ -173,7 +195,8 @@ class Histories(RuleBasedStateMachine):
         elif action == "report":
             self.report(number, chance.choice(("ask", "withdraw", "step")))
         elif action == "finish":
-            self.finish(number, chance.choice(("succeeded", "failed", "failed", "cancelled", "returned")), early=rarely)
+            ways = ("succeeded", "failed", "failed", "cancelled", "returned", "snoozed")
+            self.finish(number, chance.choice(ways), early=rarely)
         else:
             self.release(number)
 
@@ -210,7 +233,10 @@ class Histories(RuleBasedStateMachine):
             assert granted.lease.epoch == known.epoch + 1, "I2: epochs only grow"
             assert not known.cancelled_unstarted, "I7: a cancelled job started"
             known.epoch = granted.lease.epoch
+            assert granted.assignment.checkpoint.string_value == known.checkpoint, "R6: not what was said last"
             self.leases.append((granted.lease, Holder(granted.worker, granted.incarnation)))
+        now = Micros(self.bench.clock.now())
+        assert [job for job in self.jobs() if due(job, now) is not None] == [], "C3: too late, and nobody did anything"
         for one_offer in offers:
             taken = sum(granted.worker == one_offer.worker for granted in cycle.granted)
             assert taken <= one_offer.free_slots, "I5: more than its slots"
@@ -225,10 +251,14 @@ class Histories(RuleBasedStateMachine):
         last = known.sent.get(lease.epoch, 0)
         first = max(1, last - number % 2 + 1) + (5 if hole else 0)
         made = [frame(n, "s", dirty=dirty) if number % 3 else chunk(n, b"xyz") for n in range(first, first + pieces)]
+        if number % 5 == 0:
+            made[-1] = checkpoint(first + pieces - 1, f"{lease.epoch}:{first + pieces - 1}")
         appended = self.bench.append(lease, *made, holder=holder)
         assert appended.stale == (not lives), "I3"
         if lives:
             assert appended.committed == (last if hole else max(last, first + pieces - 1))
+            if number % 5 == 0 and last < appended.committed == first + pieces - 1:
+                known.checkpoint = f"{lease.epoch}:{appended.committed}"
             known.sent[lease.epoch] = appended.committed
 
     def report(self, number: int, kind: str) -> None:
@@ -252,6 +282,7 @@ class Histories(RuleBasedStateMachine):
             "failed": {"failed": failure(CLASSES[number % len(CLASSES)], retry_after=number % 3)},
             "cancelled": {"succeeded": None},
             "returned": {"returned": True},
+            "snoozed": {"snoozed": Snooze(number % 9 * SECOND, "later")},
         }
         parts = ways[how]
         outputs = known.sent.get(lease.epoch, 0) + early
@@ -275,7 +306,7 @@ class Histories(RuleBasedStateMachine):
         before = self.bench.job(lease.job_id)
         self.bench.hear(holder, releases=[Release(lease, ReleaseCause.DECLINED, "")])
         after = self.bench.job(lease.job_id)
-        assert (after.state in LEASED) == (before.state in LEASED and (before.begun or not lives))
+        assert (after.state in LEASED) == (before.state in LEASED and (before.begun > 0 or not lives))
 
     def cancel(self, number: int) -> None:
         known = list(self.known.values())[number % len(self.known)]
@@ -299,6 +330,8 @@ class Histories(RuleBasedStateMachine):
             claimed = {job.id for job in welcomed.jobs}
             leased = {job.id for job in self.jobs() if job.worker == holder.worker}
             assert leased == claimed, "what it does not hold is not its own any more"
+            stopped = {job.id for job in welcomed.jobs if job.state is JobState.CANCELLING or job.timed_out}
+            assert {one.job.id for one in welcomed.wanted} == stopped, "C2, C3: not said at once"
 
     def reopen(self) -> None:
         clock = self.bench.clock
@@ -323,6 +356,8 @@ class Histories(RuleBasedStateMachine):
             assert not (known.cancelled_unstarted and job.state is not JobState.CANCELLED), "I7"
             assert job.failures <= MAX_ATTEMPTS_DEFAULT, "I6"
             assert job.losses <= LOSSES_COUNT_MAX + 1, "I6"
+            allowed = MAX_SNOOZES_DEFAULT if job.timeouts is NONE_STATED else MAX_SNOOZES
+            assert job.snoozes <= allowed, "R5"
         for worker in self.incarnations:
             alive = sum(job.worker == worker for job in jobs)
             assert alive <= SLOTS, "I5, I12"
