@@ -7,6 +7,7 @@ decided here. What a server does at a tick is `core/firing.py`.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import islice, takewhile
 
 from cronsim import CronSim, CronSimError
@@ -87,6 +88,7 @@ class Cron:
 Timing = Cron | Interval
 
 
+@lru_cache(maxsize=4096)
 def parse_cron(expression: str, zone: str) -> Cron:
     """Reads a cron expression. Raises BadTiming, also when it never fires."""
     if not zone:

@@ -25,12 +25,13 @@ from headrace_server.store.schedules import (
     rules_of,
     schedule_of,
     store_schedule,
+    store_ticks,
     woken,
 )
 from headrace_server.store.submit import submit_each
 
-FIRINGS_IN_CYCLE_COUNT_MAX = 200
-"""What is left is due in the next cycle."""
+FIRINGS_IN_CYCLE_COUNT_MAX = 100
+"""What is left is due in the next cycle. A firing costs about a millisecond, and all of a cycle are one commit."""
 KEPT_FIRINGS_COUNT = 100
 """Of each schedule; older rows are of ticks before its last one, which can't come again."""
 TRIMMED_COUNT_MAX = 1000
@@ -100,7 +101,7 @@ def _fire_schedule(ledger: Ledger, schedule: StoredSchedule, count_max: int) -> 
         firing.drop(plan.dropped)
     for tick in plan.ticks:
         firing.deal_with(tick)
-    store_schedule(ledger, woken(ledger, firing.schedule))
+    store_ticks(ledger, woken(ledger, firing.schedule, rules))
     _trim(ledger, firing.schedule)
     return len(plan.ticks)
 

@@ -319,12 +319,11 @@ def job_of(message: schedule_pb2.Schedule, namespace: str, actor: str) -> NewJob
     return new_job(namespace, "", message.spec, actor, "")
 
 
-def woken(ledger: Ledger, schedule: StoredSchedule) -> StoredSchedule:
+def woken(ledger: Ledger, schedule: StoredSchedule, rules: ScheduleRules | None = None) -> StoredSchedule:
     """The schedule with its next tick and the time of its next look: the tick and its jitter, never before now."""
-    tick = None
-    if not schedule.paused:
+    if rules is None:
         rules = rules_of(schedule_pb2.Schedule.FromString(schedule.body), schedule.namespace, schedule.created)
-        tick = next_tick(rules.timing, schedule.cursor)
+    tick = None if schedule.paused else next_tick(rules.timing, schedule.cursor)
     if tick is None:
         return replace(schedule, next_tick=Micros(0), wake=Micros(0))
     return replace(schedule, next_tick=tick, wake=Micros(max(rules.fire_time(tick), ledger.now)))
@@ -335,9 +334,22 @@ def store_schedule(ledger: Ledger, schedule: StoredSchedule) -> StoredSchedule:
     values = (schedule.row, *(getattr(schedule, column) for column in COLUMNS[1:]))
     changes = ", ".join(f"{column} = excluded.{column}" for column in COLUMNS[1:])
     ledger.insert("schedules", COLUMNS, [values], f"ON CONFLICT (schedule) DO UPDATE SET {changes}")
+    _ask_for_look(ledger, schedule)
+    return schedule
+
+
+def store_ticks(ledger: Ledger, schedule: StoredSchedule) -> None:
+    """Writes what ticks change of a schedule, and tells the scheduler when to look at it."""
+    ledger.run(
+        "UPDATE schedules SET last = ?, buffered = ?, next_tick = ?, wake = ? WHERE schedule = ?",
+        (schedule.last, schedule.buffered, schedule.next_tick, schedule.wake, schedule.row),
+    )
+    _ask_for_look(ledger, schedule)
+
+
+def _ask_for_look(ledger: Ledger, schedule: StoredSchedule) -> None:
     if schedule.wake:
         ledger.effects.next_due = min(schedule.wake, ledger.effects.next_due or schedule.wake)
-    return schedule
 
 
 def _timing(message: schedule_pb2.Schedule) -> tuple[str, int, str]:
