@@ -32,6 +32,8 @@ class ControlPlane:
         self.data = root / "d"
         self.folder = root / "work"
         self.address = ""
+        self.metrics_url = ""
+        """Set when it was told to show metrics."""
         self._options = options
         self._process: subprocess.Popen[str] | None = None
         self._seen: set[Process] = set()
@@ -65,6 +67,8 @@ class ControlPlane:
         line = self._process.stdout.readline()
         assert line.startswith("headrace serves on "), f"{line}{self.stderr}"
         self.address = line.split()[3]
+        if "--metrics" in (*self._options, *options):
+            self.metrics_url = self._process.stdout.readline().split()[-1]
         assert (self.data / "address").read_text() == f"{self.address}\n"
 
     @property

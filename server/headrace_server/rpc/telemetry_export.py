@@ -29,7 +29,6 @@ from opentelemetry.sdk.metrics.export import Histogram as HistogramData
 from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NoOpTracerProvider, Tracer
 from prometheus_client import CollectorRegistry, start_http_server
 
@@ -50,12 +49,14 @@ class _Histograms:
         self._began = now()
 
     def beside(self, data: MetricsData) -> MetricsData:
-        """The data with these beside."""
-        if not self.sources or not data.resource_metrics:
-            return data
-        first, *others = data.resource_metrics
-        mine = ScopeMetrics(InstrumentationScope(INSTRUMENTATION_NAME), [self._metric(one) for one in self.sources], "")
-        return MetricsData([replace(first, scope_metrics=[*first.scope_metrics, mine]), *others])
+        """The data with these among those of the same scope: OTLP keeps one list for each scope."""
+        mine = [self._metric(one) for one in self.sources]
+        return MetricsData(
+            [
+                replace(resource, scope_metrics=[_with(scope, mine) for scope in resource.scope_metrics])
+                for resource in data.resource_metrics
+            ]
+        )
 
     def _metric(self, histogram: Histogram) -> Metric:
         points = [
@@ -74,6 +75,12 @@ class _Histograms:
         ]
         data = HistogramData(points, AggregationTemporality.CUMULATIVE)
         return Metric(histogram.name, histogram.description, "s", data)
+
+
+def _with(scope: ScopeMetrics, metrics: Sequence[Metric]) -> ScopeMetrics:
+    if scope.scope.name != INSTRUMENTATION_NAME:
+        return scope
+    return replace(scope, metrics=[*scope.metrics, *metrics])
 
 
 class _PrometheusReader(PrometheusMetricReader):
