@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from headrace.worker import BlockingHandlerContext, HandlerContext, Worker
+from headrace.worker import BlockingHandlerContext, HandlerContext, Snooze, Worker
 
 worker = Worker(sys.argv[1], id="handlers", slots=64, labels={"kind": "handlers"}, data=Path(sys.argv[2]))
 
@@ -44,6 +44,27 @@ async def asynchronous(input: dict[str, Any], context: HandlerContext) -> None:
         await asyncio.Event().wait()
     finally:
         await context.write("cleaned up\n")
+
+
+@worker.handler("in_two_steps")
+def in_two_steps(input: dict[str, Any], context: BlockingHandlerContext) -> dict[str, Any]:
+    if context.last_checkpoint is None:
+        context.checkpoint({"step": 1})
+        raise Snooze(input["delay"], "one step at a time")
+    return {"went on from": context.last_checkpoint}
+
+
+@worker.handler("sum_of_parents")
+def sum_of_parents(input: dict[str, Any], context: BlockingHandlerContext) -> int:
+    return int(sum(parent.value["square"] for parent in context.dependencies.values()))
+
+
+@worker.handler("busy_until_told")
+def busy_until_told(input: dict[str, Any], context: BlockingHandlerContext) -> None:
+    context.checkpoint("told")
+    while not context.wait_cancelled(60):
+        pass
+    context.raise_if_cancelled()
 
 
 if __name__ == "__main__":

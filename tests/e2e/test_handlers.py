@@ -117,3 +117,32 @@ def test_a_handler_that_nobody_registered_waits_and_says_so(client: blocking.Cli
     (reason,) = job.explain().wait_reasons
     assert (reason.cause, "unknown" in reason.message) == (job_pb2.WAIT_CAUSE_NO_ELIGIBLE_WORKER, True)
     job.cancel()
+
+
+def test_r5_a_handler_puts_itself_off_and_goes_on_from_its_checkpoint(client: blocking.Client) -> None:
+    story = Story(client.submit(headrace.handler("in_two_steps", {"delay": 0.2}))).finish()
+    assert story.kinds.count("attempt_snoozed") == 1
+    assert story.all("attempt_snoozed")[0].reason == "one step at a time"
+    assert headrace.Outcome(story.job).value == {"went on from": {"step": 1}}
+    assert (story.job.failure_count, story.job.attempt_count) == (0, 2)
+
+
+def test_r5_a_handler_that_may_not_put_itself_off_fails(client: blocking.Client) -> None:
+    task = headrace.handler("in_two_steps", {"delay": 0.2})
+    story = Story(client.submit(task, retry_policy=headrace.retry_policy(max_snoozes=0))).finish()
+    assert (story.state, class_of(story.job.failure)) == ("FAILED", "ERROR")
+    assert story.job.failure.message == "snoozed 1 times, 0 are allowed"
+
+
+def test_q6_a_handler_sees_what_the_jobs_returned_that_it_depends_on(client: blocking.Client) -> None:
+    parents = [client.submit(headrace.handler("square", {"number": number})).id for number in (2, 3)]
+    child = client.submit(headrace.handler("sum_of_parents"), after=parents)
+    assert headrace.Outcome(child.result().job).value == 13
+
+
+def test_c3_a_handler_that_runs_too_long_is_told_and_its_job_times_out(client: blocking.Client) -> None:
+    limits = headrace.timeouts(run=0.3)
+    task = headrace.handler("busy_until_told")
+    story = Story(client.submit(task, timeouts=limits, retry_policy=headrace.retry_policy(1))).finish()
+    assert (story.state, class_of(story.job.failure)) == ("FAILED", "TIMEOUT")
+    assert story.steps == ["INTERRUPT", "TREE_GONE"]
