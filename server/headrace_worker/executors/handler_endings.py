@@ -96,7 +96,7 @@ class InvalidInput(HandlerFailure):
 
 def failure_class_of(word: str | outcome_pb2.FailureClass) -> outcome_pb2.FailureClass:
     """The class for a word. Raises ValueError with the words that there are."""
-    found = FAILURE_CLASSES.get(word.removeprefix(PREFIX)) if isinstance(word, str) else word
+    found: Any = FAILURE_CLASSES.get(word.removeprefix(PREFIX)) if isinstance(word, str) else word
     if found not in FAILURE_CLASSES.values():
         raise ValueError(f"{word!r} is no class of failure that a handler can name: {', '.join(FAILURE_CLASSES)}")
     chosen: outcome_pb2.FailureClass = found
