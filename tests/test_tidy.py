@@ -20,10 +20,6 @@ CORE = "server/headrace_server/core/"
 
 RPCS_NOT_YET = frozenset(
     {
-        "JobService.UpdateJob",
-        "JobService.CancelJobs",
-        "JobService.RetryJob",
-        "JobService.DeleteJob",
         "JobService.ReadArtifact",
     }
 )

@@ -52,7 +52,9 @@ from headrace_server.runtime.store_watch import StoreWatch
 from headrace_server.runtime.tracing import Tracing
 from headrace_server.settings import Settings
 from headrace_server.store import reads
+from headrace_server.store.due import has_silence_limits, listen_anew
 from headrace_server.store.effects import Effects
+from headrace_server.store.errors import StoreUnavailable
 from headrace_server.store.sqlite import SqliteEngine
 from headrace_server.store.store import Store
 from headrace_server.store.worker_drains import WorkerDrain, read_drain
@@ -206,9 +208,15 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _watch_leases(self) -> None:
-        """After a restart every worker that holds leases is watched for a whole lease anew (L4)."""
+        """After a restart every worker that holds leases is watched for a whole lease anew (L4), and so is the silence of
+        its attempts."""
         for holder, counter in await self._store.read(lease_holders):
             self._registry.watch.observe(holder.worker, holder.incarnation, counter, self._clock.monotonic())
+        if await self._store.read(has_silence_limits):
+            try:
+                await self._store.write(listen_anew, bounded=False)
+            except StoreUnavailable as error:
+                log.warning("silence counts over the restart: %s", error)
 
     async def _make_pool(self, socket: Path) -> None:
         """The local worker, and what scales its slots when they are to follow the load."""
@@ -290,6 +298,7 @@ class App:
 
     def _committed(self, effects: Effects) -> None:
         self._feed.wake(effects.changed)
+        self._feed.wake(effects.keyed)
         for wanted in effects.stopped:
             self._tell_stopped(wanted)
         self._scheduler.committed(effects)

@@ -9,12 +9,12 @@ Errors name the place, counted from 1, and what is allowed there.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace_server.core import limits
 from headrace_server.core.job_filter import JobFilter
 from headrace_server.core.refusal import Reason, Refusal, Refused, Violation
-from headrace_server.core.states import JobState
+from headrace_server.core.states import ENDED, JobState
 from headrace_server.rpc.violations import LABEL_KEY, Violations
 
 FIELDS = ("state", "queue", "owner", "worker_id")
@@ -56,6 +56,13 @@ def parse_filter(text: str) -> JobFilter:
     except FilterError as error:
         violation = Violation("filter", str(error))
         raise Refused(Refusal(Reason.INVALID_FIELD, f"filter {error}", violations=(violation,))) from None
+
+
+def live_only(wanted: JobFilter) -> JobFilter | None:
+    """The same filter for jobs that have not ended; None when it asks for ended ones only."""
+    states = frozenset(state.name for state in JobState if state not in ENDED)
+    narrowed = states & wanted.states if wanted.states else states
+    return replace(wanted, states=narrowed) if narrowed else None
 
 
 def check_filter(text: str, path: str, violations: Violations) -> None:

@@ -30,6 +30,7 @@ def job_message(job: Job, spec: bytes, *, full: bool) -> job_pb2.Job:
     if job.state is JobState.SCHEDULED:
         set_time(message.due_time, job.due)
     message.attempt_count = job.attempt
+    message.snooze_count = job.snoozes
     message.failure_count = job.failures
     message.loss_count = job.losses
     message.epoch = job.epoch
@@ -83,6 +84,10 @@ def _set_optional(message: job_pb2.Job, job: Job) -> None:
         message.progress.message = job.progress.message
     if job.origin is not PLAIN:
         _set_origin(message, job.origin)
+    if job.start_by:
+        set_time(message.start_deadline_time, job.start_by)
+    if job.end_by:
+        set_time(message.end_deadline_time, job.end_by)
 
 
 def _set_origin(message: job_pb2.Job, origin: Origin) -> None:
@@ -118,6 +123,7 @@ _OUTCOMES = {
     "attempt_lost": job_pb2.ATTEMPT_OUTCOME_LOST,
     "attempt_released": job_pb2.ATTEMPT_OUTCOME_RELEASED,
     "attempt_handed_back": job_pb2.ATTEMPT_OUTCOME_HANDED_BACK,
+    "attempt_snoozed": job_pb2.ATTEMPT_OUTCOME_SNOOZED,
     "cancelled": job_pb2.ATTEMPT_OUTCOME_CANCELLED,
 }
 
@@ -131,7 +137,7 @@ def _tell(attempt: job_pb2.Attempt, event: event_pb2.Event, kind: str) -> None:
         return
     attempt.outcome = outcome
     attempt.end_time.CopyFrom(event.time)
-    if kind in ("succeeded", "attempt_failed", "attempt_handed_back", "cancelled"):
+    if kind in ("succeeded", "attempt_failed", "attempt_handed_back", "attempt_snoozed", "cancelled"):
         attempt.usage.CopyFrom(getattr(event, kind).usage)
     if kind in ("attempt_failed", "attempt_lost"):
         attempt.decision.CopyFrom(getattr(event, kind).decision)

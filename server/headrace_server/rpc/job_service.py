@@ -1,29 +1,38 @@
 """JobService: check, call, convert, return."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from headrace.v1 import job_pb2
 from headrace.v1 import job_service_pb2 as pb
-from headrace_server.core.ids import job_id_text, parse_job_id
+from headrace_server.core.ids import JobId, job_id_text, parse_job_id
 from headrace_server.core.job import Job
+from headrace_server.core.limits import CANCEL_ITEMS_COUNT_MAX
 from headrace_server.core.refusal import Refusal, Refused
+from headrace_server.core.states import JobState
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.errors import to_item_error
-from headrace_server.rpc.filters import parse_filter
+from headrace_server.rpc.filters import live_only, parse_filter
 from headrace_server.rpc.follow import Following, follow
 from headrace_server.rpc.job_message import job_message, state_count
 from headrace_server.rpc.job_view import full_message, get_snapshot, reasons
 from headrace_server.rpc.new_job import namespace_of, new_job
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, page_rows, row_of
-from headrace_server.rpc.validation import check_item
+from headrace_server.rpc.validation import check_items
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.store import reads
-from headrace_server.store.cancel import cancel
+from headrace_server.store.cancel import cancel_by_caller, cancel_each
 from headrace_server.store.codec import number
+from headrace_server.store.deletions import delete
 from headrace_server.store.engine import Connection
+from headrace_server.store.listing import Listed, list_jobs
+from headrace_server.store.retries import retry
 from headrace_server.store.store import Store
 from headrace_server.store.submit import Accepted, NewJob, check_each, submit_all, submit_each
+from headrace_server.store.updates import Change, update
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +54,16 @@ class JobService:
         submitting = self.store.write_each(submit_each, new, crowd=True)
         # A cycle that is asked for now mostly commits together with the submit, instead of after its answer.
         self.scheduler.wake()
-        accepted = _accepted(await submitting)
-        return pb.SubmitJobResponse(
-            job=job_message(accepted.job, new.spec, full=False), deduplicated=accepted.deduplicated
-        )
+        accepted = _done(await submitting)
+        if accepted.deduplicated:
+            return pb.SubmitJobResponse(job=await self._message(accepted.job, new.spec), deduplicated=True)
+        return pb.SubmitJobResponse(job=job_message(accepted.job, new.spec, full=False))
 
     async def submit_jobs(self, request: pb.SubmitJobsRequest, call: Call) -> pb.SubmitJobsResponse:
-        checked = [check_item(item) for item in request.items]
+        checked = check_items(request.items)
         actor, traceparent = call.principal, call.traceparent
         news = [
-            new_job(request.namespace, item.request_id, item.spec, actor, traceparent)
+            new_job(request.namespace, item.request_id, item.spec, actor, traceparent, item.ref)
             for item, refusal in zip(request.items, checked, strict=True)
             if refusal is None
         ]
@@ -89,34 +98,78 @@ class JobService:
         count = page_rows(request.page_size)
         before = row_of(decode_page_token(request.page_token, "ListJobs", namespace, request.filter))
 
-        def read(connection: Connection) -> tuple[list[Job], dict[int, bytes], list[tuple[int, int]]]:
-            jobs = reads.list_jobs(connection, namespace, wanted, before, count + 1)
+        def read(connection: Connection) -> tuple[Listed, dict[int, bytes], list[tuple[int, int]]]:
+            listed = list_jobs(connection, namespace, wanted, before, count)
             counts = [] if before else reads.state_counts(connection, namespace, wanted.queues)
-            return jobs, reads.get_specs(connection, jobs), counts
+            return listed, reads.get_specs(connection, listed.jobs), counts
 
-        jobs, specs, counts = await self.store.read(read)
+        listed, specs, counts = await self.store.read(read)
         response = pb.ListJobsResponse(state_counts=[state_count(state, jobs) for state, jobs in counts])
         full = request.view == job_pb2.JOB_VIEW_FULL
-        size = 0
-        for job in jobs[:count]:
+        next_before, size = listed.before, 0
+        for job in listed.jobs:
             message = job_message(job, specs[job.row], full=full)
             size += message.ByteSize()
             if response.jobs and size > LIST_BYTES_MAX:
                 break
             response.jobs.append(message)
-        taken = len(response.jobs)
-        if taken < len(jobs):
-            response.next_page_token = encode_page_token((jobs[taken - 1].row,), "ListJobs", namespace, request.filter)
+            next_before = job.row if len(response.jobs) < len(listed.jobs) else listed.before
+        if next_before is not None:
+            response.next_page_token = encode_page_token((next_before,), "ListJobs", namespace, request.filter)
         return response
+
+    async def update_job(self, request: pb.UpdateJobRequest, call: Call) -> pb.UpdateJobResponse:
+        namespace = namespace_of(request.namespace)
+        job_id = parse_job_id(request.job_id)
+        change = Change(tuple(request.update_mask.paths), request.spec, request.etag, call.principal)
+        job = _done(await self.store.write(lambda ledger: update(ledger, namespace, job_id, change)))
+        return pb.UpdateJobResponse(job=await self._message(job))
 
     async def cancel_job(self, request: pb.CancelJobRequest, call: Call) -> pb.CancelJobResponse:
         namespace = namespace_of(request.namespace)
         job_id = parse_job_id(request.job_id)
-        job = await self.store.write(lambda ledger: cancel(ledger, namespace, job_id, request.reason, call.principal))
-        if isinstance(job, Refusal):
-            raise Refused(job)
-        specs = await self.store.read(reads.get_specs, [job])
-        return pb.CancelJobResponse(job=job_message(job, specs[job.row], full=False))
+        job = _done(
+            await self.store.write(
+                lambda ledger: cancel_by_caller(ledger, namespace, job_id, request.reason, call.principal)
+            )
+        )
+        return pb.CancelJobResponse(job=await self._message(job))
+
+    async def cancel_jobs(self, request: pb.CancelJobsRequest, call: Call) -> pb.CancelJobsResponse:
+        namespace = namespace_of(request.namespace)
+        wanted = live_only(parse_filter(request.filter))
+        before = row_of(decode_page_token(request.page_token, "CancelJobs", namespace, request.filter))
+        if wanted is None:
+            return pb.CancelJobsResponse()
+        listed = await self.store.read(list_jobs, namespace, wanted, before, CANCEL_ITEMS_COUNT_MAX)
+        answers: list[tuple[JobId, Job | Refusal]] = [(job.id, job) for job in listed.jobs]
+        if not request.validate_only:
+            ids = [job.id for job in listed.jobs]
+            answers = await self.store.write(
+                lambda ledger: cancel_each(ledger, namespace, ids, request.reason, call.principal)
+            )
+        response = pb.CancelJobsResponse(results=[_cancel_result(job_id, answer) for job_id, answer in answers])
+        if listed.before is not None:
+            response.next_page_token = encode_page_token((listed.before,), "CancelJobs", namespace, request.filter)
+        return response
+
+    async def retry_job(self, request: pb.RetryJobRequest, call: Call) -> pb.RetryJobResponse:
+        namespace = namespace_of(request.namespace)
+        job_id = parse_job_id(request.job_id)
+        answer = _done(
+            await self.store.write(
+                lambda ledger: retry(ledger, namespace, job_id, request.request_id, call.principal, call.traceparent)
+            )
+        )
+        return pb.RetryJobResponse(job=await self._message(answer.job), deduplicated=answer.deduplicated)
+
+    async def delete_job(self, request: pb.DeleteJobRequest, call: Call) -> pb.DeleteJobResponse:
+        namespace = namespace_of(request.namespace)
+        job_id = parse_job_id(request.job_id)
+        refusal = await self.store.write(lambda ledger: delete(ledger, namespace, job_id, request.etag, call.principal))
+        if refusal is not None:
+            raise Refused(refusal)
+        return pb.DeleteJobResponse()
 
     async def explain_job(self, request: pb.ExplainJobRequest, call: Call) -> pb.ExplainJobResponse:
         snapshot = await get_snapshot(
@@ -128,14 +181,30 @@ class JobService:
             queue_position=snapshot.position,
         )
 
+    async def _message(self, job: Job, spec: bytes = b"") -> job_pb2.Job:
+        """A job that a verb has answered, in JOB_VIEW_BASIC; `spec` stands in for that of one that was deleted."""
+        specs = await self.store.read(reads.get_specs, [job])
+        return job_message(job, specs.get(job.row, spec), full=False)
+
     async def watch_job(self, request: pb.WatchJobRequest, call: Call) -> None:
         await follow(self.following, request, call)
 
 
-def _accepted(answer: Accepted | Refusal) -> Accepted:
+def _done(answer: T | Refusal) -> T:
     if isinstance(answer, Refusal):
         raise Refused(answer)
     return answer
+
+
+def _cancel_result(job_id: JobId, answer: Job | Refusal) -> pb.CancelJobsResult:
+    result = pb.CancelJobsResult(job_id=job_id_text(job_id))
+    if isinstance(answer, Job):
+        result.state = number(answer.state)
+    else:
+        result.error.CopyFrom(to_item_error(answer))
+        if "state" in answer.metadata:
+            result.state = number(JobState[answer.metadata["state"]])
+    return result
 
 
 def _result(answer: Accepted | Refusal | None) -> pb.SubmitJobsResult:

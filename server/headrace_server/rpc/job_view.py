@@ -3,20 +3,24 @@
 from dataclasses import dataclass
 
 from headrace.v1 import event_pb2, job_pb2
-from headrace_server.core.ids import JobId
+from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.job import Job
 from headrace_server.core.placement import Needs
 from headrace_server.core.refusal import Refused
-from headrace_server.core.states import LEASED
+from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.rpc.job_message import attempts_of, job_message
 from headrace_server.runtime.explain import wait_reasons
 from headrace_server.runtime.registry import Registry
 from headrace_server.store import reads
 from headrace_server.store.cancel import not_found
+from headrace_server.store.checkpoints import read_checkpoint
+from headrace_server.store.codec import number
+from headrace_server.store.dependencies import children_of, parent_states
 from headrace_server.store.engine import Connection
 from headrace_server.store.store import Store
 
 _LIFECYCLE_EVENTS_COUNT = 400
+CHILDREN_COUNT_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,15 @@ class JobSnapshot:
 
     job: Job
     spec: bytes
-    needs: Needs
+    needs: Needs | None
+    """None of a job that has ended."""
     position: int
     last_event: event_pb2.Event | None
     lifecycle: tuple[event_pb2.Event, ...] = ()
     late: tuple[tuple[int, int, bytes], ...] = ()
+    parents: tuple[tuple[JobId, JobState | None], ...] = ()
+    children: tuple[JobId, ...] = ()
+    checkpoint: bytes | None = None
 
 
 def read_snapshot(connection: Connection, namespace: str, job_id: JobId, with_attempts: bool) -> JobSnapshot | None:
@@ -40,11 +48,14 @@ def read_snapshot(connection: Connection, namespace: str, job_id: JobId, with_at
     return JobSnapshot(
         job=job,
         spec=reads.get_specs(connection, [job])[job.row],
-        needs=reads.job_needs(connection, job),
+        needs=reads.job_needs(connection, job) if job.state not in ENDED else None,
         position=reads.queue_position(connection, job),
         last_event=reads.last_event(connection, job),
         lifecycle=tuple(reads.lifecycle_events(connection, job, _LIFECYCLE_EVENTS_COUNT)) if with_attempts else (),
         late=tuple(reads.late_results(connection, job)) if with_attempts else (),
+        parents=tuple(parent_states(connection, job)) if with_attempts else (),
+        children=tuple(children_of(connection, job, CHILDREN_COUNT_MAX)) if with_attempts else (),
+        checkpoint=read_checkpoint(connection, job.row) if with_attempts else None,
     )
 
 
@@ -62,6 +73,11 @@ def full_message(snapshot: JobSnapshot, registry: Registry) -> job_pb2.Job:
     message.queue_position = snapshot.position
     message.wait_reasons.extend(reasons(snapshot, registry))
     message.attempts.extend(attempts_of(snapshot.lifecycle, snapshot.late))
+    for parent, state in snapshot.parents:
+        message.dependency_states.add(job_id=job_id_text(parent), state=number(state) if state is not None else None)
+    message.dependent_job_ids.extend(map(job_id_text, snapshot.children))
+    if snapshot.checkpoint is not None:
+        message.checkpoint.ParseFromString(snapshot.checkpoint)
     _set_result(message, snapshot.last_event)
     return message
 
@@ -78,6 +94,8 @@ def watched_message(snapshot: JobSnapshot, registry: Registry) -> job_pb2.Job:
 
 def reasons(snapshot: JobSnapshot, registry: Registry) -> list[job_pb2.WaitReason]:
     """What the job waits for."""
+    if snapshot.needs is None:
+        return []
     return wait_reasons(snapshot.job, snapshot.needs, snapshot.position, registry)
 
 

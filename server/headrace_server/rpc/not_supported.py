@@ -35,15 +35,9 @@ class NotSupported:
     """Whether a value that is set asks for what is not there."""
 
 
-_DEPENDENCIES = "jobs that depend on other jobs are not served"
 _NOBODY_IS_ASKED = "nobody can be asked"
 
 SPEC: Sequence[NotSupported] = (
-    NotSupported("dependencies", _DEPENDENCIES),
-    NotSupported("dependency_condition", _DEPENDENCIES),
-    NotSupported("dependency_failure_action", _DEPENDENCIES),
-    NotSupported("dependency_cancel_action", _DEPENDENCIES),
-    NotSupported("unique_key", "unique keys are not served"),
     NotSupported("timeouts.input_timeout", _NOBODY_IS_ASKED, _is_some_time),
     NotSupported("claude.session_id", "sessions of several turns are not served"),
     NotSupported("claude.permission_prompts", "nobody can be asked; a prompt is denied", _asks),
@@ -51,8 +45,6 @@ SPEC: Sequence[NotSupported] = (
     NotSupported("claude.workspace.git_worktree", "worktrees are not made"),
     NotSupported("command.workspace.git_worktree", "worktrees are not made"),
 )
-ITEM: Sequence[NotSupported] = (NotSupported("ref", _DEPENDENCIES),)
-WATCH_JOB: Sequence[NotSupported] = (NotSupported("unique_key", "unique keys are not served"),)
 QUEUE: Sequence[NotSupported] = (NotSupported("timeouts.input_timeout", _NOBODY_IS_ASKED, _is_some_time),)
 
 
@@ -84,8 +76,6 @@ class Table:
 
 
 SPEC_TABLE = Table(SPEC)
-ITEM_TABLE = Table(ITEM)
-WATCH_JOB_TABLE = Table(WATCH_JOB)
 QUEUE_TABLE = Table(QUEUE)
 
 

@@ -4,9 +4,8 @@ Faults first, all of them at once; then fields that this server does not honour.
 such a queue, is it full) is not judged here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 from headrace.v1 import (
@@ -21,7 +20,9 @@ from headrace_server.core import limits
 from headrace_server.core.refusal import Refusal
 from headrace_server.rpc import not_supported, validate_job, validate_queue, validate_schedule
 from headrace_server.rpc.filters import check_filter
-from headrace_server.rpc.not_supported import ITEM_TABLE, QUEUE_TABLE, SPEC_TABLE, WATCH_JOB_TABLE
+from headrace_server.rpc.not_supported import QUEUE_TABLE, SPEC_TABLE
+from headrace_server.rpc.validate_change import check_cancel_jobs, check_update
+from headrace_server.rpc.validate_graph import graph_faults, no_refs
 from headrace_server.rpc.validate_worker import check_drain
 from headrace_server.rpc.violations import (
     Rules,
@@ -54,11 +55,22 @@ _SUBMIT_JOBS: Rules = dict.fromkeys(("items", "atomic", "validate_only"), anythi
 _WATCHED_KEY: Rules = {"queue": queue_name, "key": text(limits.KEY_CHARACTERS_MAX), "wait": anything}
 
 
+def check_items(items: Sequence[job_service_pb2.SubmitJobsItem]) -> list[Refusal | None]:
+    """Why items of a SubmitJobs call can't be accepted, each for itself; paths are from the item."""
+    checked = [check_item(item) for item in items]
+    faults: dict[int, Violations] = {}
+    for fault in graph_faults(items):
+        faults.setdefault(fault.item, Violations()).add(fault.path, fault.description)
+    for number, violations in faults.items():
+        checked[number] = checked[number] or violations.refusal()
+    return checked
+
+
 def check_item(item: job_service_pb2.SubmitJobsItem) -> Refusal | None:
-    """Why one item of a SubmitJobs call can't be accepted; paths are from the item."""
+    """Why one item can't be accepted, whatever the others are."""
     violations = Violations()
     validate_job.item(item, "", violations)
-    return violations.refusal() or _item_not_supported(item, "")
+    return violations.refusal() or not_supported.refuse_first(SPEC_TABLE.find(item.spec, "spec."))
 
 
 def _submit_job(request: job_service_pb2.SubmitJobRequest) -> Refusal | None:
@@ -66,6 +78,7 @@ def _submit_job(request: job_service_pb2.SubmitJobRequest) -> Refusal | None:
     if not request.HasField("spec"):
         violations.add("spec", "is required")
     check_fields(request, _SUBMIT_JOB, "", violations)
+    no_refs(request.spec, "spec", violations)
     return violations.refusal() or not_supported.refuse_first(SPEC_TABLE.find(request.spec, "spec."))
 
 
@@ -88,19 +101,17 @@ def _all_items(request: job_service_pb2.SubmitJobsRequest, violations: Violation
     for index, item in enumerate(request.items):
         validate_job.item(item, f"items[{index}].", violations)
         first_bad = first_bad if violations.found else index + 1
+    for fault in graph_faults(request.items):
+        first_bad = min(first_bad, fault.item)
+        violations.add(f"items[{fault.item}].{fault.path}", fault.description)
     refusal = violations.refusal()
     if refusal is not None:
         return replace(refusal, metadata=refusal.metadata | {"item": str(first_bad)})
     for index, item in enumerate(request.items):
-        refusal = _item_not_supported(item, f"items[{index}].")
+        refusal = not_supported.refuse_first(SPEC_TABLE.find(item.spec, f"items[{index}].spec."))
         if refusal is not None:
             return replace(refusal, metadata=refusal.metadata | {"item": str(index)})
     return None
-
-
-def _item_not_supported(item: job_service_pb2.SubmitJobsItem, prefix: str) -> Refusal | None:
-    of_spec = SPEC_TABLE.find(item.spec, f"{prefix}spec.")
-    return not_supported.refuse_first(chain(ITEM_TABLE.find(item, prefix), of_spec) if item.ref else of_spec)
 
 
 def _watch_job(request: job_service_pb2.WatchJobRequest) -> Refusal | None:
@@ -111,7 +122,7 @@ def _watch_job(request: job_service_pb2.WatchJobRequest) -> Refusal | None:
     elif subject == "unique_key" and not request.unique_key.key:
         violations.add("unique_key.key", "is required")
     check_fields(request, _WATCH_JOB, "", violations)
-    return violations.refusal() or not_supported.refuse_first(WATCH_JOB_TABLE.find(request, ""))
+    return violations.refusal()
 
 
 def _create_queue(request: queue_service_pb2.CreateQueueRequest) -> Refusal | None:
@@ -205,6 +216,10 @@ CHECKS: Mapping[str, Check] = {
         (job_service_pb2.GetJobRequest, _fields(_JOB | {"view": _view}, "job_id")),
         (job_service_pb2.ListJobsRequest, _fields(_LIST_JOBS)),
         (job_service_pb2.CancelJobRequest, _fields(_JOB | {"reason": _reason}, "job_id")),
+        (job_service_pb2.UpdateJobRequest, check_update),
+        (job_service_pb2.CancelJobsRequest, check_cancel_jobs),
+        (job_service_pb2.RetryJobRequest, _fields(_JOB | {"request_id": request_id}, "job_id")),
+        (job_service_pb2.DeleteJobRequest, _fields(_JOB | {"etag": _token}, "job_id")),
         (job_service_pb2.ExplainJobRequest, _fields(_JOB, "job_id")),
         (job_service_pb2.WatchJobRequest, _watch_job),
         (queue_service_pb2.CreateQueueRequest, _create_queue),

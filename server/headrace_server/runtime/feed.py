@@ -1,37 +1,39 @@
-"""Who is woken when the log of a job grows. A wake-up is a hint: it may be lost or come for nothing, and holds no
-data."""
+"""Who is woken when the log of a job grows, or when another job has a unique key. A wake-up is a hint: it may be lost
+or come for nothing, and holds no data."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 
 from headrace_server.core.ids import JobId
+from headrace_server.store.unique_keys import KeyName
 
 
 class Feed:
-    """Followers that wait, by job."""
+    """Followers that wait, by job or unique key."""
 
     def __init__(self) -> None:
-        self._followers: defaultdict[JobId, set[asyncio.Event]] = defaultdict(set)
+        self._followers: defaultdict[Hashable, set[asyncio.Event]] = defaultdict(set)
 
     @contextmanager
-    def follow(self, job_id: JobId) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the job's log may have grown; the follower clears it before it reads."""
+    def follow(self, subject: JobId | KeyName) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the job's log may have grown, or another job may have the key; the follower
+        clears it before it reads."""
         event = asyncio.Event()
-        self._followers[job_id].add(event)
+        self._followers[subject].add(event)
         try:
             yield event
         finally:
-            followers = self._followers[job_id]
+            followers = self._followers[subject]
             followers.discard(event)
             if not followers:
-                del self._followers[job_id]
+                del self._followers[subject]
 
-    def wake(self, job_ids: Iterable[JobId]) -> None:
-        """Wakes the followers of these jobs."""
-        for job_id in job_ids:
-            for event in self._followers.get(job_id, ()):
+    def wake(self, subjects: Iterable[Hashable]) -> None:
+        """Wakes the followers of these jobs or keys."""
+        for subject in subjects:
+            for event in self._followers.get(subject, ()):
                 event.set()
 
     def wake_all(self) -> None:

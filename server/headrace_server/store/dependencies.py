@@ -143,6 +143,18 @@ def parents_of(source: Ledger | Connection, job: Job) -> list[tuple[JobId, JobSt
     return parents
 
 
+def parent_states(connection: Connection, job: Job) -> list[tuple[JobId, JobState | None]]:
+    """The jobs that a job depends on, in the order of its spec, with how far each is."""
+    if not job.dependent:
+        return []
+    found = connection.rows(
+        "SELECT dependencies.parent_id, coalesce(jobs.state, dependencies.state)"
+        " FROM dependencies LEFT JOIN jobs ON jobs.job = dependencies.parent WHERE child = ? ORDER BY place",
+        (job.row,),
+    )
+    return [(JobId(bytes(parent)), JobState(state) if state else None) for parent, state in found]
+
+
 def children_of(connection: Connection, job: Job, count: int) -> list[JobId]:
     """The first jobs that depend on a job, oldest first."""
     found = connection.rows(

@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from headrace.v1 import event_pb2, job_pb2
 from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.job import Job
-from headrace_server.core.job_filter import JobFilter
 from headrace_server.core.limits import QUEUE_POSITION_MAX
 from headrace_server.core.placement import Needs
 from headrace_server.core.states import ENDED, JobState
@@ -18,11 +16,13 @@ from headrace_server.store.engine import Connection
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Serialised events of one job, in order, the sequence of the last one, and whether nothing will ever follow it."""
+    """Serialised events of one job, in order, the sequence of the last one, and whether nothing will ever follow it:
+    because the job has ended, or because it was deleted."""
 
     events: tuple[bytes, ...]
     last_sequence: int
     ended: bool
+    deleted: bool = False
 
 
 def generation(connection: Connection) -> int:
@@ -120,7 +120,10 @@ def read_page(
         events.append(bytes(body))
         size += len(body)
         last = sequence
-    state, sequence = connection.rows("SELECT state, sequence FROM jobs WHERE job = ?", (row,))[0]
+    job = connection.rows("SELECT state, sequence FROM jobs WHERE job = ?", (row,))
+    if not job:
+        return Page((), after, ended=False, deleted=True)
+    state, sequence = job[0]
     return Page(tuple(events), last, last == sequence and state in ENDED)
 
 
@@ -147,44 +150,13 @@ def queue_position(connection: Connection, job: Job) -> int:
 
 
 def job_needs(connection: Connection, job: Job) -> Needs:
-    """What a job needs of a worker."""
+    """What a job needs of a worker that has not ended; of an ended one it may be forgotten."""
     found = connection.rows(
         "SELECT needs FROM ready_keys JOIN ready_groups ON ready_groups.ready_group = ready_keys.ready_group"
         " WHERE key = ?",
         (job.key,),
     )
     return Needs.decode(found[0][0])
-
-
-def list_jobs(connection: Connection, namespace: str, wanted: JobFilter, before: int, count: int) -> list[Job]:
-    """Jobs that a filter matches, newest first, from right before a row (zero: from the newest)."""
-    conditions = ["jobs.namespace = ?"]
-    parameters: list[Any] = [namespace]
-    if before:
-        conditions.append("jobs.job < ?")
-        parameters.append(before)
-    states = sorted(int(JobState[name]) for name in wanted.states)
-    if states:
-        # Numbers, not marks: so that SQLite can use the partial index over the states of leased jobs.
-        conditions.append(f"jobs.state IN ({','.join(map(str, states))})")
-    for column, values in (
-        ("queue", wanted.queues),
-        ("owner", wanted.owners),
-        ("worker", wanted.worker_ids),
-    ):
-        if values:
-            conditions.append(f"jobs.{column} IN ({','.join('?' * len(values))})")
-            parameters += values
-    for label, values in wanted.labels:
-        conditions.append(
-            "EXISTS (SELECT 1 FROM job_labels WHERE job_labels.namespace = jobs.namespace AND label = ?"
-            f" AND value IN ({','.join('?' * len(values))}) AND job_labels.job = jobs.job)"
-        )
-        parameters += [label, *values]
-    found = connection.rows(
-        f"{rows.SELECT} WHERE {' AND '.join(conditions)} ORDER BY jobs.job DESC LIMIT ?", (*parameters, count)
-    )
-    return [rows.job_of(row) for row in found]
 
 
 def state_counts(connection: Connection, namespace: str, queues: Sequence[str]) -> list[tuple[int, int]]:
