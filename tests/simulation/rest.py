@@ -3,7 +3,6 @@
 from random import Random
 
 from headrace.v1.outcome_pb2 import FAILURE_CLASS_CRASH
-from headrace_server.core.ids import SECOND
 from headrace_server.core.job import Job
 from headrace_server.core.states import ENDED, LEASED
 from simulation.attempts import ACCEPTED, STARTED
@@ -76,7 +75,8 @@ def _seconds_to_pass(world: World) -> float:
     jobs = _live_jobs(world)
     if any(job.state in LEASED or not job.due for job in jobs):
         return ROUND_SECONDS
-    return max(ROUND_SECONDS, (min(job.due for job in jobs) - world.clock.now()) / SECOND + 0.1) if jobs else 0.0
+    assert world.server is not None
+    return max(ROUND_SECONDS, world.server.seconds_until(min(job.due for job in jobs)) + 0.1) if jobs else 0.0
 
 
 def _everybody_acts(world: World, chance: Random) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from headrace.v1 import job_service_pb2
 from headrace_server.app import App
+from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.limits import RENEWAL_SECONDS_DEFAULT
 from headrace_server.core.refusal import Refused
 from headrace_server.rpc.control_lane import Lanes, serve_control_lane
@@ -19,12 +20,13 @@ from headrace_server.rpc.follow import Following
 from headrace_server.rpc.job_service import JobService
 from headrace_server.rpc.queue_service import QueueService
 from headrace_server.rpc.schedule_service import ScheduleService
-from headrace_server.runtime.clock import Clock
+from headrace_server.runtime.clock import Clock, SteadyClock
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.runtime.statistics import Statistics
+from headrace_server.store import reads
 from simulation.loop import SimulatedLoop
 from simulation.network import Wire
 from simulation.storage import InlineStore, MemoryEngine
@@ -47,7 +49,8 @@ class Server(App):
 
     def __init__(self, engine: MemoryEngine, clock: Clock, entropy: Random, lease_seconds: float) -> None:
         self.loop = SimulatedLoop(clock.monotonic)  # type: ignore[abstract]  # it has what tasks and futures need
-        clock = self.clock_of_leases(clock)
+        with engine.reading() as connection:
+            clock = SteadyClock(self.clock_of_leases(clock), reads.latest_time(connection))
         self._clock = clock
         self._entropy = entropy
         self._ids = count(1)
@@ -80,6 +83,7 @@ class Server(App):
             heartbeat_seconds=HEARTBEAT_SECONDS,
         )
         self._statistics = Statistics(self._store, clock)
+        self._observers = [self._statistics.committed]
         self.queues = QueueService(self._store, self._statistics)
         self.schedules = ScheduleService(self._store)
         self.jobs = JobService(self._store, self._scheduler, self._registry, following)
@@ -89,6 +93,10 @@ class Server(App):
     def registry(self) -> Registry:
         """Who is connected."""
         return self._registry
+
+    def seconds_until(self, time: Micros) -> float:
+        """Until its clock, which goes at half the speed while it is ahead of the world's, has come to a time."""
+        return max(0.0, (time - self._clock.now()) / SECOND * 2)
 
     @property
     def generation(self) -> int:

@@ -141,3 +141,14 @@ def test_events_keep_the_order_of_their_positions(tmp_path: Path) -> None:
     times = [event.time.ToNanoseconds() for event in events]
     assert times == sorted(times)
     assert [event.WhichOneof("kind") for event in events] == ["submitted", "cancelled"]
+
+
+def test_a_clock_that_is_behind_goes_on_however_often_it_is_read() -> None:
+    wall = ManualClock()
+    clock = SteadyClock(wall)
+    wall.jump(-100)
+    begun = clock.now()
+    for _ in range(10_000):
+        wall.advance(0.9e-6)
+        clock.now()
+    assert clock.now() - begun == pytest.approx(4_500, abs=10)

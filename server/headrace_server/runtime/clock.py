@@ -48,8 +48,12 @@ class SteadyClock:
     def now(self) -> Micros:
         with self._lock:
             wall, read = self._clock.now(), self._clock.monotonic()
-            slowly = self._last + int((read - self._read) * SECOND / 2)
-            self._last, self._read = Micros(max(wall, slowly)), read
+            gone = int((read - self._read) * SECOND / 2)
+            if wall > self._last + gone:
+                self._last, self._read = wall, read
+            else:
+                # What is less than a microsecond is carried on, or many reads would stop the clock.
+                self._last, self._read = Micros(self._last + gone), self._read + gone * 2 / SECOND
             return self._last
 
     def monotonic(self) -> float:

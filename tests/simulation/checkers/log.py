@@ -40,8 +40,8 @@ class LogChecker:
             hold(folded.sequence == event.sequence, "I8", f"{known.id}: {event.sequence} in place {folded.sequence}")
         row = known.row
         hold(row.sequence == len(known.log), "I8", f"{known.id}: row at {row.sequence}, log at {len(known.log)}")
-        if row.truncated:
-            # Output that is dropped past the cap is a sign of life, and no event.
+        if row.truncated or row.silence:
+            # Output that is dropped past the cap is a sign of life, and so is a worker that comes back, and no event.
             folded.updated, folded.wake = row.updated, row.wake
         if "updated" in (logged.kind for logged in known.log):
             folded.rank = row.rank
