@@ -155,8 +155,9 @@ async def show_tree(
         for way, top in ways.items():
             await reading.tree(top, way, depth)
     if connection.json:
-        found = {way.name.lower(): as_json(top)["jobs"] for way, top in ways.items()}
-        print(json.dumps(as_json(Node(job_id, root.job)) | found, indent=2, ensure_ascii=False))
+        document = as_json(root) | {way.name.lower(): as_json(top)["jobs"] for way, top in ways.items()}
+        del document["jobs"]
+        print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         console = Console(highlight=False)
         console.print(drawn(root, ways), soft_wrap=not console.is_terminal)

@@ -1,13 +1,26 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from headrace.v1 import job_pb2 as _job_pb2
+from headrace.v1 import worker_pb2 as _worker_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class AlertSeverity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ALERT_SEVERITY_UNSPECIFIED: _ClassVar[AlertSeverity]
+    ALERT_SEVERITY_WARNING: _ClassVar[AlertSeverity]
+    ALERT_SEVERITY_CRITICAL: _ClassVar[AlertSeverity]
+ALERT_SEVERITY_UNSPECIFIED: AlertSeverity
+ALERT_SEVERITY_WARNING: AlertSeverity
+ALERT_SEVERITY_CRITICAL: AlertSeverity
 
 class AuditEntry(_message.Message):
     __slots__ = ("number", "time", "actor", "action", "namespace", "resource_type", "resource_name", "detail")
@@ -50,3 +63,67 @@ class ListAuditEntriesResponse(_message.Message):
     entries: _containers.RepeatedCompositeFieldContainer[AuditEntry]
     next_page_token: str
     def __init__(self, entries: _Optional[_Iterable[_Union[AuditEntry, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class WatchHealthRequest(_message.Message):
+    __slots__ = ("interval",)
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    interval: _duration_pb2.Duration
+    def __init__(self, interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class WatchHealthResponse(_message.Message):
+    __slots__ = ("time", "serving", "state_counts", "queue_saturation", "slots", "slots_used", "worker_counts", "event_loop_lag", "commit_p50", "commit_max", "waiting_writes", "followers", "disk_free_bytes", "memory_bytes", "alerts")
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    STATE_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_SATURATION_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_USED_FIELD_NUMBER: _ClassVar[int]
+    WORKER_COUNTS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_LOOP_LAG_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_P50_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_MAX_FIELD_NUMBER: _ClassVar[int]
+    WAITING_WRITES_FIELD_NUMBER: _ClassVar[int]
+    FOLLOWERS_FIELD_NUMBER: _ClassVar[int]
+    DISK_FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ALERTS_FIELD_NUMBER: _ClassVar[int]
+    time: _timestamp_pb2.Timestamp
+    serving: bool
+    state_counts: _containers.RepeatedCompositeFieldContainer[_job_pb2.StateCount]
+    queue_saturation: float
+    slots: int
+    slots_used: int
+    worker_counts: _containers.RepeatedCompositeFieldContainer[WorkerStateCount]
+    event_loop_lag: _duration_pb2.Duration
+    commit_p50: _duration_pb2.Duration
+    commit_max: _duration_pb2.Duration
+    waiting_writes: int
+    followers: int
+    disk_free_bytes: int
+    memory_bytes: int
+    alerts: _containers.RepeatedCompositeFieldContainer[Alert]
+    def __init__(self, time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., serving: _Optional[bool] = ..., state_counts: _Optional[_Iterable[_Union[_job_pb2.StateCount, _Mapping]]] = ..., queue_saturation: _Optional[float] = ..., slots: _Optional[int] = ..., slots_used: _Optional[int] = ..., worker_counts: _Optional[_Iterable[_Union[WorkerStateCount, _Mapping]]] = ..., event_loop_lag: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., commit_p50: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., commit_max: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., waiting_writes: _Optional[int] = ..., followers: _Optional[int] = ..., disk_free_bytes: _Optional[int] = ..., memory_bytes: _Optional[int] = ..., alerts: _Optional[_Iterable[_Union[Alert, _Mapping]]] = ...) -> None: ...
+
+class WorkerStateCount(_message.Message):
+    __slots__ = ("state", "count")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    state: _worker_pb2.WorkerState
+    count: int
+    def __init__(self, state: _Optional[_Union[_worker_pb2.WorkerState, str]] = ..., count: _Optional[int] = ...) -> None: ...
+
+class Alert(_message.Message):
+    __slots__ = ("name", "severity", "message", "start_time", "update_time", "clear_time")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CLEAR_TIME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    severity: AlertSeverity
+    message: str
+    start_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    clear_time: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., severity: _Optional[_Union[AlertSeverity, str]] = ..., message: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., clear_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

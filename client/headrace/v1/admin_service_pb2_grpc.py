@@ -45,6 +45,11 @@ class AdminServiceStub:
                 request_serializer=headrace_dot_v1_dot_admin__service__pb2.ListAuditEntriesRequest.SerializeToString,
                 response_deserializer=headrace_dot_v1_dot_admin__service__pb2.ListAuditEntriesResponse.FromString,
                 _registered_method=True)
+        self.WatchHealth = channel.unary_stream(
+                '/headrace.v1.AdminService/WatchHealth',
+                request_serializer=headrace_dot_v1_dot_admin__service__pb2.WatchHealthRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_admin__service__pb2.WatchHealthResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -65,6 +70,15 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchHealth(self, request, context):
+        """Says how the server does: at once, then every interval, and at once again when an alert begins, changes or clears.
+
+        The stream ends when the server drains, with UNAVAILABLE. INVALID_ARGUMENT: the interval is not within its bounds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -72,6 +86,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.ListAuditEntries,
                     request_deserializer=headrace_dot_v1_dot_admin__service__pb2.ListAuditEntriesRequest.FromString,
                     response_serializer=headrace_dot_v1_dot_admin__service__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
+            'WatchHealth': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchHealth,
+                    request_deserializer=headrace_dot_v1_dot_admin__service__pb2.WatchHealthRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_admin__service__pb2.WatchHealthResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -107,6 +126,33 @@ class AdminService:
             '/headrace.v1.AdminService/ListAuditEntries',
             headrace_dot_v1_dot_admin__service__pb2.ListAuditEntriesRequest.SerializeToString,
             headrace_dot_v1_dot_admin__service__pb2.ListAuditEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchHealth(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/headrace.v1.AdminService/WatchHealth',
+            headrace_dot_v1_dot_admin__service__pb2.WatchHealthRequest.SerializeToString,
+            headrace_dot_v1_dot_admin__service__pb2.WatchHealthResponse.FromString,
             options,
             channel_credentials,
             insecure,

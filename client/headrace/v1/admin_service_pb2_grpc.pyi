@@ -44,6 +44,11 @@ class AdminServiceStub:
 
     INVALID_ARGUMENT: bad page token.
     """
+    WatchHealth: _grpc.UnaryStreamMultiCallable[_admin_service_pb2.WatchHealthRequest, _admin_service_pb2.WatchHealthResponse]
+    """Says how the server does: at once, then every interval, and at once again when an alert begins, changes or clears.
+
+    The stream ends when the server drains, with UNAVAILABLE. INVALID_ARGUMENT: the interval is not within its bounds.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -60,6 +65,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Lists what people and services changed, newest first. Submits are in the logs of their jobs, not in here.
 
     INVALID_ARGUMENT: bad page token.
+    """
+    WatchHealth: _aio.UnaryStreamMultiCallable[_admin_service_pb2.WatchHealthRequest, _admin_service_pb2.WatchHealthResponse]  # type: ignore[assignment]
+    """Says how the server does: at once, then every interval, and at once again when an alert begins, changes or clears.
+
+    The stream ends when the server drains, with UNAVAILABLE. INVALID_ARGUMENT: the interval is not within its bounds.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -80,6 +90,17 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists what people and services changed, newest first. Submits are in the logs of their jobs, not in here.
 
         INVALID_ARGUMENT: bad page token.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchHealth(
+        self,
+        request: _admin_service_pb2.WatchHealthRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_service_pb2.WatchHealthResponse], _abc.AsyncIterator[_admin_service_pb2.WatchHealthResponse]]:
+        """Says how the server does: at once, then every interval, and at once again when an alert begins, changes or clears.
+
+        The stream ends when the server drains, with UNAVAILABLE. INVALID_ARGUMENT: the interval is not within its bounds.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

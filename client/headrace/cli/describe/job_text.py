@@ -13,6 +13,8 @@ from headrace.v1 import job_pb2, job_service_pb2
 
 JOB_COLUMNS = ("ID", "STATE", "QUEUE", "OWNER", "AGE", "TRIES", "COST", "WHAT")
 
+UNSTARTED = (job_pb2.JOB_STATE_SCHEDULED, job_pb2.JOB_STATE_BLOCKED, job_pb2.JOB_STATE_QUEUED)
+
 
 def job_table(jobs: Sequence[job_pb2.Job], now: datetime) -> list[str]:
     """Jobs, a line each."""
@@ -183,7 +185,8 @@ def explain_lines(answer: job_service_pb2.ExplainJobResponse, now: datetime) -> 
     lines = [narration.state_word(answer.state)]
     lines += [f"{number}. {narration.reason_line(reason)}" for number, reason in enumerate(answer.wait_reasons, 1)]
     if not answer.wait_reasons:
-        lines.append("It waits for nothing.")
+        waits = answer.state in UNSTARTED
+        lines.append("The server names no reason; ask again." if waits else "It waits for nothing.")
     if answer.queue_position:
         lines.append(f"position {answer.queue_position} in its queue")
     if answer.HasField("estimated_start_time"):
