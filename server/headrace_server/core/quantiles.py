@@ -9,8 +9,8 @@ GROWTH = 1.1
 BUCKETS_COUNT = 300
 """The last one's upper bound is past twenty days; what is longer counts as that."""
 
-BOUNDS = tuple(GROWTH**index for index in range(BUCKETS_COUNT))
-"""Upper bounds in microseconds, included; the first is 1."""
+BOUNDS = tuple(int(GROWTH**index) for index in range(BUCKETS_COUNT))
+"""Upper bounds in microseconds, included; the first is 1. Whole numbers, which are compared faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,13 @@ class Quantiles:
 
 def bucket_of(micros: int) -> int:
     """The bucket of a time."""
-    return min(bisect_left(BOUNDS, micros), BUCKETS_COUNT - 1)
+    bucket = bisect_left(BOUNDS, micros)
+    return bucket if bucket < BUCKETS_COUNT else BUCKETS_COUNT - 1
 
 
 def bound_of(bucket: int) -> int:
     """The longest time in a bucket, in whole microseconds."""
-    return int(BOUNDS[min(bucket, BUCKETS_COUNT - 1)])
+    return BOUNDS[min(bucket, BUCKETS_COUNT - 1)]
 
 
 def quantiles(counts: Mapping[int, int]) -> Quantiles | None:

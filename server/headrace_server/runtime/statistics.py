@@ -65,11 +65,16 @@ class Statistics:
         if not effects.measured:
             return
         minute = self._clock.now() // MINUTE
+        pending = self._pending
+        started: dict[tuple[str, str], int] = {}
         for (measure, namespace, queue, value), count in Counter(effects.measured).items():
             if measure is Measure.STARTED:
-                self._starts[namespace, queue][minute] += count
-            counted = _bucket(value) if measure in _TIMES else value
-            self._pending[Counted(namespace, queue, minute, measure, counted)] += count
+                started[namespace, queue] = started.get((namespace, queue), 0) + count
+            value_or_bucket = _bucket(value) if measure in _TIMES else value
+            counted = (namespace, queue, minute, measure, value_or_bucket)
+            pending[counted] = pending.get(counted, 0) + count
+        for name, count in started.items():
+            self._starts[name][minute] += count
 
     async def run(self) -> None:
         """Writes down what was counted, every few seconds, until it is cancelled."""
@@ -118,9 +123,9 @@ class Statistics:
 
     def _in_memory(self, namespace: str, queue: str) -> list[tuple[int, int, int, int]]:
         return [
-            (one.minute, one.measure, one.value, count)
-            for one, count in self._pending.items()
-            if one.namespace == namespace and one.queue == queue
+            (minute, measure, value, count)
+            for (of_namespace, of_queue, minute, measure, value), count in self._pending.items()
+            if (of_namespace, of_queue) == (namespace, queue)
         ]
 
     def _forget_old_starts(self) -> None:

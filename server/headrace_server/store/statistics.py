@@ -6,7 +6,6 @@ A row says how often something was counted in a minute: a measure with a value, 
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.store.effects import Measure
@@ -18,16 +17,9 @@ LATER_START = -1
 """In place of a bucket: an attempt that was not the first of its job."""
 
 
-class Counted(NamedTuple):
-    """What is counted."""
-
-    namespace: str
-    queue: str
-    minute: int
-    """Since 1970."""
-    measure: int
-    value: int
-    """State or class, or the bucket of a time; see `Measure`."""
+Counted = tuple[str, str, int, int, int]
+"""What is counted: namespace, queue, minute since 1970, measure, and its value (see `Measure`) or its bucket."""
+COLUMNS = ("namespace", "queue", "minute", "measure", "value")
 
 
 @dataclass(slots=True)
@@ -66,7 +58,7 @@ def add_counts(ledger: Ledger, counts: Mapping[Counted, int]) -> None:
     """Adds what was counted to what is there."""
     ledger.insert(
         "queue_minutes",
-        (*Counted._fields, "count"),
+        (*COLUMNS, "count"),
         [(*counted, count) for counted, count in sorted(counts.items())],
         "ON CONFLICT (namespace, queue, minute, measure, value)"
         " DO UPDATE SET count = queue_minutes.count + excluded.count",
