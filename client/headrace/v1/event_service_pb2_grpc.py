@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class EventServiceStub:
-    """Serves the feed: every event of a namespace but output, in the order of commits. Output is read per job, by JobService.WatchJob.
+    """Serves the feed: every event of a namespace but output, in the order of commits. Output is read per job, by
+    JobService.WatchJob.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
     (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
@@ -53,7 +54,8 @@ class EventServiceStub:
 
 
 class EventServiceServicer:
-    """Serves the feed: every event of a namespace but output, in the order of commits. Output is read per job, by JobService.WatchJob.
+    """Serves the feed: every event of a namespace but output, in the order of commits. Output is read per job, by
+    JobService.WatchJob.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
     (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
@@ -71,13 +73,13 @@ class EventServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchEvents(self, request, context):
-        """Follows the feed: first `opened`, then every event after the cursor that the filter matches, once, in order, or a `gap` that says
-        which are missing.
+        """Follows the feed: first `opened`, then every event after the cursor that the filter matches, once, in order, or a
+        `gap` that says which are missing.
 
-        The stream has no end of its own; it ends with OK after `end`. One that ends without `end` was cut: open it again with the last
-        cursor received. When nothing happens that matches, a `bookmark` with a new cursor comes every 15 s (20 s at most), so after 45 s of
-        silence the connection is dead. Reading slowly delays nobody else. INVALID_ARGUMENT: bad filter, or a cursor that is not one of this
-        rpc. UNAVAILABLE: the server drains; reconnect with the cursor.
+        The stream has no end of its own; it ends with OK after `end`. One that ends without `end` was cut: open it again
+        with the last cursor received. When nothing happens that matches, a `bookmark` with a new cursor comes every 15 s (20
+        s at most), so after 45 s of silence the connection is dead. Reading slowly delays nobody else. INVALID_ARGUMENT: bad
+        filter, or a cursor that is not one of this rpc. UNAVAILABLE: the server drains; reconnect with the cursor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +107,8 @@ def add_EventServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EventService:
-    """Serves the feed: every event of a namespace but output, in the order of commits. Output is read per job, by JobService.WatchJob.
+    """Serves the feed: every event of a namespace but output, in the order of commits. Output is read per job, by
+    JobService.WatchJob.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
     (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named

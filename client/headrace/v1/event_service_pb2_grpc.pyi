@@ -27,7 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EventServiceStub:
-    """Serves the feed: every event of a namespace but output, in the order of commits. Output is read per job, by JobService.WatchJob.
+    """Serves the feed: every event of a namespace but output, in the order of commits. Output is read per job, by
+    JobService.WatchJob.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
     (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
@@ -45,18 +46,19 @@ class EventServiceStub:
     INVALID_ARGUMENT: bad filter, times or page token.
     """
     WatchEvents: _grpc.UnaryStreamMultiCallable[_event_service_pb2.WatchEventsRequest, _event_service_pb2.WatchEventsResponse]
-    """Follows the feed: first `opened`, then every event after the cursor that the filter matches, once, in order, or a `gap` that says
-    which are missing.
+    """Follows the feed: first `opened`, then every event after the cursor that the filter matches, once, in order, or a
+    `gap` that says which are missing.
 
-    The stream has no end of its own; it ends with OK after `end`. One that ends without `end` was cut: open it again with the last
-    cursor received. When nothing happens that matches, a `bookmark` with a new cursor comes every 15 s (20 s at most), so after 45 s of
-    silence the connection is dead. Reading slowly delays nobody else. INVALID_ARGUMENT: bad filter, or a cursor that is not one of this
-    rpc. UNAVAILABLE: the server drains; reconnect with the cursor.
+    The stream has no end of its own; it ends with OK after `end`. One that ends without `end` was cut: open it again
+    with the last cursor received. When nothing happens that matches, a `bookmark` with a new cursor comes every 15 s (20
+    s at most), so after 45 s of silence the connection is dead. Reading slowly delays nobody else. INVALID_ARGUMENT: bad
+    filter, or a cursor that is not one of this rpc. UNAVAILABLE: the server drains; reconnect with the cursor.
     """
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
-    """Serves the feed: every event of a namespace but output, in the order of commits. Output is read per job, by JobService.WatchJob.
+    """Serves the feed: every event of a namespace but output, in the order of commits. Output is read per job, by
+    JobService.WatchJob.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
     (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
@@ -71,17 +73,18 @@ class EventServiceAsyncStub(EventServiceStub):
     INVALID_ARGUMENT: bad filter, times or page token.
     """
     WatchEvents: _aio.UnaryStreamMultiCallable[_event_service_pb2.WatchEventsRequest, _event_service_pb2.WatchEventsResponse]  # type: ignore[assignment]
-    """Follows the feed: first `opened`, then every event after the cursor that the filter matches, once, in order, or a `gap` that says
-    which are missing.
+    """Follows the feed: first `opened`, then every event after the cursor that the filter matches, once, in order, or a
+    `gap` that says which are missing.
 
-    The stream has no end of its own; it ends with OK after `end`. One that ends without `end` was cut: open it again with the last
-    cursor received. When nothing happens that matches, a `bookmark` with a new cursor comes every 15 s (20 s at most), so after 45 s of
-    silence the connection is dead. Reading slowly delays nobody else. INVALID_ARGUMENT: bad filter, or a cursor that is not one of this
-    rpc. UNAVAILABLE: the server drains; reconnect with the cursor.
+    The stream has no end of its own; it ends with OK after `end`. One that ends without `end` was cut: open it again
+    with the last cursor received. When nothing happens that matches, a `bookmark` with a new cursor comes every 15 s (20
+    s at most), so after 45 s of silence the connection is dead. Reading slowly delays nobody else. INVALID_ARGUMENT: bad
+    filter, or a cursor that is not one of this rpc. UNAVAILABLE: the server drains; reconnect with the cursor.
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Serves the feed: every event of a namespace but output, in the order of commits. Output is read per job, by JobService.WatchJob.
+    """Serves the feed: every event of a namespace but output, in the order of commits. Output is read per job, by
+    JobService.WatchJob.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
     (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
@@ -106,13 +109,13 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _event_service_pb2.WatchEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_event_service_pb2.WatchEventsResponse], _abc.AsyncIterator[_event_service_pb2.WatchEventsResponse]]:
-        """Follows the feed: first `opened`, then every event after the cursor that the filter matches, once, in order, or a `gap` that says
-        which are missing.
+        """Follows the feed: first `opened`, then every event after the cursor that the filter matches, once, in order, or a
+        `gap` that says which are missing.
 
-        The stream has no end of its own; it ends with OK after `end`. One that ends without `end` was cut: open it again with the last
-        cursor received. When nothing happens that matches, a `bookmark` with a new cursor comes every 15 s (20 s at most), so after 45 s of
-        silence the connection is dead. Reading slowly delays nobody else. INVALID_ARGUMENT: bad filter, or a cursor that is not one of this
-        rpc. UNAVAILABLE: the server drains; reconnect with the cursor.
+        The stream has no end of its own; it ends with OK after `end`. One that ends without `end` was cut: open it again
+        with the last cursor received. When nothing happens that matches, a `bookmark` with a new cursor comes every 15 s (20
+        s at most), so after 45 s of silence the connection is dead. Reading slowly delays nobody else. INVALID_ARGUMENT: bad
+        filter, or a cursor that is not one of this rpc. UNAVAILABLE: the server drains; reconnect with the cursor.
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -126,10 +126,10 @@ class JobServiceServicer:
     def SubmitJobs(self, request, context):
         """Accepts up to 1,000 jobs, in order, with a result for each.
 
-        Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an item that it
-        depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the
-        store's intake or the disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the
-        status of the first item that can't be accepted, whose number is in the metadata as `item`.
+        Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an
+        item that it depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the store's intake or the
+        disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the status of the
+        first item that can't be accepted, whose number is in the metadata as `item`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,9 +214,9 @@ class JobServiceServicer:
         """Follows one job: first `opened`, then everything in its log after the cursor, then what happens, then `end`.
 
         The stream ends with OK after `end`. A stream that ends without `end` was cut: open it again with the last cursor
-        received. When nothing happens a `heartbeat` comes every 15 s (20 s at most), so after 45 s of silence the connection is dead.
-        Closing the stream never cancels the job. Reading slowly delays nobody else. NOT_FOUND: no such job. INVALID_ARGUMENT:
-        the cursor is not one of this job. UNAVAILABLE: the server drains; reconnect with the cursor.
+        received. When nothing happens a `heartbeat` comes every 15 s (20 s at most), so after 45 s of silence the connection
+        is dead. Closing the stream never cancels the job. Reading slowly delays nobody else. NOT_FOUND: no such job.
+        INVALID_ARGUMENT: the cursor is not one of this job. UNAVAILABLE: the server drains; reconnect with the cursor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

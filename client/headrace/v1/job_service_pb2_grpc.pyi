@@ -50,10 +50,10 @@ class JobServiceStub:
     SubmitJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobsRequest, _job_service_pb2.SubmitJobsResponse]
     """Accepts up to 1,000 jobs, in order, with a result for each.
 
-    Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an item that it
-    depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the
-    store's intake or the disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the
-    status of the first item that can't be accepted, whose number is in the metadata as `item`.
+    Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an
+    item that it depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the store's intake or the
+    disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the status of the
+    first item that can't be accepted, whose number is in the metadata as `item`.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
     """Returns a job as it is now.
@@ -102,9 +102,9 @@ class JobServiceStub:
     """Follows one job: first `opened`, then everything in its log after the cursor, then what happens, then `end`.
 
     The stream ends with OK after `end`. A stream that ends without `end` was cut: open it again with the last cursor
-    received. When nothing happens a `heartbeat` comes every 15 s (20 s at most), so after 45 s of silence the connection is dead.
-    Closing the stream never cancels the job. Reading slowly delays nobody else. NOT_FOUND: no such job. INVALID_ARGUMENT:
-    the cursor is not one of this job. UNAVAILABLE: the server drains; reconnect with the cursor.
+    received. When nothing happens a `heartbeat` comes every 15 s (20 s at most), so after 45 s of silence the connection
+    is dead. Closing the stream never cancels the job. Reading slowly delays nobody else. NOT_FOUND: no such job.
+    INVALID_ARGUMENT: the cursor is not one of this job. UNAVAILABLE: the server drains; reconnect with the cursor.
     """
     ReadArtifact: _grpc.UnaryStreamMultiCallable[_job_service_pb2.ReadArtifactRequest, _job_service_pb2.ReadArtifactResponse]
     """Streams an artifact of a job.
@@ -134,10 +134,10 @@ class JobServiceAsyncStub(JobServiceStub):
     SubmitJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobsRequest, _job_service_pb2.SubmitJobsResponse]  # type: ignore[assignment]
     """Accepts up to 1,000 jobs, in order, with a result for each.
 
-    Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an item that it
-    depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the
-    store's intake or the disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the
-    status of the first item that can't be accepted, whose number is in the metadata as `item`.
+    Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an
+    item that it depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the store's intake or the
+    disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the status of the
+    first item that can't be accepted, whose number is in the metadata as `item`.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """Returns a job as it is now.
@@ -186,9 +186,9 @@ class JobServiceAsyncStub(JobServiceStub):
     """Follows one job: first `opened`, then everything in its log after the cursor, then what happens, then `end`.
 
     The stream ends with OK after `end`. A stream that ends without `end` was cut: open it again with the last cursor
-    received. When nothing happens a `heartbeat` comes every 15 s (20 s at most), so after 45 s of silence the connection is dead.
-    Closing the stream never cancels the job. Reading slowly delays nobody else. NOT_FOUND: no such job. INVALID_ARGUMENT:
-    the cursor is not one of this job. UNAVAILABLE: the server drains; reconnect with the cursor.
+    received. When nothing happens a `heartbeat` comes every 15 s (20 s at most), so after 45 s of silence the connection
+    is dead. Closing the stream never cancels the job. Reading slowly delays nobody else. NOT_FOUND: no such job.
+    INVALID_ARGUMENT: the cursor is not one of this job. UNAVAILABLE: the server drains; reconnect with the cursor.
     """
     ReadArtifact: _aio.UnaryStreamMultiCallable[_job_service_pb2.ReadArtifactRequest, _job_service_pb2.ReadArtifactResponse]  # type: ignore[assignment]
     """Streams an artifact of a job.
@@ -227,10 +227,10 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.SubmitJobsResponse, _abc.Awaitable[_job_service_pb2.SubmitJobsResponse]]:
         """Accepts up to 1,000 jobs, in order, with a result for each.
 
-        Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an item that it
-        depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the
-        store's intake or the disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the
-        status of the first item that can't be accepted, whose number is in the metadata as `item`.
+        Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an
+        item that it depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the store's intake or the
+        disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the status of the
+        first item that can't be accepted, whose number is in the metadata as `item`.
         """
 
     @_abc_1.abstractmethod
@@ -333,9 +333,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         """Follows one job: first `opened`, then everything in its log after the cursor, then what happens, then `end`.
 
         The stream ends with OK after `end`. A stream that ends without `end` was cut: open it again with the last cursor
-        received. When nothing happens a `heartbeat` comes every 15 s (20 s at most), so after 45 s of silence the connection is dead.
-        Closing the stream never cancels the job. Reading slowly delays nobody else. NOT_FOUND: no such job. INVALID_ARGUMENT:
-        the cursor is not one of this job. UNAVAILABLE: the server drains; reconnect with the cursor.
+        received. When nothing happens a `heartbeat` comes every 15 s (20 s at most), so after 45 s of silence the connection
+        is dead. Closing the stream never cancels the job. Reading slowly delays nobody else. NOT_FOUND: no such job.
+        INVALID_ARGUMENT: the cursor is not one of this job. UNAVAILABLE: the server drains; reconnect with the cursor.
         """
 
     @_abc_1.abstractmethod

@@ -104,7 +104,8 @@ class QueueServiceServicer:
     def CreateQueue(self, request, context):
         """Makes a queue.
 
-        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour the named field.
+        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour
+        the named field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -141,15 +142,16 @@ class QueueServiceServicer:
     def DeleteQueue(self, request, context):
         """Deletes a queue that has no jobs left that have not ended, and no schedules. Ended jobs stay.
 
-        NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`. ABORTED: the
-        etag does not match.
+        NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`.
+        ABORTED: the etag does not match.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseQueue(self, request, context):
-        """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and expiry.
+        """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and
+        expiry.
 
         NOT_FOUND: no such queue. INVALID_ARGUMENT: the expiry is past.
         """
@@ -167,8 +169,8 @@ class QueueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DrainQueue(self, request, context):
-        """Has nothing of a queue start until ResumeQueue; what runs goes on to its end, or, with a `grace`, is handed back after it without
-        burning an attempt. Submits are accepted. A drained queue gets the new reason and grace.
+        """Has nothing of a queue start until ResumeQueue; what runs goes on to its end, or, with a `grace`, is handed back
+        after it without burning an attempt. Submits are accepted. A drained queue gets the new reason and grace.
 
         NOT_FOUND: no such queue.
         """

@@ -42,7 +42,8 @@ class QueueServiceStub:
     CreateQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.CreateQueueRequest, _queue_service_pb2.CreateQueueResponse]
     """Makes a queue.
 
-    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour the named field.
+    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour
+    the named field.
     """
     GetQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueRequest, _queue_service_pb2.GetQueueResponse]
     """Returns a queue with its counts.
@@ -63,11 +64,12 @@ class QueueServiceStub:
     DeleteQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _queue_service_pb2.DeleteQueueResponse]
     """Deletes a queue that has no jobs left that have not ended, and no schedules. Ended jobs stay.
 
-    NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`. ABORTED: the
-    etag does not match.
+    NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`.
+    ABORTED: the etag does not match.
     """
     PauseQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.PauseQueueRequest, _queue_service_pb2.PauseQueueResponse]
-    """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and expiry.
+    """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and
+    expiry.
 
     NOT_FOUND: no such queue. INVALID_ARGUMENT: the expiry is past.
     """
@@ -77,8 +79,8 @@ class QueueServiceStub:
     NOT_FOUND: no such queue.
     """
     DrainQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.DrainQueueRequest, _queue_service_pb2.DrainQueueResponse]
-    """Has nothing of a queue start until ResumeQueue; what runs goes on to its end, or, with a `grace`, is handed back after it without
-    burning an attempt. Submits are accepted. A drained queue gets the new reason and grace.
+    """Has nothing of a queue start until ResumeQueue; what runs goes on to its end, or, with a `grace`, is handed back
+    after it without burning an attempt. Submits are accepted. A drained queue gets the new reason and grace.
 
     NOT_FOUND: no such queue.
     """
@@ -107,7 +109,8 @@ class QueueServiceAsyncStub(QueueServiceStub):
     CreateQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.CreateQueueRequest, _queue_service_pb2.CreateQueueResponse]  # type: ignore[assignment]
     """Makes a queue.
 
-    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour the named field.
+    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour
+    the named field.
     """
     GetQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueRequest, _queue_service_pb2.GetQueueResponse]  # type: ignore[assignment]
     """Returns a queue with its counts.
@@ -128,11 +131,12 @@ class QueueServiceAsyncStub(QueueServiceStub):
     DeleteQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _queue_service_pb2.DeleteQueueResponse]  # type: ignore[assignment]
     """Deletes a queue that has no jobs left that have not ended, and no schedules. Ended jobs stay.
 
-    NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`. ABORTED: the
-    etag does not match.
+    NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`.
+    ABORTED: the etag does not match.
     """
     PauseQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.PauseQueueRequest, _queue_service_pb2.PauseQueueResponse]  # type: ignore[assignment]
-    """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and expiry.
+    """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and
+    expiry.
 
     NOT_FOUND: no such queue. INVALID_ARGUMENT: the expiry is past.
     """
@@ -142,8 +146,8 @@ class QueueServiceAsyncStub(QueueServiceStub):
     NOT_FOUND: no such queue.
     """
     DrainQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.DrainQueueRequest, _queue_service_pb2.DrainQueueResponse]  # type: ignore[assignment]
-    """Has nothing of a queue start until ResumeQueue; what runs goes on to its end, or, with a `grace`, is handed back after it without
-    burning an attempt. Submits are accepted. A drained queue gets the new reason and grace.
+    """Has nothing of a queue start until ResumeQueue; what runs goes on to its end, or, with a `grace`, is handed back
+    after it without burning an attempt. Submits are accepted. A drained queue gets the new reason and grace.
 
     NOT_FOUND: no such queue.
     """
@@ -175,7 +179,8 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_service_pb2.CreateQueueResponse, _abc.Awaitable[_queue_service_pb2.CreateQueueResponse]]:
         """Makes a queue.
 
-        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour the named field.
+        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour
+        the named field.
         """
 
     @_abc_1.abstractmethod
@@ -220,8 +225,8 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_service_pb2.DeleteQueueResponse, _abc.Awaitable[_queue_service_pb2.DeleteQueueResponse]]:
         """Deletes a queue that has no jobs left that have not ended, and no schedules. Ended jobs stay.
 
-        NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`. ABORTED: the
-        etag does not match.
+        NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`.
+        ABORTED: the etag does not match.
         """
 
     @_abc_1.abstractmethod
@@ -230,7 +235,8 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_service_pb2.PauseQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_service_pb2.PauseQueueResponse, _abc.Awaitable[_queue_service_pb2.PauseQueueResponse]]:
-        """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and expiry.
+        """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and
+        expiry.
 
         NOT_FOUND: no such queue. INVALID_ARGUMENT: the expiry is past.
         """
@@ -252,8 +258,8 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_service_pb2.DrainQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_service_pb2.DrainQueueResponse, _abc.Awaitable[_queue_service_pb2.DrainQueueResponse]]:
-        """Has nothing of a queue start until ResumeQueue; what runs goes on to its end, or, with a `grace`, is handed back after it without
-        burning an attempt. Submits are accepted. A drained queue gets the new reason and grace.
+        """Has nothing of a queue start until ResumeQueue; what runs goes on to its end, or, with a `grace`, is handed back
+        after it without burning an attempt. Submits are accepted. A drained queue gets the new reason and grace.
 
         NOT_FOUND: no such queue.
         """

@@ -99,8 +99,8 @@ class ScheduleServiceServicer:
     def CreateSchedule(self, request, context):
         """Makes a schedule. Its first tick is the first one after now.
 
-        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue. UNIMPLEMENTED: the server does not
-        honour the named field.
+        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue. UNIMPLEMENTED: the
+        server does not honour the named field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,8 +127,8 @@ class ScheduleServiceServicer:
     def UpdateSchedule(self, request, context):
         """Changes a schedule. Ticks from now on follow the new timing; none is invented for the time before.
 
-        NOT_FOUND: no such schedule. INVALID_ARGUMENT: the mask names a field that is fixed or unknown, or a value is bad. ABORTED: the
-        etag does not match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+        NOT_FOUND: no such schedule. INVALID_ARGUMENT: the mask names a field that is fixed or unknown, or a value is bad.
+        ABORTED: the etag does not match; read it again. UNIMPLEMENTED: the server does not honour the named field.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,14 +164,16 @@ class ScheduleServiceServicer:
     def TriggerSchedule(self, request, context):
         """Makes the schedule's job now, besides its ticks, also while it is paused, whatever overlaps.
 
-        NOT_FOUND: no such schedule. ALREADY_EXISTS: `request_id` belongs to another trigger. RESOURCE_EXHAUSTED: the queue is full.
+        NOT_FOUND: no such schedule. ALREADY_EXISTS: `request_id` belongs to another trigger. RESOURCE_EXHAUSTED: the queue
+        is full.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PreviewSchedule(self, request, context):
-        """Says when the next ticks are, in UTC and in the schedule's time zone, of a schedule that is there or of one that is only thought of.
+        """Says when the next ticks are, in UTC and in the schedule's time zone, of a schedule that is there or of one that is
+        only thought of.
 
         NOT_FOUND: no such schedule. INVALID_ARGUMENT: bad timing.
         """

@@ -42,8 +42,8 @@ class ScheduleServiceStub:
     CreateSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.CreateScheduleRequest, _schedule_service_pb2.CreateScheduleResponse]
     """Makes a schedule. Its first tick is the first one after now.
 
-    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue. UNIMPLEMENTED: the server does not
-    honour the named field.
+    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue. UNIMPLEMENTED: the
+    server does not honour the named field.
     """
     GetSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.GetScheduleRequest, _schedule_service_pb2.GetScheduleResponse]
     """Returns a schedule with its latest firings.
@@ -58,8 +58,8 @@ class ScheduleServiceStub:
     UpdateSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.UpdateScheduleRequest, _schedule_service_pb2.UpdateScheduleResponse]
     """Changes a schedule. Ticks from now on follow the new timing; none is invented for the time before.
 
-    NOT_FOUND: no such schedule. INVALID_ARGUMENT: the mask names a field that is fixed or unknown, or a value is bad. ABORTED: the
-    etag does not match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+    NOT_FOUND: no such schedule. INVALID_ARGUMENT: the mask names a field that is fixed or unknown, or a value is bad.
+    ABORTED: the etag does not match; read it again. UNIMPLEMENTED: the server does not honour the named field.
     """
     DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.DeleteScheduleRequest, _schedule_service_pb2.DeleteScheduleResponse]
     """Deletes a schedule. The jobs that it made stay.
@@ -79,10 +79,12 @@ class ScheduleServiceStub:
     TriggerSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.TriggerScheduleRequest, _schedule_service_pb2.TriggerScheduleResponse]
     """Makes the schedule's job now, besides its ticks, also while it is paused, whatever overlaps.
 
-    NOT_FOUND: no such schedule. ALREADY_EXISTS: `request_id` belongs to another trigger. RESOURCE_EXHAUSTED: the queue is full.
+    NOT_FOUND: no such schedule. ALREADY_EXISTS: `request_id` belongs to another trigger. RESOURCE_EXHAUSTED: the queue
+    is full.
     """
     PreviewSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.PreviewScheduleRequest, _schedule_service_pb2.PreviewScheduleResponse]
-    """Says when the next ticks are, in UTC and in the schedule's time zone, of a schedule that is there or of one that is only thought of.
+    """Says when the next ticks are, in UTC and in the schedule's time zone, of a schedule that is there or of one that is
+    only thought of.
 
     NOT_FOUND: no such schedule. INVALID_ARGUMENT: bad timing.
     """
@@ -101,8 +103,8 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     CreateSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.CreateScheduleRequest, _schedule_service_pb2.CreateScheduleResponse]  # type: ignore[assignment]
     """Makes a schedule. Its first tick is the first one after now.
 
-    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue. UNIMPLEMENTED: the server does not
-    honour the named field.
+    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue. UNIMPLEMENTED: the
+    server does not honour the named field.
     """
     GetSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.GetScheduleRequest, _schedule_service_pb2.GetScheduleResponse]  # type: ignore[assignment]
     """Returns a schedule with its latest firings.
@@ -117,8 +119,8 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     UpdateSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.UpdateScheduleRequest, _schedule_service_pb2.UpdateScheduleResponse]  # type: ignore[assignment]
     """Changes a schedule. Ticks from now on follow the new timing; none is invented for the time before.
 
-    NOT_FOUND: no such schedule. INVALID_ARGUMENT: the mask names a field that is fixed or unknown, or a value is bad. ABORTED: the
-    etag does not match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+    NOT_FOUND: no such schedule. INVALID_ARGUMENT: the mask names a field that is fixed or unknown, or a value is bad.
+    ABORTED: the etag does not match; read it again. UNIMPLEMENTED: the server does not honour the named field.
     """
     DeleteSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.DeleteScheduleRequest, _schedule_service_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
     """Deletes a schedule. The jobs that it made stay.
@@ -138,10 +140,12 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     TriggerSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.TriggerScheduleRequest, _schedule_service_pb2.TriggerScheduleResponse]  # type: ignore[assignment]
     """Makes the schedule's job now, besides its ticks, also while it is paused, whatever overlaps.
 
-    NOT_FOUND: no such schedule. ALREADY_EXISTS: `request_id` belongs to another trigger. RESOURCE_EXHAUSTED: the queue is full.
+    NOT_FOUND: no such schedule. ALREADY_EXISTS: `request_id` belongs to another trigger. RESOURCE_EXHAUSTED: the queue
+    is full.
     """
     PreviewSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.PreviewScheduleRequest, _schedule_service_pb2.PreviewScheduleResponse]  # type: ignore[assignment]
-    """Says when the next ticks are, in UTC and in the schedule's time zone, of a schedule that is there or of one that is only thought of.
+    """Says when the next ticks are, in UTC and in the schedule's time zone, of a schedule that is there or of one that is
+    only thought of.
 
     NOT_FOUND: no such schedule. INVALID_ARGUMENT: bad timing.
     """
@@ -163,8 +167,8 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_schedule_service_pb2.CreateScheduleResponse, _abc.Awaitable[_schedule_service_pb2.CreateScheduleResponse]]:
         """Makes a schedule. Its first tick is the first one after now.
 
-        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue. UNIMPLEMENTED: the server does not
-        honour the named field.
+        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue. UNIMPLEMENTED: the
+        server does not honour the named field.
         """
 
     @_abc_1.abstractmethod
@@ -197,8 +201,8 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_schedule_service_pb2.UpdateScheduleResponse, _abc.Awaitable[_schedule_service_pb2.UpdateScheduleResponse]]:
         """Changes a schedule. Ticks from now on follow the new timing; none is invented for the time before.
 
-        NOT_FOUND: no such schedule. INVALID_ARGUMENT: the mask names a field that is fixed or unknown, or a value is bad. ABORTED: the
-        etag does not match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+        NOT_FOUND: no such schedule. INVALID_ARGUMENT: the mask names a field that is fixed or unknown, or a value is bad.
+        ABORTED: the etag does not match; read it again. UNIMPLEMENTED: the server does not honour the named field.
         """
 
     @_abc_1.abstractmethod
@@ -242,7 +246,8 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_schedule_service_pb2.TriggerScheduleResponse, _abc.Awaitable[_schedule_service_pb2.TriggerScheduleResponse]]:
         """Makes the schedule's job now, besides its ticks, also while it is paused, whatever overlaps.
 
-        NOT_FOUND: no such schedule. ALREADY_EXISTS: `request_id` belongs to another trigger. RESOURCE_EXHAUSTED: the queue is full.
+        NOT_FOUND: no such schedule. ALREADY_EXISTS: `request_id` belongs to another trigger. RESOURCE_EXHAUSTED: the queue
+        is full.
         """
 
     @_abc_1.abstractmethod
@@ -251,7 +256,8 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _schedule_service_pb2.PreviewScheduleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_schedule_service_pb2.PreviewScheduleResponse, _abc.Awaitable[_schedule_service_pb2.PreviewScheduleResponse]]:
-        """Says when the next ticks are, in UTC and in the schedule's time zone, of a schedule that is there or of one that is only thought of.
+        """Says when the next ticks are, in UTC and in the schedule's time zone, of a schedule that is there or of one that is
+        only thought of.
 
         NOT_FOUND: no such schedule. INVALID_ARGUMENT: bad timing.
         """
