@@ -46,6 +46,7 @@ from headrace_server.runtime.local_worker import LocalWorker, LocalWorkerCommand
 from headrace_server.runtime.metrics import Metrics
 from headrace_server.runtime.pool import Pool
 from headrace_server.runtime.registry import Registry
+from headrace_server.runtime.retention import Keeping, Retention
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.runtime.statistics import Statistics
 from headrace_server.runtime.store_watch import StoreWatch
@@ -141,6 +142,9 @@ class App:
             raise
         self._tasks.append(asyncio.create_task(self._scheduler.run(), name="scheduler"))
         self._tasks.append(asyncio.create_task(self._statistics.run(), name="statistics"))
+        keeping = Keeping(settings.keep_jobs_days, settings.keep_audit_days)
+        retention = Retention(self._store, self._clock, keeping)
+        self._tasks.append(asyncio.create_task(retention.run(), name="retention"))
         self._tasks.append(asyncio.create_task(StoreWatch(self._store, self._health.set_all).run(), name="store-watch"))
         self._health.set_all(True)
         if self._local_worker is not None:
@@ -282,7 +286,8 @@ class App:
             draining=self._admission.draining,
             heartbeat_seconds=settings.heartbeat_seconds,
         )
-        jobs = JobService(self._store, self._scheduler, self._registry, following)
+        rate = self._statistics.start_rate
+        jobs = JobService(self._store, self._scheduler, self._registry, following, rate)
         services = [
             Service(_SERVICES["JobService"], jobs),
             Service(_SERVICES["QueueService"], QueueService(self._store, self._statistics)),

@@ -231,7 +231,7 @@ def test_q2_shares_that_mean_nothing_any_more_are_forgotten(bench: Bench) -> Non
     work.run(60)
 
     def names(ledger: Any) -> set[str]:
-        return set(usages_of(ledger, NAMESPACE, "q", FairnessScope.OWNER))
+        return set(usages_of(ledger.look_up, NAMESPACE, "q", FairnessScope.OWNER))
 
     assert bench.write(names) == {"stays"}
     assert Micros(bench.clock.now()) > 0

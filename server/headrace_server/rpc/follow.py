@@ -227,7 +227,9 @@ class _Follower:
     async def _end(self, reason: watch_pb2.EndReason) -> None:
         response = self._response()
         response.end.reason = reason
-        snapshot = await self._all.store.read(read_snapshot, self._namespace, self._job_id, False)
+        snapshot = await self._all.store.read(
+            read_snapshot, self._namespace, self._job_id, False, self._all.store.now()
+        )
         if snapshot is not None:
             response.end.job.CopyFrom(watched_message(snapshot, self._all.registry))
         await self._call.write(response)

@@ -1,5 +1,6 @@
 """JobService: check, call, convert, return."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,11 +20,12 @@ from headrace_server.rpc.job_view import full_message, get_snapshot, reasons
 from headrace_server.rpc.new_job import namespace_of, new_job
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, page_rows, row_of
 from headrace_server.rpc.validation import check_items
+from headrace_server.runtime.explain import estimated_start
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.store import reads
 from headrace_server.store.cancel import cancel_by_caller, cancel_each
-from headrace_server.store.codec import number
+from headrace_server.store.codec import number, set_time
 from headrace_server.store.deletions import delete
 from headrace_server.store.engine import Connection
 from headrace_server.store.listing import Listed, list_jobs
@@ -35,6 +37,10 @@ from headrace_server.store.updates import Change, update
 T = TypeVar("T")
 
 
+def _no_rate(namespace: str, queue: str) -> float:
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class JobService:
     """The servicer of `headrace.v1.JobService`."""
@@ -43,6 +49,8 @@ class JobService:
     scheduler: Scheduler
     registry: Registry
     following: Following
+    start_rate: Callable[[str, str], float] = _no_rate
+    """Jobs of a queue (namespace and name) that started of late, for each second; zero while that is not known."""
 
     async def submit_job(self, request: pb.SubmitJobRequest, call: Call) -> pb.SubmitJobResponse:
         new = new_job(request.namespace, request.request_id, request.spec, call.principal, call.traceparent)
@@ -175,11 +183,13 @@ class JobService:
         snapshot = await get_snapshot(
             self.store, namespace_of(request.namespace), parse_job_id(request.job_id), with_attempts=False
         )
-        return pb.ExplainJobResponse(
-            state=number(snapshot.job.state),
-            wait_reasons=reasons(snapshot, self.registry),
-            queue_position=snapshot.position,
-        )
+        job, why = snapshot.job, reasons(snapshot, self.registry)
+        response = pb.ExplainJobResponse(state=number(job.state), wait_reasons=why, queue_position=snapshot.position)
+        rate = self.start_rate(job.namespace, job.queue)
+        estimated = estimated_start(job, why, snapshot.position, rate, self.store.now())
+        if estimated is not None:
+            set_time(response.estimated_start_time, estimated)
+        return response
 
     async def _message(self, job: Job, spec: bytes = b"") -> job_pb2.Job:
         """A job that a verb has answered, in JOB_VIEW_BASIC; `spec` stands in for that of one that was deleted."""

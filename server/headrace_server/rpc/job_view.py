@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from headrace.v1 import event_pb2, job_pb2
-from headrace_server.core.ids import JobId, job_id_text
+from headrace_server.core.ids import JobId, Micros, job_id_text
 from headrace_server.core.job import Job
 from headrace_server.core.placement import Needs
 from headrace_server.core.refusal import Refused
@@ -18,6 +18,7 @@ from headrace_server.store.codec import number
 from headrace_server.store.dependencies import children_of, parent_states
 from headrace_server.store.engine import Connection
 from headrace_server.store.store import Store
+from headrace_server.store.waiting import Waiting, read_waiting
 
 _LIFECYCLE_EVENTS_COUNT = 400
 CHILDREN_COUNT_MAX = 100
@@ -32,6 +33,7 @@ class JobSnapshot:
     needs: Needs | None
     """None of a job that has ended."""
     position: int
+    waiting: Waiting
     last_event: event_pb2.Event | None
     lifecycle: tuple[event_pb2.Event, ...] = ()
     late: tuple[tuple[int, int, bytes], ...] = ()
@@ -40,8 +42,10 @@ class JobSnapshot:
     checkpoint: bytes | None = None
 
 
-def read_snapshot(connection: Connection, namespace: str, job_id: JobId, with_attempts: bool) -> JobSnapshot | None:
-    """Reads a job for a view, or None."""
+def read_snapshot(
+    connection: Connection, namespace: str, job_id: JobId, with_attempts: bool, now: Micros
+) -> JobSnapshot | None:
+    """Reads a job as it is now for a view, or None."""
     job = reads.get_job(connection, namespace, job_id)
     if job is None:
         return None
@@ -50,6 +54,7 @@ def read_snapshot(connection: Connection, namespace: str, job_id: JobId, with_at
         spec=reads.get_specs(connection, [job])[job.row],
         needs=reads.job_needs(connection, job) if job.state not in ENDED else None,
         position=reads.queue_position(connection, job),
+        waiting=read_waiting(connection, job, now),
         last_event=reads.last_event(connection, job),
         lifecycle=tuple(reads.lifecycle_events(connection, job, _LIFECYCLE_EVENTS_COUNT)) if with_attempts else (),
         late=tuple(reads.late_results(connection, job)) if with_attempts else (),
@@ -61,7 +66,7 @@ def read_snapshot(connection: Connection, namespace: str, job_id: JobId, with_at
 
 async def get_snapshot(store: Store, namespace: str, job_id: JobId, *, with_attempts: bool) -> JobSnapshot:
     """Reads a job for a view. Raises Refused (NOT_FOUND)."""
-    snapshot = await store.read(read_snapshot, namespace, job_id, with_attempts)
+    snapshot = await store.read(read_snapshot, namespace, job_id, with_attempts, store.now())
     if snapshot is None:
         raise Refused(not_found(job_id))
     return snapshot
@@ -96,7 +101,7 @@ def reasons(snapshot: JobSnapshot, registry: Registry) -> list[job_pb2.WaitReaso
     """What the job waits for."""
     if snapshot.needs is None:
         return []
-    return wait_reasons(snapshot.job, snapshot.needs, snapshot.position, registry)
+    return wait_reasons(snapshot.job, snapshot.needs, snapshot.position, registry, snapshot.waiting)
 
 
 def _set_result(message: job_pb2.Job, last_event: event_pb2.Event | None) -> None:

@@ -1,33 +1,137 @@
 """What a job that has not started waits for, in order (Q8)."""
 
+from collections.abc import Sequence
+
 from headrace.v1 import job_pb2
+from headrace_server.core.deadlines import NEVER
+from headrace_server.core.ids import SECOND, Micros, job_id_text
 from headrace_server.core.job import Job
-from headrace_server.core.placement import Misfit, Needs, misfit
-from headrace_server.core.states import JobState
+from headrace_server.core.placement import UNBOUNDED, Misfit, Needs, Offer, misfit
+from headrace_server.core.resources import ONE_SLOT, Resources
+from headrace_server.core.states import WAITING, JobState
 from headrace_server.runtime.registry import Registry
-from headrace_server.store.codec import set_time
+from headrace_server.store.codec import set_time, time_of
+from headrace_server.store.waiting import NOT_WAITING, Waiting
 
 NAMED_COUNT_MAX = 5
-"""Workers that a reason names."""
+"""Workers or jobs that a reason names."""
+_PASSING = frozenset({job_pb2.WAIT_CAUSE_CONCURRENCY, job_pb2.WAIT_CAUSE_NO_FREE_SLOT, job_pb2.WAIT_CAUSE_RANK})
+"""Reasons that pass as other jobs start and end."""
 
 
-def wait_reasons(job: Job, needs: Needs, position: int, registry: Registry) -> list[job_pb2.WaitReason]:
+def wait_reasons(
+    job: Job,
+    needs: Needs,
+    position: int,
+    registry: Registry,
+    waiting: Waiting = NOT_WAITING,
+) -> list[job_pb2.WaitReason]:
     """The reasons, first one first; none for a job that waits for nothing."""
+    if job.state not in WAITING:
+        return []
+    reasons = _of_stop(job, waiting)
     if job.state is JobState.SCHEDULED:
-        return [_until_due(job)]
-    if job.state is not JobState.QUEUED:
-        return []
-    if job.holder:
-        return [_for_holder(job, registry)]
-    reason = _for_worker(needs, registry)
-    if reason is None:
-        return []
-    reasons = [reason]
+        return [*reasons, _until_due(job)]
+    if job.state is JobState.BLOCKED:
+        return [*reasons, *_of_other_jobs(waiting)]
+    reasons += _of_limits(job, waiting)
+    for_worker = _for_holder(job, registry) if job.holder else _for_worker(job, needs, registry)
+    if for_worker is not None:
+        reasons.append(for_worker)
+    if reasons and not job.holder:
+        reasons += _of_order(job, waiting, position)
+    return reasons
+
+
+def estimated_start(
+    job: Job, reasons: Sequence[job_pb2.WaitReason], position: int, starts_per_second: float, now: Micros
+) -> Micros | None:
+    """When a job is likely to start: once what holds it until a known time is over, and those before it have started
+    at the rate of late. None where that can't be said."""
+    if job.state not in (JobState.SCHEDULED, JobState.QUEUED):
+        return None
+    begin = now
+    for reason in reasons:
+        if reason.HasField("until_time") and reason.cause != job_pb2.WAIT_CAUSE_HOLDER:
+            begin = max(begin, time_of(reason.until_time))
+        elif reason.cause not in _PASSING:
+            return None
+    if not position or not reasons:
+        return begin
+    return Micros(begin + int(position / starts_per_second * SECOND)) if starts_per_second > 0 else None
+
+
+def _of_stop(job: Job, waiting: Waiting) -> list[job_pb2.WaitReason]:
+    reasons = []
+    pause, drain = waiting.stop.pause, waiting.stop.drain
+    if pause is not None:
+        message = f"queue {job.queue!r} is paused by {pause.actor}{_because(pause.reason)}"
+        reasons.append(_reason(job_pb2.WAIT_CAUSE_QUEUE_PAUSED, message, pause.until))
+    if drain is not None:
+        message = f"queue {job.queue!r} is drained by {drain.actor}{_because(drain.reason)}"
+        reasons.append(_reason(job_pb2.WAIT_CAUSE_QUEUE_DRAINING, message))
+    return reasons
+
+
+def _of_other_jobs(waiting: Waiting) -> list[job_pb2.WaitReason]:
+    reasons = []
+    if waiting.parents:
+        named = ", ".join(
+            f"{job_id_text(job_id)} ({state.name})" for job_id, state in waiting.parents[:NAMED_COUNT_MAX]
+        )
+        left = len(waiting.parents) - NAMED_COUNT_MAX
+        more = f" and {left} more" if left > 0 else ""
+        reasons.append(_reason(job_pb2.WAIT_CAUSE_DEPENDENCY, f"depends on jobs that have not ended: {named}{more}"))
+    if waiting.active is not None:
+        message = f"job {job_id_text(waiting.active)} has its unique key and has not ended"
+        reasons.append(_reason(job_pb2.WAIT_CAUSE_UNIQUE_KEY, message))
+    return reasons
+
+
+def _of_limits(job: Job, waiting: Waiting) -> list[job_pb2.WaitReason]:
+    reasons = []
+    queue, key = waiting.queue, waiting.key
+    if queue is not None:
+        message = f"queue {job.queue!r} runs {queue.running}/{queue.most} jobs, its max_concurrency"
+        reasons.append(_reason(job_pb2.WAIT_CAUSE_CONCURRENCY, message))
+    if key is not None:
+        holders = ", ".join(job_id_text(job_id) for job_id in key.holders)
+        message = f"concurrency key {job.concurrency_key!r} runs {key.running}/{key.most} jobs: {holders}"
+        reasons.append(_reason(job_pb2.WAIT_CAUSE_CONCURRENCY, message))
+    for what, spent in (
+        (f"queue {job.queue!r}", waiting.queue_rate),
+        (f"concurrency key {job.concurrency_key!r}", waiting.key_rate),
+    ):
+        if spent is not None:
+            message = f"{what} may start {spent.limit.count} jobs in {spent.limit.period / SECOND:g} s, and has"
+            reasons.append(_reason(job_pb2.WAIT_CAUSE_RATE, message, spent.until))
+    return reasons
+
+
+def _of_order(job: Job, waiting: Waiting, position: int) -> list[job_pb2.WaitReason]:
+    reasons, share = [], waiting.share
+    if share is not None:
+        message = (
+            f"{share.name!r} has used {share.consumed:.1f} slot-seconds of late by its weight;"
+            f" {share.first!r} goes first with {share.first_consumed:.1f}"
+        )
+        reasons.append(_reason(job_pb2.WAIT_CAUSE_RANK, message))
     if position > 1:
         before = "1 job of" if position == 2 else f"{position - 1} jobs of"
         message = f"ahead of it in rank: {before} queue {job.queue!r}"
-        reasons.append(job_pb2.WaitReason(cause=job_pb2.WAIT_CAUSE_RANK, message=message))
+        reasons.append(_reason(job_pb2.WAIT_CAUSE_RANK, message))
     return reasons
+
+
+def _reason(cause: job_pb2.WaitCause, message: str, until: Micros = NEVER) -> job_pb2.WaitReason:
+    reason = job_pb2.WaitReason(cause=cause, message=message)
+    if until:
+        set_time(reason.until_time, until)
+    return reason
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""
 
 
 def _until_due(job: Job) -> job_pb2.WaitReason:
@@ -48,7 +152,7 @@ def _for_holder(job: Job, registry: Registry) -> job_pb2.WaitReason:
     return reason
 
 
-def _for_worker(needs: Needs, registry: Registry) -> job_pb2.WaitReason | None:
+def _for_worker(job: Job, needs: Needs, registry: Registry) -> job_pb2.WaitReason | None:
     lanes = registry.lanes()
     if not lanes:
         message = "no worker is connected; start one with `headrace work`"
@@ -64,11 +168,49 @@ def _for_worker(needs: Needs, registry: Registry) -> job_pb2.WaitReason | None:
     if all(lane.is_drained for lane in fitting):
         message = f"{_are(len(fitting))} drained: {', '.join(lane.holder.worker for lane in fitting[:NAMED_COUNT_MAX])}"
         return job_pb2.WaitReason(cause=job_pb2.WAIT_CAUSE_NO_FREE_SLOT, message=message)
-    if not any(lane.free_slots for lane in fitting):
-        slots = sum(lane.slots_offered for lane in fitting if not lane.is_drained)
-        message = f"all {slots} slots of the {len(fitting)} workers that can run it are taken"
-        return job_pb2.WaitReason(cause=job_pb2.WAIT_CAUSE_NO_FREE_SLOT, message=message)
+    offers = [lane.offer() for lane in fitting if not lane.is_drained]
+    if not any(needs.resources.fits_in(offer.free) for offer in offers):
+        return _without_room(needs, offers)
+    kept = {offer.worker: registry.reserved.get(offer.worker, job.id) for offer in offers}
+    other = next((kept_for for kept_for in kept.values() if kept_for != job.id), None)
+    if other is not None and job.id not in kept.values():
+        names = ", ".join(list(kept)[:NAMED_COUNT_MAX])
+        message = f"what is free on {names} is kept for job {job_id_text(other)}, which needs more of it"
+        return _reason(job_pb2.WAIT_CAUSE_NO_FREE_SLOT, message)
     return None
+
+
+def _without_room(needs: Needs, offers: Sequence[Offer]) -> job_pb2.WaitReason:
+    wanted = needs.resources
+    if wanted == ONE_SLOT:
+        slots = sum(offer.used.slots + offer.free_slots for offer in offers)
+        message = f"all {slots} slots of the {len(offers)} workers that can run it are taken"
+        return _reason(job_pb2.WAIT_CAUSE_NO_FREE_SLOT, message)
+    if not any(wanted.fits_in(offer.used + offer.free) for offer in offers):
+        most = _largest([offer.used + offer.free for offer in offers])
+        message = f"it takes {_amounts(wanted)}, and no worker that can run it is as large: the most are {most}"
+        return _reason(job_pb2.WAIT_CAUSE_NO_ELIGIBLE_WORKER, message)
+    most = _largest([offer.free for offer in offers])
+    return _reason(job_pb2.WAIT_CAUSE_NO_FREE_SLOT, f"it takes {_amounts(wanted)}; free are at most {most}")
+
+
+def _largest(rooms: Sequence[Resources]) -> str:
+    return _amounts(
+        Resources(
+            max(room.slots for room in rooms),
+            max(room.memory_bytes for room in rooms),
+            max(room.cpu_millis for room in rooms),
+        )
+    )
+
+
+def _amounts(amounts: Resources) -> str:
+    parts = [f"{amounts.slots} slot{'' if amounts.slots == 1 else 's'}"]
+    if 0 < amounts.memory_bytes < UNBOUNDED:
+        parts.append(f"{amounts.memory_bytes / 2**20:.0f} MiB of memory")
+    if 0 < amounts.cpu_millis < UNBOUNDED:
+        parts.append(f"{amounts.cpu_millis / 1000:g} processors")
+    return ", ".join(parts)
 
 
 def _are(count: int) -> str:

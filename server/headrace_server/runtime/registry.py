@@ -205,6 +205,8 @@ class Registry:
     def __init__(self, lease_seconds: float) -> None:
         self.lease_seconds = lease_seconds
         self.watch = LeaseWatch(lease_seconds)
+        self.reserved: dict[str, JobId] = {}
+        """Workers that keep room for a job that needs much of them, and that job, by the latest plan."""
         self._lanes: dict[str, ControlLane] = {}
         self._bounds: dict[str, SlotBounds] = {}
         self._outlived: dict[str, set[str]] = {}

@@ -5,7 +5,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from headrace_server.core.ids import SECOND, JobId, Micros
+from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.placement import Offer
 from headrace_server.core.refusal import Refused
@@ -41,8 +41,6 @@ class Scheduler:
         """When the next SCHEDULED job becomes due; zero before the first cycle has looked."""
         self._room: dict[Holder, Resources] = {}
         """What the last cycle left free."""
-        self.reserved: dict[str, JobId] = {}
-        """Workers that keep room for a job that needs much of them, and that job."""
         self._unsent: list[Granted] = []
         """Grants that have to be taken back."""
         self.draining = False
@@ -115,7 +113,7 @@ class Scheduler:
             else:
                 self._unsent.append(granted)
         self._room = {_holder(offer): offer.free for offer in self._registry.offers()}
-        self.reserved = dict(cycle.reserved)
+        self._registry.reserved = dict(cycle.reserved)
 
     async def _take_back(self) -> None:
         """Takes back what could not be handed over; what can't be committed now is tried again with the next cycle."""

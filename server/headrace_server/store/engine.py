@@ -3,11 +3,13 @@
 SQL has `?` for parameters and stays within the dialect that SQLite and PostgreSQL share.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 Row = tuple[Any, ...]
+Query = Callable[[str, Sequence[Any]], list[Row]]
+"""Reads rows of one moment, by SQL and its parameters."""
 
 
 def in_list(values: Sequence[Any]) -> tuple[str, list[Any]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from headrace_server.core.ids import Micros
 from headrace_server.core.rates import RateLimit
 from headrace_server.store import rate_buckets
+from headrace_server.store.engine import Query
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queue_policy import QueuePolicy
 
@@ -33,7 +34,7 @@ class QueueLimits:
         self._ledger = ledger
         self._name = (namespace, queue)
         self._policy = policy
-        self._running = running_count(ledger, namespace, queue) if policy.max_concurrency else 0
+        self._running = running_count(ledger.query, namespace, queue) if policy.max_concurrency else 0
         self._full_at = self._stored(policy.rate_limit, "")
         self._keys: dict[str, _Key] = {}
         self._taken: set[str] = set()
@@ -84,7 +85,7 @@ class QueueLimits:
         known = self._keys.get(concurrency_key)
         if known is None:
             policy, name = self._policy, (*self._name, concurrency_key)
-            running = key_running_count(self._ledger, *name) if policy.max_concurrency_per_key else 0
+            running = key_running_count(self._ledger.query, *name) if policy.max_concurrency_per_key else 0
             full_at = self._stored(policy.rate_limit_per_key, concurrency_key)
             known = self._keys[concurrency_key] = _Key(running, full_at)
         return known
@@ -92,13 +93,13 @@ class QueueLimits:
     def _stored(self, limit: RateLimit | None, concurrency_key: str) -> Micros:
         if limit is None:
             return Micros(0)
-        stored = rate_buckets.full_at(self._ledger, *self._name, concurrency_key)
+        stored = rate_buckets.full_at(self._ledger.look_up, *self._name, concurrency_key)
         return limit.bounded(stored, self._ledger.now)
 
 
-def running_count(ledger: Ledger, namespace: str, queue: str) -> int:
+def running_count(query: Query, namespace: str, queue: str) -> int:
     """Jobs of a queue that workers hold."""
-    found = ledger.query(
+    found = query(
         "SELECT coalesce(sum(jobs), 0) FROM state_counts WHERE namespace = ? AND queue = ?"
         f" AND state IN {LEASED_STATES}",
         (namespace, queue),
@@ -106,9 +107,9 @@ def running_count(ledger: Ledger, namespace: str, queue: str) -> int:
     return int(found[0][0])
 
 
-def key_running_count(ledger: Ledger, namespace: str, queue: str, concurrency_key: str) -> int:
+def key_running_count(query: Query, namespace: str, queue: str, concurrency_key: str) -> int:
     """Jobs of a concurrency key that workers hold."""
-    found = ledger.query(
+    found = query(
         "SELECT coalesce(sum(leased), 0) FROM ready_keys WHERE namespace = ? AND queue = ? AND concurrency_key = ?"
         " AND concurrency_key <> ''",
         (namespace, queue, concurrency_key),

@@ -20,6 +20,7 @@ from headrace_server.core.rates import RateLimit
 from headrace_server.core.retry import RetryPolicy
 from headrace_server.core.timeouts import NONE_STATED, Timeouts
 from headrace_server.store.codec import micros_of
+from headrace_server.store.engine import Query
 from headrace_server.store.ledger import Ledger
 
 DEFAULT_QUEUE = "default"
@@ -44,7 +45,7 @@ class QueuePolicy:
 
 def policy_of(ledger: Ledger, namespace: str, name: str) -> QueuePolicy | None:
     """The policy of a queue, or None. The queue `default` exists in every namespace, made or not."""
-    return ledger.value(("policy", namespace, name), lambda: _read_policy(ledger, namespace, name))
+    return ledger.value(("policy", namespace, name), lambda: read_policy(ledger.look_up, namespace, name))
 
 
 def forget_policy(ledger: Ledger, namespace: str, name: str) -> None:
@@ -76,8 +77,9 @@ def timeouts_of(message: job_pb2.Timeouts) -> Timeouts:
     )
 
 
-def _read_policy(ledger: Ledger, namespace: str, name: str) -> QueuePolicy | None:
-    found = ledger.look_up("SELECT body FROM queues WHERE namespace = ? AND name = ?", (namespace, name))
+def read_policy(query: Query, namespace: str, name: str) -> QueuePolicy | None:
+    """The same, read anew."""
+    found = query("SELECT body FROM queues WHERE namespace = ? AND name = ?", (namespace, name))
     if found:
         return _policy(queue_pb2.Queue.FromString(found[0][0]))
     return _policy(queue_pb2.Queue()) if name == DEFAULT_QUEUE else None

@@ -4,13 +4,12 @@ A pause ends by itself when its time has come, whether or not its row is gone. W
 when the time of a drain has come is not decided here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any
 
 from headrace_server.core.ids import Micros
-from headrace_server.store.engine import Row
+from headrace_server.store.engine import Query, Row
 from headrace_server.store.ledger import Ledger
 
 REMOVED_COUNT_MAX = 100
@@ -18,8 +17,6 @@ REMOVED_COUNT_MAX = 100
 
 _NAME = "queue stops"
 _COLUMNS = "namespace, queue, kind, actor, reason, time, until"
-
-Query = Callable[[str, Sequence[Any]], list[Row]]
 
 
 class StopKind(IntEnum):

@@ -12,10 +12,10 @@ from headrace_server.core.ids import Micros
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
 from headrace_server.store.audit import record_audit
-from headrace_server.store.engine import Connection
+from headrace_server.store.engine import Connection, Query
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queue_policy import DEFAULT_QUEUE, forget_policy
-from headrace_server.store.queue_stops import NO_STOP, Query, Stop, StopKind, remove_stop, stop_of
+from headrace_server.store.queue_stops import NO_STOP, Stop, StopKind, remove_stop, stop_of
 from headrace_server.store.ready import open_keys
 
 _COLUMNS = "name, body, version, created, updated"

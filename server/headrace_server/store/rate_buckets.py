@@ -4,15 +4,16 @@ from collections.abc import Iterable, Mapping
 
 from headrace_server.core.ids import Micros
 from headrace_server.core.rates import RateLimit
+from headrace_server.store.engine import Query
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queue_policy import QueuePolicy, policy_of
 
 _UPSERT = "ON CONFLICT (namespace, queue, concurrency_key) DO UPDATE SET full_at = excluded.full_at"
 
 
-def full_at(ledger: Ledger, namespace: str, queue: str, concurrency_key: str) -> Micros:
+def full_at(query: Query, namespace: str, queue: str, concurrency_key: str) -> Micros:
     """When a bucket is full again; an empty key means that of the queue."""
-    found = ledger.look_up(
+    found = query(
         "SELECT full_at FROM rate_buckets WHERE namespace = ? AND queue = ? AND concurrency_key = ?",
         (namespace, queue, concurrency_key),
     )
@@ -40,7 +41,7 @@ def refund_releases(ledger: Ledger) -> None:
         policy = policy_of(ledger, namespace, queue)
         if policy is not None:
             for key, limit in _limits(policy, concurrency_key):
-                known = full_at(ledger, namespace, queue, key)
+                known = full_at(ledger.look_up, namespace, queue, key)
                 if known > ledger.now:
                     ledger.run(
                         "UPDATE rate_buckets SET full_at = ? WHERE namespace = ? AND queue = ? AND concurrency_key = ?",

@@ -16,6 +16,7 @@ from headrace_server.core.merge import Place
 from headrace_server.core.placement import Needs
 from headrace_server.store import rows
 from headrace_server.store.counters import UNTIL_FREED
+from headrace_server.store.engine import Query
 from headrace_server.store.ledger import Ledger
 
 T = TypeVar("T")
@@ -125,16 +126,15 @@ def keys_of_share(ledger: Ledger, groups: Sequence[ReadyGroup], scope: FairnessS
     return keys
 
 
-def running_shares(ledger: Ledger, namespace: str, queue: str, scope: FairnessScope) -> dict[str, Running]:
+def running_shares(query: Query, namespace: str, queue: str, scope: FairnessScope, now: Micros) -> dict[str, Running]:
     """What each share of a queue holds now."""
     column = _SHARE_COLUMNS[scope]
-    found = ledger.query(
+    found = query(
         f"SELECT {column}, sum(leased_slots), sum(leased_since) FROM ready_keys"
         f" WHERE namespace = ? AND queue = ? AND leased > 0 GROUP BY {column}",
         (namespace, queue),
     )
-    now = ledger.now // 1000
-    return {name: Running(slots, max(0, slots * now - since) / 1000) for name, slots, since in found}
+    return {name: Running(slots, max(0, slots * (now // 1000) - since) / 1000) for name, slots, since in found}
 
 
 def window(ledger: Ledger, key: ReadyKey, after: Place, count: int) -> list[Job]:

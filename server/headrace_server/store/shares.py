@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from headrace_server.core.fairness import FairnessScope, Standings, Usage, standings
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.store.counters import Charge
+from headrace_server.store.engine import Query
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queue_policy import QueuePolicy, policy_of
 from headrace_server.store.ready import running_shares
@@ -52,8 +53,8 @@ def current_standings(
 ) -> Standings:
     """How far the shares of a queue are, those that wait and those that run; takes note of who came and who left."""
     scope = policy.fairness
-    running = running_shares(ledger, namespace, queue, scope)
-    usages = usages_of(ledger, namespace, queue, scope)
+    running = running_shares(ledger.query, namespace, queue, scope, ledger.now)
+    usages = usages_of(ledger.look_up, namespace, queue, scope)
     found = standings(usages, running, waiting, policy.weights, ledger.now)
     _store(ledger, [((namespace, queue, scope, name), usage) for name, usage in found.changed.items()])
     for name in found.forgotten:
@@ -64,9 +65,9 @@ def current_standings(
     return found
 
 
-def usages_of(ledger: Ledger, namespace: str, queue: str, scope: FairnessScope) -> dict[str, Usage]:
+def usages_of(query: Query, namespace: str, queue: str, scope: FairnessScope) -> dict[str, Usage]:
     """What is known of the shares of a queue, by name."""
-    found = ledger.look_up(
+    found = query(
         "SELECT name, usage, updated, mean, active FROM shares WHERE namespace = ? AND queue = ? AND scope = ?",
         (namespace, queue, int(scope)),
     )
