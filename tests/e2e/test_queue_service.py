@@ -10,6 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from e2e.conftest import StartControlPlane
 from e2e.control_plane import ControlPlane, wait_for
 from headrace.v1 import (
     admin_service_pb2,
@@ -202,3 +203,26 @@ def test_a_window_outside_a_minute_and_a_day_is_refused(stubs: Stubs) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             stubs.queues.GetQueueStatistics(request)
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_statistics_outlive_an_orderly_restart(start_plane: StartControlPlane) -> None:
+    plane = start_plane("--no-worker")
+    with grpc.insecure_channel(plane.address) as channel:
+        Stubs(channel).submit("default")
+    plane.stop()
+    plane.start()
+    with grpc.insecure_channel(plane.address) as channel:
+        found = Stubs(channel).statistics("default")
+    assert (found.submitted_count, found.started_count) == (1, 0)
+
+
+def test_a_change_of_a_stopped_queue_shows_that_it_is_stopped(stubs: Stubs) -> None:
+    queue = create(stubs, "changed")
+    stubs.queues.PauseQueue(queue_service_pb2.PauseQueueRequest(name=queue))
+    stubs.submit(queue)
+    changed = queue_service_pb2.UpdateQueueRequest(
+        queue=queue_pb2.Queue(name=queue, max_queued=9), update_mask=FieldMask(paths=["max_queued"])
+    )
+    after = stubs.queues.UpdateQueue(changed).queue
+    assert after.HasField("pause")
+    assert [(one.state, one.count) for one in after.state_counts] == [(job_pb2.JOB_STATE_QUEUED, 1)]

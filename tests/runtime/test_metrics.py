@@ -7,6 +7,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from headrace.v1 import queue_pb2
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND
 from headrace_server.core.states import JobState
@@ -15,6 +16,8 @@ from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.metrics import Distribution, Histogram, Metrics
 from headrace_server.runtime.registry import Registry
 from headrace_server.store.effects import Effects, Measure
+from headrace_server.store.queues import create_queue
+from store.driving import NAMESPACE, Bench, new_job
 
 
 class NoStore:
@@ -88,6 +91,18 @@ def test_queues_past_the_limit_are_counted_together(monkeypatch: pytest.MonkeyPa
         ("default", "q2"): 1,
         ("other", "other"): 7,
     }
+
+
+def test_jobs_of_very_many_queues_are_summed_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(6):
+        queue = f"q{number}"
+        bench.write(create_queue, NAMESPACE, queue_pb2.Queue(name=queue), "tester")
+        bench.submit(*(new_job(queue=queue) for _ in range(number + 1)))
+    monkeypatch.setattr(module, "ROWS_COUNT_MAX", 4)
+    jobs, _ = bench.read(module._read)
+    queued = int(JobState.QUEUED)
+    named = [(NAMESPACE, f"q{number}", queued, number + 1) for number in range(4)]
+    assert jobs == [*named, (*module.OTHERS, queued, 11)]
 
 
 def test_counting_goes_on_while_an_exporter_reads() -> None:

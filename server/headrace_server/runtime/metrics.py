@@ -14,7 +14,6 @@ from typing import Any
 import psutil
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from headrace.v1 import worker_pb2
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND
 from headrace_server.core.states import JobState
@@ -29,6 +28,9 @@ LAG_SECONDS = 0.2
 QUEUES_COUNT_MAX = 200
 """Queues with labels of their own; what happens in others is counted together."""
 OTHERS = ("other", "other")
+ROWS_COUNT_MAX = 2000
+"""Counts of jobs that are read one by one."""
+_TOTALS = "SELECT state, sum(jobs) FROM state_counts GROUP BY state"
 
 JOB_SECONDS_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0)
 COMMIT_SECONDS_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -161,29 +163,22 @@ class Metrics:
 
     async def _looked(self, lag_seconds: float) -> Look:
         jobs, known = await self._store.read(_read)
-        lanes = {lane.holder.worker: lane for lane in self._registry.lanes()}
-        workers = Counter(dict.fromkeys(worker_pb2.WorkerState.values()[1:], 0))
-        workers.update(
-            worker_pb2.WORKER_STATE_LOST if lost else worker_pb2.WORKER_STATE_DISCONNECTED
-            for worker, lost in known.items()
-            if worker not in lanes
-        )
-        workers.update(
-            worker_pb2.WORKER_STATE_DRAINING if lane.is_drained else worker_pb2.WORKER_STATE_READY
-            for lane in lanes.values()
-        )
+        lanes = self._registry.lanes()
+        drained = sum(lane.is_drained for lane in lanes)
         by_queue: Counter[Labels] = Counter()
         for namespace, queue, state, count in jobs:
             by_queue[(*self._labels(namespace, queue), JobState(state).name)] += count
         return Look(
             jobs=by_queue,
             workers={
-                worker_pb2.WorkerState.Name(state).removeprefix("WORKER_STATE_"): count
-                for state, count in workers.items()
+                "READY": len(lanes) - drained,
+                "DRAINING": drained,
+                "DISCONNECTED": max(0, known.get(False, 0) - len(lanes)),
+                "LOST": known.get(True, 0),
             },
-            slots=sum(lane.slots_offered for lane in lanes.values()),
-            slots_used=sum(lane.used.slots for lane in lanes.values()),
-            attempts=sum(len(lane.leases) for lane in lanes.values()),
+            slots=sum(lane.slots_offered for lane in lanes),
+            slots_used=sum(lane.used.slots for lane in lanes),
+            attempts=sum(len(lane.leases) for lane in lanes),
             followers=self._feed.followers_count,
             writes_waiting=self._store.waiting_count,
             memory_bytes=self._process.memory_info().rss,
@@ -214,8 +209,7 @@ class Metrics:
                 (*queue, FAILURE_CLASS),
             ),
         ):
-            counts = self._counts[measure]
-            read = _reader(lambda counts=counts: counts, attributes)
+            read = _reader(self._counts[measure], attributes)
             meter.create_observable_counter(name, [read], unit, description)
 
     def _make_gauges(self, meter: Meter) -> None:
@@ -248,12 +242,21 @@ class Metrics:
         )
 
 
-def _read(connection: Connection) -> tuple[list[tuple[str, str, int, int]], dict[str, bool]]:
-    jobs = connection.rows("SELECT namespace, queue, state, jobs FROM state_counts ORDER BY namespace, queue, state")
-    workers = connection.rows("SELECT worker, lost FROM workers")
-    return [(ns, queue, int(state), int(count)) for ns, queue, state, count in jobs], {
-        worker: bool(lost) for worker, lost in workers
-    }
+def _read(connection: Connection) -> tuple[list[tuple[str, str, int, int]], dict[bool, int]]:
+    """Jobs by queue and state, and how many workers are known to be lost and how many are not. Of very many queues,
+    those that have no room are summed up."""
+    found = connection.rows(
+        "SELECT namespace, queue, state, jobs FROM state_counts ORDER BY namespace, queue, state LIMIT ?",
+        (ROWS_COUNT_MAX,),
+    )
+    jobs = [(namespace, queue, int(state), int(count)) for namespace, queue, state, count in found]
+    if len(jobs) == ROWS_COUNT_MAX:
+        left = Counter({int(state): int(count) for state, count in connection.rows(_TOTALS)})
+        for _, _, state, count in jobs:
+            left[state] -= count
+        jobs += [(*OTHERS, state, count) for state, count in left.items()]
+    workers = connection.rows("SELECT lost, count(*) FROM workers GROUP BY lost")
+    return jobs, {bool(lost): int(count) for lost, count in workers}
 
 
 def _named(measure: Measure, value: int) -> Labels:
@@ -262,10 +265,8 @@ def _named(measure: Measure, value: int) -> Labels:
     return (FailureClass(value).name,) if measure is Measure.ATTEMPT_FAILED else ()
 
 
-def _reader(
-    counts: Callable[[], Mapping[Labels, int]], attributes: Labels
-) -> Callable[[CallbackOptions], Iterable[Observation]]:
-    return lambda options: _observed(counts(), attributes)
+def _reader(counts: Mapping[Labels, int], attributes: Labels) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    return lambda options: _observed(counts, attributes)
 
 
 def _observed(counts: Mapping[Labels, int], attributes: Labels) -> Iterator[Observation]:

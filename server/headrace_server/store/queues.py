@@ -48,7 +48,9 @@ def create_queue(ledger: Ledger, namespace: str, body: queue_pb2.Queue, actor: s
         )
     detail = _changes(queue_pb2.Queue(), body, (field.name for field, _ in body.ListFields() if field.name != "name"))
     record_audit(ledger, actor, "QueueService.CreateQueue", namespace, "queue", name, detail)
-    return _store(ledger, StoredQueue(namespace, name, body, 1, ledger.now, ledger.now))
+    made = StoredQueue(namespace, name, body, 1, ledger.now, ledger.now)
+    _store(ledger, made)
+    return as_it_is(ledger.query, made, ledger.now)
 
 
 def update_queue(
@@ -74,7 +76,9 @@ def update_queue(
     record_audit(ledger, actor, "QueueService.UpdateQueue", namespace, "queue", name, detail)
     # What waits may be let go by the new policy.
     open_keys(ledger, namespace, name)
-    return _store(ledger, StoredQueue(namespace, name, body, queue.version + 1, queue.created, ledger.now))
+    changed = StoredQueue(namespace, name, body, queue.version + 1, queue.created, ledger.now)
+    _store(ledger, changed)
+    return as_it_is(ledger.query, changed, ledger.now)
 
 
 def delete_queue(ledger: Ledger, namespace: str, name: str, etag: str, actor: str) -> Refusal | None:
@@ -199,7 +203,7 @@ def _value(queue: queue_pb2.Queue, name: str) -> str:
     return "unset"
 
 
-def _store(ledger: Ledger, queue: StoredQueue) -> StoredQueue:
+def _store(ledger: Ledger, queue: StoredQueue) -> None:
     forget_policy(ledger, queue.namespace, queue.name)
     ledger.insert(
         "queues",
@@ -217,4 +221,3 @@ def _store(ledger: Ledger, queue: StoredQueue) -> StoredQueue:
         "ON CONFLICT (namespace, name) DO UPDATE SET"
         " body = excluded.body, version = excluded.version, updated = excluded.updated",
     )
-    return queue
