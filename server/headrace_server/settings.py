@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     """How often a follow stream says that it is alive."""
     disk_reserve_bytes: int = Field(default=DISK_RESERVE_BYTES, ge=0)
     """With less free on the disk of `data`, new jobs are refused, so that those that run can finish; 0 keeps none."""
+    keep_jobs_days: float = Field(default=30.0, gt=0, le=36_500)
+    """How long a job is kept after its end, with its log."""
+    keep_audit_days: float = Field(default=365.0, gt=0, le=36_500)
+    """How long entries of the audit log are kept."""
     drain_seconds: float = Field(default=DRAIN_SECONDS, ge=0, le=600)
     """How long a stop waits for calls in flight."""
     metrics_listen: str = ""

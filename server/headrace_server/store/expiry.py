@@ -47,13 +47,10 @@ def drop_statistics(ledger: Ledger, minute: int) -> bool:
     return len(found) == STEP_ROWS_COUNT
 
 
-def drop_full_buckets(ledger: Ledger) -> None:
-    """Drops the buckets of rate limits that are full: as good as none."""
+def drop_idle_marks(ledger: Ledger, updated_by: Micros) -> None:
+    """Drops buckets of rate limits that are full, which are as good as none, and what owners and keys had consumed that
+    have not been heard of since a time."""
     ledger.run("DELETE FROM rate_buckets WHERE full_at <= ?", (ledger.now,))
-
-
-def drop_old_shares(ledger: Ledger, updated_by: Micros) -> None:
-    """Drops what owners and keys had consumed that have not been heard of since a time."""
     ledger.run("DELETE FROM shares WHERE updated <= ? AND active = 0", (updated_by,))
 
 
