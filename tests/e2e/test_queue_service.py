@@ -107,6 +107,21 @@ def test_q7_a_drained_queue_lets_what_runs_end_and_starts_nothing(stubs: Stubs) 
     wait_for(lambda: stubs.state(running) == job_pb2.JOB_STATE_CANCELLED, "it is cancelled")
 
 
+def test_q7_what_still_runs_after_the_grace_of_a_drain_is_handed_back_and_burns_no_attempt(stubs: Stubs) -> None:
+    queue = create(stubs, "moved")
+    running = stubs.submit(queue, "sh", "-c", "while test ! -e done; do sleep 0.05; done")
+    wait_for(lambda: stubs.state(running) == job_pb2.JOB_STATE_RUNNING, "it runs")
+    request = queue_service_pb2.DrainQueueRequest(name=queue, grace=Duration(seconds=1))
+    assert stubs.queues.DrainQueue(request).queue.drain.HasField("return_time")
+    wait_for(lambda: stubs.state(running) == job_pb2.JOB_STATE_QUEUED, "it is handed back")
+    job = stubs.jobs.GetJob(job_service_pb2.GetJobRequest(job_id=running)).job
+    assert (job.failure_count, job.loss_count) == (0, 0)
+    stubs.queues.ResumeQueue(queue_service_pb2.ResumeQueueRequest(name=queue))
+    wait_for(lambda: stubs.state(running) == job_pb2.JOB_STATE_RUNNING, "it runs again")
+    stubs.jobs.CancelJob(job_service_pb2.CancelJobRequest(job_id=running))
+    wait_for(lambda: stubs.state(running) == job_pb2.JOB_STATE_CANCELLED, "it is cancelled")
+
+
 def test_q7_purge_says_first_what_it_would_do(stubs: Stubs) -> None:
     queue = create(stubs, "purged")
     stubs.queues.PauseQueue(queue_service_pb2.PauseQueueRequest(name=queue))

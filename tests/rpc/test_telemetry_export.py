@@ -4,9 +4,11 @@ import socket
 import time
 
 import pytest
+from pydantic import ValidationError
 
 from headrace_server.core.ids import Micros
 from headrace_server.rpc.telemetry_export import SHUTDOWN_SECONDS_MAX, start_exporting
+from headrace_server.settings import Settings
 
 SLACK_SECONDS = 3.0
 
@@ -33,3 +35,16 @@ def test_a_port_that_is_taken_is_said() -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(OSError, match=f"can't show metrics on {address}: address already in use"):
             start_exporting("", address, "1", "me", now)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9464", "example.com:9464", "127.0.0.1", "127.0.0.1:99999"])
+def test_metrics_are_shown_on_loopback_only(address: str) -> None:
+    with pytest.raises(ValidationError, match="metrics_listen"):
+        Settings(metrics_listen=address)
+
+
+def test_metrics_are_shown_nowhere_unless_it_is_said_where() -> None:
+    assert Settings().metrics_listen == ""
+    assert Settings(metrics_listen="localhost:0").metrics_listen == "localhost:0"
+    with pytest.raises(ValidationError, match="listen"):
+        Settings(listen="")

@@ -1,7 +1,13 @@
 """The audit log: numbered in the order of commits, read newest first."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
 from headrace_server.core.limits import AUDIT_DETAIL_CHARACTERS_MAX
 from headrace_server.store.audit import AuditEntry, list_audit, record_audit
+from headrace_server.store.engine import Connection, Row
 from headrace_server.store.ledger import Ledger
 from store.driving import Bench, OpenStore
 
@@ -63,3 +69,23 @@ def test_a_detail_that_is_too_long_is_cut(bench: Bench) -> None:
     (entry,) = bench.read(list_audit, "default", "", "", 0, 10)
     assert len(entry.detail) == AUDIT_DETAIL_CHARACTERS_MAX
     assert entry.detail.endswith("x…")
+
+
+@pytest.mark.parametrize("kind", ["queue", ""])
+def test_entries_of_one_resource_are_found_by_an_index(bench: Bench, kind: str) -> None:
+    for number in range(50):
+        enter(bench, f"q{number}")
+    plans: list[str] = []
+
+    def explained(connection: Connection) -> None:
+        ask = connection.rows
+
+        class Explaining:
+            def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+                plans.extend(row[-1] for row in ask(f"EXPLAIN QUERY PLAN {sql}", parameters))
+                return []
+
+        list_audit(Explaining(), "default", kind, "q7", 0, 10)  # type: ignore[arg-type]  # asks for rows only
+
+    bench.read(explained)
+    assert any("audit_resource (resource_type=? AND resource_name=?" in step for step in plans), plans
