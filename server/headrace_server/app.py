@@ -212,8 +212,8 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _watch_leases(self) -> None:
-        """After a restart every worker that holds leases is watched for a whole lease anew (L4), and so is the silence of
-        its attempts."""
+        """After a restart every worker that holds leases is watched for a whole lease anew (L4), and their attempts may
+        be silent for as long again (L5)."""
         for holder, counter in await self._store.read(lease_holders):
             self._registry.watch.observe(holder.worker, holder.incarnation, counter, self._clock.monotonic())
         if await self._store.read(has_silence_limits):

@@ -25,6 +25,8 @@ OF_THE_SUBMIT = frozenset(
 )
 OF_DROPPED_OUTPUT = frozenset({"producer_sequence", "updated", "wake"})
 """What output past the cap changes without an event."""
+OF_LIFE = frozenset({"updated", "wake"})
+"""What a worker changes that comes back, of an attempt that may not be silent for long."""
 
 
 def check_store(connection: Connection) -> None:
@@ -63,6 +65,8 @@ def check_row_is_fold_of_log(job: Job, log: list[event_pb2.Event]) -> None:
     for name in (field.name for field in fields(Job)):
         if name in OF_DROPPED_OUTPUT and job.truncated:
             assert name == "wake" or getattr(folded, name) <= getattr(job, name)
+        elif name in OF_LIFE and job.silence:
+            assert getattr(folded, name) <= getattr(job, name)
         elif name == "failure" and job.failure is not None and folded.failure is not None:
             assert folded.failure.failure_class is job.failure.failure_class
             assert _failure(folded) == _failure(job)

@@ -11,13 +11,26 @@ from headrace_server.core.ids import SECOND, JobId
 from headrace_server.core.states import JobState
 from headrace_server.core.wanted import StopCause, WantedEnd
 from headrace_server.store import reads
+from headrace_server.store.due import has_silence_limits, listen_anew
 from headrace_server.store.leases import Disposition, Holder, Lease, Snooze, held, start
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queues import create_queue
 from headrace_server.store.wanted import wanted_of
 from headrace_server.store.worker_drains import drain_worker
 from headrace_server.store.workers import lose_worker
-from store.driving import HOME, NAMESPACE, Bench, chunk, claude_spec, failure, frame, handler_spec, new_job, offer
+from store.driving import (
+    HOME,
+    NAMESPACE,
+    Bench,
+    OpenStore,
+    chunk,
+    claude_spec,
+    failure,
+    frame,
+    handler_spec,
+    new_job,
+    offer,
+)
 
 OTHER = Holder("w2", "i1")
 
@@ -129,6 +142,26 @@ def test_c3_output_that_is_dropped_past_the_cap_is_a_sign_of_life(bench: Bench) 
         look(bench, seconds=9)
         bench.append(lease, chunk(number, b"too much"))
     assert bench.kinds(lease.job_id)[-1] == "output_truncated"
+    stop(bench, lease, 10, TimeoutKind.SILENCE)
+
+
+def test_l5_what_could_not_be_heard_while_a_worker_was_away_is_no_silence(bench: Bench) -> None:
+    lease = bench.running(spec(silence=10))
+    bench.clock.advance(9)
+    bench.welcome(HOME, lease, reattach=True)
+    look(bench, seconds=9)
+    bench.append(lease, chunk(1))
+    stop(bench, lease, 10, TimeoutKind.SILENCE)
+
+
+def test_l5_silence_counts_anew_after_a_restart(reopen: OpenStore) -> None:
+    bench = reopen()
+    assert not bench.read(has_silence_limits)
+    lease = bench.running(spec(silence=10))
+    bench.clock.advance(60)
+    bench = reopen()
+    assert bench.read(has_silence_limits)
+    bench.write(listen_anew)
     stop(bench, lease, 10, TimeoutKind.SILENCE)
 
 

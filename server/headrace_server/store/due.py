@@ -6,6 +6,7 @@ from headrace_server.core.failures import TimeoutKind
 from headrace_server.core.ids import Micros
 from headrace_server.core.job import Job
 from headrace_server.store import rows
+from headrace_server.store.engine import Connection
 from headrace_server.store.leases import expire_hold, hold_until
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.timeouts import WHAT_PASSED, timeout_failure
@@ -25,6 +26,17 @@ def look_at_due(ledger: Ledger) -> None:
             ledger.look_again(job)
         else:
             _act(ledger, job, *what)
+
+
+def has_silence_limits(connection: Connection) -> bool:
+    """Whether an attempt runs that may not be silent for too long."""
+    return bool(connection.rows("SELECT 1 FROM jobs WHERE state IN (4, 5, 6, 7) AND silence > 0 LIMIT 1"))
+
+
+def listen_anew(ledger: Ledger) -> None:
+    """Silence counts from now on: while this process was not there, nobody could have heard anything (L5)."""
+    for job in ledger.adopt(ledger.query(f"{rows.SELECT} WHERE state IN (4, 5, 6, 7) AND silence > 0")):
+        ledger.note_life(job)
 
 
 def next_due(ledger: Ledger) -> Micros | None:

@@ -212,6 +212,12 @@ class Ledger:
         job.updated = self.now
         self._changed[job.id] = job
 
+    def note_life(self, job: Job) -> None:
+        """Takes note of a sign of life that is not in the log."""
+        job.updated = self.now
+        job.wake = next_look(job)
+        self._changed[job.id] = job
+
     def look_again(self, job: Job) -> None:
         """Puts right when a job has to be looked at again, after a look that came too early."""
         job.wake = next_look(job)

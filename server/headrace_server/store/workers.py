@@ -135,8 +135,11 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
         found = held(ledger, holder, lease)
         if found is None:
             stale.append(lease)
-        else:
-            jobs.append(found)
+            continue
+        jobs.append(found)
+        if found.silence:
+            # What it has said meanwhile comes only now: while it was away it could not be heard (L5).
+            ledger.note_life(found)
     taken = key_resources(ledger, [*left, *(job.key for job in jobs)])
     drain = drain_of(ledger, holder.worker)
     wanted = wanted_of(ledger, holder)
