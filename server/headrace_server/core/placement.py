@@ -40,7 +40,9 @@ class Needs:
     def decode(text: str) -> "Needs":
         """Reads what `encode` made."""
         executor, capability, labels, *more = json.loads(text)
-        preferred, resources = more or ((), (1, 0, 0))
+        if not more:
+            return Needs(executor, capability, _pairs(labels))
+        preferred, resources = more
         return Needs(executor, capability, _pairs(labels), _pairs(preferred), Resources(*resources))
 
 
@@ -97,12 +99,36 @@ def misfit(needs: Needs, capabilities: Capabilities) -> Misfit | None:
     return None
 
 
+@dataclass(slots=True)
+class _Free:
+    """What is free on one worker; changed in place, since a plan takes of it for each job."""
+
+    slots: int
+    memory_bytes: int
+    cpu_millis: int
+
+    def holds(self, wanted: Resources) -> bool:
+        """Whether all of something is there."""
+        if wanted is ONE_SLOT:
+            return self.slots > 0
+        return wanted.fits_in(Resources(self.slots, self.memory_bytes, self.cpu_millis))
+
+    def lessen(self, taken: Resources) -> None:
+        """Takes something."""
+        self.slots -= taken.slots
+        self.memory_bytes -= taken.memory_bytes
+        self.cpu_millis -= taken.cpu_millis
+
+
 class Room:
     """What is free on the workers while one plan is made."""
 
     def __init__(self, offers: Iterable[Offer]) -> None:
         self._offers = {offer.worker: offer for offer in offers}
-        self._free = {offer.worker: offer.free for offer in self._offers.values()}
+        self._free = {
+            offer.worker: _Free(offer.free_slots, offer.free_memory_bytes, offer.free_cpu_millis)
+            for offer in self._offers.values()
+        }
         self._slots = sum(max(0, free.slots) for free in self._free.values())
         self._able: dict[Needs, list[Offer]] = {}
 
@@ -121,18 +147,18 @@ class Room:
         Workers with more of the preferred labels go first, then those with more free slots.
         """
         best: Offer | None = None
-        best_score = (-1, 0)
+        most, most_preferred = 0, -1
         for offer in self._fitting(needs):
             free = self._free[offer.worker]
-            if (holder and offer.worker != holder) or not needs.resources.fits_in(free):
+            if (holder and offer.worker != holder) or not free.holds(needs.resources):
                 continue
-            score = (_preferred(needs, offer), free.slots)
-            if score > best_score:
-                best, best_score = offer, score
+            preferred = _preferred(needs, offer) if needs.preferred else 0
+            if preferred > most_preferred or (preferred == most_preferred and free.slots > most):
+                best, most, most_preferred = offer, free.slots, preferred
         if best is None:
             return None
         self._lessen(best.worker, needs.resources)
-        return best, _rule(needs, holder, *best_score)
+        return best, _rule(needs, holder, most_preferred, most)
 
     def reserve(self, needs: Needs, holder: str = "") -> Offer | None:
         """Keeps what is free of one worker for a job that fits once leases of it have ended, at most what the job
@@ -171,11 +197,11 @@ class Room:
         return known
 
     def _lessen(self, worker: str, taken: Resources) -> None:
-        self._free[worker] -= taken
+        self._free[worker].lessen(taken)
         self._slots -= taken.slots
 
 
-def _count(wanted: Resources, free: Resources) -> int:
+def _count(wanted: Resources, free: _Free) -> int:
     """How many times something is there."""
     count = free.slots // wanted.slots
     if wanted.memory_bytes:
@@ -187,8 +213,6 @@ def _count(wanted: Resources, free: Resources) -> int:
 
 def _preferred(needs: Needs, offer: Offer) -> int:
     """How many of the preferred labels a worker has."""
-    if not needs.preferred:
-        return 0
     return sum(offer.capabilities.labels.get(key) == value for key, value in needs.preferred)
 
 
@@ -200,7 +224,7 @@ def _rule(needs: Needs, holder: str, preferred: int, free_slots: int) -> str:
     return f"most free slots ({free_slots})"
 
 
-def _lacking(wanted: Resources, free: Resources) -> float:
+def _lacking(wanted: Resources, free: _Free) -> float:
     """How much of something is not there, as a part of it."""
     lacking = max(0, wanted.slots - free.slots) / wanted.slots
     if wanted.memory_bytes:

@@ -124,10 +124,11 @@ class _Planner:
             self._one_queue = len(heads) == 1
             known, number = heads[0]
             queue = queues[number]
-            place = queue.line.peek()
-            if place is not None and place != known:
-                heapreplace(heads, (place, number))
-                continue
+            if not self._one_queue:
+                place = queue.line.peek()
+                if place is not None and place != known:
+                    heapreplace(heads, (place, number))
+                    continue
             first = queue.line.pop()
             if first is None or not self._consider(queue, *first):
                 heappop(heads)
@@ -139,7 +140,7 @@ class _Planner:
         if hold is not None:
             self._wake_at(hold)
             return False
-        if (needs in self._full and not job.holder) or self._is_held(queue, job.concurrency_key):
+        if (self._full and needs in self._full and not job.holder) or self._is_held(queue, job.concurrency_key):
             return True
         taken = self.room.take(needs, job.holder)
         if taken is None:
