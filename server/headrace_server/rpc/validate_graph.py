@@ -44,11 +44,7 @@ def graph_faults(items: Sequence[job_service_pb2.SubmitJobsItem]) -> list[Fault]
         if ref not in named
     ]
     parents = [[named[ref][0] for _, ref in refs if ref in named] for refs in edges]
-    faults += [
-        Fault(number, "spec.dependencies", f"is part of a circle: {_items(circle)} wait for each other")
-        for circle in circles(parents)
-        for number in circle
-    ]
+    faults += [Fault(number, "spec.dependencies", _circle(circle)) for circle in circles(parents) for number in circle]
     return sorted(faults, key=lambda fault: fault.item)
 
 
@@ -65,7 +61,13 @@ def _edges(spec: job_pb2.JobSpec) -> list[tuple[int, str]]:
     return [(place, one.ref) for place, one in enumerate(spec.dependencies) if one.HasField("ref")]
 
 
+def _circle(items: Sequence[int]) -> str:
+    if len(items) == 1:
+        return f"is a circle: item {items[0]} waits for itself"
+    return f"is part of a circle: {_items(items)} wait for each other"
+
+
 def _items(numbers: Sequence[int]) -> str:
     named = ", ".join(map(str, numbers[:ITEMS_NAMED_COUNT_MAX]))
     more = len(numbers) - ITEMS_NAMED_COUNT_MAX
-    return f"items {named}" + (f" and {more} more" if more > 0 else "") if len(numbers) > 1 else f"item {named}"
+    return f"items {named} and {more} more" if more > 0 else f"items {named}"
