@@ -10,6 +10,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from headrace.v1 import queue_pb2
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND
+from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.core.states import JobState
 from headrace_server.runtime import metrics as module
 from headrace_server.runtime.feed import Feed
@@ -103,6 +104,31 @@ def test_jobs_of_very_many_queues_are_summed_up(bench: Bench, monkeypatch: pytes
     queued = int(JobState.QUEUED)
     named = [(NAMESPACE, f"q{number}", queued, number + 1) for number in range(4)]
     assert jobs == [*named, (*module.OTHERS, queued, 11)]
+
+
+def test_a_store_that_cannot_be_read_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.002)
+    monkeypatch.setattr(module, "LAG_SECONDS", 0.001)
+    asked = asyncio.Event()
+
+    class Broken(NoStore):
+        asked_count = 0
+
+        async def read(self, query: Any) -> None:
+            self.asked_count += 1
+            if self.asked_count == 3:
+                asked.set()
+            raise Refused(Refusal(Reason.STORE_UNAVAILABLE, "no disk"))
+
+    async def scenario() -> None:
+        counted = Metrics(MeterProvider([]).get_meter("test"), Broken(), Registry(30.0), Feed())  # type: ignore[arg-type]  # is read only
+        running = asyncio.create_task(counted.run())
+        async with asyncio.timeout(10):
+            await asked.wait()
+        assert not running.done()
+        running.cancel()
+
+    asyncio.run(scenario())
 
 
 def test_counting_goes_on_while_an_exporter_reads() -> None:

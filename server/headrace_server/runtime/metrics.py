@@ -5,6 +5,7 @@ whatever thread their exporter has, so nothing on the way of a job ever waits fo
 """
 
 import asyncio
+import logging
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,12 +17,15 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND
+from headrace_server.core.refusal import Refused
 from headrace_server.core.states import JobState
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.registry import Registry
 from headrace_server.store.effects import Effects, Measure
 from headrace_server.store.engine import Connection
 from headrace_server.store.store import Store
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
 LAG_SECONDS = 0.2
@@ -154,7 +158,10 @@ class Metrics:
         cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            self._look = await self._looked(self._look.lag_seconds)
+            try:
+                self._look = await self._looked(self._look.lag_seconds)
+            except Refused as error:
+                log.debug("metrics show what was there before: %s", error)
             lag, end = 0.0, loop.time() + LOOK_SECONDS
             while (begun := loop.time()) < end:
                 await asyncio.sleep(LAG_SECONDS)
