@@ -24,13 +24,13 @@ class Fault:
 
 def graph_faults(items: Sequence[job_service_pb2.SubmitJobsItem]) -> list[Fault]:
     """Everything that is wrong with the graph of a call, in the order of the items."""
+    if not any(item.ref or item.spec.dependencies for item in items):
+        return []
     named: dict[str, list[int]] = defaultdict(list)
     for number, item in enumerate(items):
         if item.ref:
             named[item.ref].append(number)
     edges = [_edges(item.spec) for item in items]
-    if not named and not any(edges):
-        return []
     faults = [
         Fault(number, "ref", f"is the ref of {_items(numbers)}; each needs one of its own")
         for numbers in named.values()

@@ -4,7 +4,7 @@ fingerprinted."""
 import hashlib
 
 from headrace.v1 import job_pb2
-from headrace_server.core.dependencies import DEFAULT_RULE, CancelAction, Condition, DependencyRule, FailureAction
+from headrace_server.core.dependencies import CancelAction, Condition, DependencyRule, FailureAction
 from headrace_server.core.ids import JobId, Micros, parse_job_id
 from headrace_server.core.limits import OUTPUT_BYTES_MAX_DEFAULT
 from headrace_server.core.placement import Needs
@@ -27,7 +27,7 @@ def new_job(
     spec.owner = spec.owner or actor
     # Map entries are sorted, so equal payloads have equal bytes.
     body = spec.SerializeToString(deterministic=True)
-    return NewJob(
+    new = NewJob(
         namespace=namespace or DEFAULT_NAMESPACE,
         request_id=request_id,
         fingerprint=_fingerprint(body) if request_id else b"",
@@ -42,13 +42,16 @@ def new_job(
         actor=actor,
         traceparent=traceparent,
         concurrency_key=spec.concurrency_key,
-        unique_key=spec.unique_key.key if spec.HasField("unique_key") else "",
-        on_conflict=UniqueKeyConflict(spec.unique_key.on_conflict or UniqueKeyConflict.REFUSE),
-        dependencies=tuple(map(_dependency, spec.dependencies)) if spec.dependencies else (),
-        dependency_rule=_dependency_rule(spec) if spec.dependencies else DEFAULT_RULE,
         ref=ref,
         timeouts=timeouts_of(spec.timeouts) if spec.HasField("timeouts") else NONE_STATED,
     )
+    if spec.HasField("unique_key"):
+        new.unique_key = spec.unique_key.key
+        new.on_conflict = UniqueKeyConflict(spec.unique_key.on_conflict or UniqueKeyConflict.REFUSE)
+    if spec.dependencies:
+        new.dependencies = tuple(map(_dependency, spec.dependencies))
+        new.dependency_rule = _dependency_rule(spec)
+    return new
 
 
 def resources_of(message: job_pb2.Resources) -> Resources:

@@ -93,9 +93,10 @@ class Planner:
         """What becomes of each item."""
         if any(new.dependencies for new in self._submits):
             self._look_at_graph()
+        plans, submits = self._plans, self._submits
         for item in self.order:
-            self._plans[item] = self._plan(item, self._submits[item])
-        return [plan if plan is not None else _behind_a_circle() for plan in self._plans]
+            plans[item] = self._plan(item, submits[item])
+        return [_behind_a_circle() if plan is None else plan for plan in plans]
 
     def _look_at_graph(self) -> None:
         self._items = {new.ref: item for item, new in enumerate(self._submits) if new.ref}
@@ -146,6 +147,8 @@ class Planner:
         new = plan.new
         if new.request_id:
             self._known[new.namespace, new.request_id] = _Request(new.fingerprint, None, item)
+        if not new.unique_key:
+            return
         if plan.place:
             self._keys[new.namespace, new.queue, new.unique_key][plan.place] = item
         if isinstance(plan.replaces, int):
