@@ -63,7 +63,8 @@ def grpcurl(shared_plane: ControlPlane) -> Grpcurl:
 
 def test_reflection_lists_every_service_and_describes_them(grpcurl: Grpcurl) -> None:
     assert set(grpcurl.lines("list")) == {
-        *("headrace.v1.JobService", "headrace.v1.QueueService", "headrace.v1.WorkerService"),
+        *("headrace.v1.JobService", "headrace.v1.QueueService", "headrace.v1.ScheduleService"),
+        *("headrace.v1.WorkerService", "headrace.v1.AdminService"),
         *("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", "grpc.channelz.v1.Channelz"),
     }
     assert "headrace.v1.JobService.SubmitJob" in grpcurl.lines("list", "headrace.v1.JobService")
@@ -119,12 +120,12 @@ def test_a_bad_request_shows_every_violation_with_its_path(grpcurl: Grpcurl) -> 
 
 
 def test_a_field_that_is_not_honoured_is_refused_by_name(grpcurl: Grpcurl) -> None:
-    spec = {"command": {"program": "sh"}, "timeouts": {"run_timeout": "5s"}}
+    spec = {"command": {"program": "sh"}, "timeouts": {"input_timeout": "5s"}}
     error = grpcurl.refused("headrace.v1.JobService/SubmitJob", {"spec": spec})
     info = error["details"]["ErrorInfo"]
     assert (error["code"], info["reason"], info["metadata"]["field"]) == (
         *(12, "NOT_SUPPORTED"),
-        "spec.timeouts.run_timeout",
+        "spec.timeouts.input_timeout",
     )
 
 

@@ -10,6 +10,7 @@ from headrace_server.core.limits import (
     INITIAL_BACKOFF_SECONDS_DEFAULT,
     MAX_ATTEMPTS_DEFAULT,
     MAX_BACKOFF_SECONDS_DEFAULT,
+    MAX_SNOOZES_DEFAULT,
     PRIORITY_HEAD_START_SECONDS_DEFAULT,
     QUEUE_MAX_QUEUED_DEFAULT,
     STATISTICS_SECONDS_DEFAULT,
@@ -197,6 +198,8 @@ def _fill_retry_policy(message: queue_pb2.Queue) -> None:
     policy = message.retry_policy
     policy.max_attempts = policy.max_attempts or MAX_ATTEMPTS_DEFAULT
     policy.backoff_multiplier = policy.backoff_multiplier or BACKOFF_MULTIPLIER_DEFAULT
+    if not policy.HasField("max_snoozes"):
+        policy.max_snoozes = MAX_SNOOZES_DEFAULT
     if not policy.HasField("initial_backoff"):
         policy.initial_backoff.FromMilliseconds(int(INITIAL_BACKOFF_SECONDS_DEFAULT * 1000))
     if not policy.HasField("max_backoff"):
