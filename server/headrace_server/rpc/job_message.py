@@ -149,15 +149,20 @@ def _tell(attempt: job_pb2.Attempt, event: event_pb2.Event, kind: str) -> None:
         attempt.failure.message = event.attempt_lost.reason
 
 
+_LATE_OUTCOMES = {
+    "succeeded": job_pb2.ATTEMPT_OUTCOME_SUCCEEDED,
+    "failed": job_pb2.ATTEMPT_OUTCOME_FAILED,
+    "cancelled": job_pb2.ATTEMPT_OUTCOME_CANCELLED,
+    "returned": job_pb2.ATTEMPT_OUTCOME_HANDED_BACK,
+    "snoozed": job_pb2.ATTEMPT_OUTCOME_SNOOZED,
+}
+
+
 def _tell_late(attempt: job_pb2.Attempt, received: int, finish: worker_service_pb2.AttemptFinish) -> None:
     late = attempt.late_result
     set_time(late.time, Micros(received))
     kind = finish.WhichOneof("outcome")
-    if kind == "succeeded":
-        late.outcome = job_pb2.ATTEMPT_OUTCOME_SUCCEEDED
-    elif kind == "failed":
-        late.outcome = job_pb2.ATTEMPT_OUTCOME_FAILED
+    late.outcome = _LATE_OUTCOMES[kind or "cancelled"]
+    if kind == "failed":
         late.failure.CopyFrom(finish.failed)
         late.failure.ClearField("partial_result")
-    else:
-        late.outcome = job_pb2.ATTEMPT_OUTCOME_CANCELLED
