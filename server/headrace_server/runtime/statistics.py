@@ -20,7 +20,7 @@ from headrace_server.store.statistics import (
     Totals,
     add_counts,
     first_minute,
-    read_counts,
+    read_totals,
 )
 from headrace_server.store.store import Store
 
@@ -102,11 +102,10 @@ class Statistics:
             end = self._clock.now()
             first = int(end - seconds * SECOND) // MINUTE
             known = await self._store.read(first_minute)
-            counts = await self._store.read(read_counts, namespace, queue, first)
+            totals = await self._store.read(read_totals, namespace, queue, first)
         since = self._began if known is None else min(self._began, known * MINUTE)
-        totals = Totals()
-        for minute, measure, value, count in [*counts, *self._in_memory(namespace, queue)]:
-            if minute >= first:
+        for (of_namespace, of_queue, minute, measure, value), count in self._pending.items():
+            if (of_namespace, of_queue) == (namespace, queue) and minute >= first:
                 totals.add(measure, value, count)
         return Window(Micros(min(end, max(first * MINUTE, not_before, since))), end, totals)
 
@@ -120,13 +119,6 @@ class Statistics:
         begin = max(first * MINUTE, self._began)
         count = sum(number for minute, number in starts.items() if minute >= first)
         return count * SECOND / max(now - begin, SECOND)
-
-    def _in_memory(self, namespace: str, queue: str) -> list[tuple[int, int, int, int]]:
-        return [
-            (minute, measure, value, count)
-            for (of_namespace, of_queue, minute, measure, value), count in self._pending.items()
-            if (of_namespace, of_queue) == (namespace, queue)
-        ]
 
     def _forget_old_starts(self) -> None:
         first = self._clock.now() // MINUTE - RATE_MINUTES

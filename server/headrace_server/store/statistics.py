@@ -65,17 +65,16 @@ def add_counts(ledger: Ledger, counts: Mapping[Counted, int]) -> None:
     )
 
 
-def read_counts(
-    connection: Connection, namespace: str, queue: str, first_minute: int
-) -> list[tuple[int, int, int, int]]:
-    """What is stored of a queue from a minute on: minute, measure, value, count; the minutes in no order."""
-    return [
-        (int(minute), int(measure), int(value), int(count))
-        for minute, measure, value, count in connection.rows(
-            "SELECT minute, measure, value, count FROM queue_minutes WHERE namespace = ? AND queue = ? AND minute >= ?",
-            (namespace, queue, first_minute),
-        )
-    ]
+def read_totals(connection: Connection, namespace: str, queue: str, minute: int) -> Totals:
+    """What is stored of a queue from a minute on, added up by the database: a day has a hundred thousand rows."""
+    totals = Totals()
+    for measure, value, count in connection.rows(
+        "SELECT measure, value, sum(count) FROM queue_minutes"
+        " WHERE namespace = ? AND queue = ? AND minute >= ? GROUP BY measure, value",
+        (namespace, queue, minute),
+    ):
+        totals.add(int(measure), int(value), int(count))
+    return totals
 
 
 def oldest_queued(connection: Connection, namespace: str, queue: str) -> tuple[JobId, Micros] | None:
