@@ -1,4 +1,4 @@
-"""Reads the filter of ListJobs, a small subset of AIP-160.
+"""Reads the filter of ListJobs, a small subset of AIP-160; `event_filters` reads that of the feed by the same grammar.
 
     filter = [ term { "AND" term } ] ;
     term   = field "=" ( value | "(" value { "OR" value } ")" ) ;
@@ -8,7 +8,7 @@ Errors name the place, counted from 1, and what is allowed there.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from headrace_server.core import limits
@@ -74,17 +74,34 @@ def check_filter(text: str, path: str, violations: Violations) -> None:
 
 
 def _parse(text: str) -> JobFilter:
-    if len(text) > limits.FILTER_CHARACTERS_MAX:
-        raise FilterError(f"has {len(text)} characters; at most {limits.FILTER_CHARACTERS_MAX} are allowed")
-    terms: dict[str, tuple[str, ...]] = {}
-    for name, values in _Reader(list(_tokens(text))).terms():
-        terms[name] = values
+    terms = read_terms(text, FIELDS, _state_fault)
     return JobFilter(
         states=frozenset(terms.pop("state", ())),
         queues=terms.pop("queue", ()),
         owners=terms.pop("owner", ()),
         worker_ids=terms.pop("worker_id", ()),
-        labels=tuple((name.removeprefix(LABELS_PREFIX), values) for name, values in terms.items()),
+        labels=labels_of(terms),
+    )
+
+
+def _state_fault(field: str, value: str) -> str:
+    if field != "state" or value in STATE_NAMES:
+        return ""
+    return f"is no state; states are {', '.join(state.name for state in JobState)}"
+
+
+def read_terms(text: str, fields: Sequence[str], fault: Callable[[str, str], str]) -> dict[str, tuple[str, ...]]:
+    """The values of each field that is named, of `fields` and labels; `fault` says what is wrong with a value, or nothing.
+    Raises FilterError."""
+    if len(text) > limits.FILTER_CHARACTERS_MAX:
+        raise FilterError(f"has {len(text)} characters; at most {limits.FILTER_CHARACTERS_MAX} are allowed")
+    return dict(_Reader(list(_tokens(text)), fields, fault).terms())
+
+
+def labels_of(terms: dict[str, tuple[str, ...]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The terms that are about labels, by the label's key."""
+    return tuple(
+        (name.removeprefix(LABELS_PREFIX), values) for name, values in terms.items() if name.startswith(LABELS_PREFIX)
     )
 
 
@@ -106,8 +123,12 @@ def _tokens(text: str) -> Iterator[_Token]:
 class _Reader:
     """Reads terms off a list of tokens."""
 
-    def __init__(self, tokens: Sequence[_Token]) -> None:
+    def __init__(
+        self, tokens: Sequence[_Token], fields: Sequence[str], fault: Callable[[str, str], str]
+    ) -> None:
         self._tokens = tokens
+        self._fields = fields
+        self._fault = fault
         self._index = 0
 
     def terms(self) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -134,11 +155,11 @@ class _Reader:
 
     def _field(self, seen: set[str]) -> _Token:
         token = self._next()
-        known = token.text in FIELDS or (
+        known = token.text in self._fields or (
             token.text.startswith(LABELS_PREFIX) and LABEL_KEY.fullmatch(token.text.removeprefix(LABELS_PREFIX))
         )
         if token.kind != "word" or not known:
-            allowed = ", ".join((*FIELDS, "labels.KEY"))
+            allowed = ", ".join((*self._fields, "labels.KEY"))
             raise FilterError(f"at {token.position}: a field is expected, one of {allowed}, not {token.shown()}")
         if token.text in seen:
             raise FilterError(f"at {token.position}: {token.shown()} is there twice; join its values: (a OR b)")
@@ -168,9 +189,9 @@ class _Reader:
         token = self._next()
         if token.kind not in ("word", "quoted") or (token.kind == "word" and token.text in ("AND", "OR", "NOT")):
             raise FilterError(f"at {token.position}: a value of {field} is expected, not {token.shown()}")
-        if field == "state" and token.text not in STATE_NAMES:
-            names = ", ".join(state.name for state in JobState)
-            raise FilterError(f"at {token.position}: {token.shown()} is no state; states are {names}")
+        fault = self._fault(field, token.text)
+        if fault:
+            raise FilterError(f"at {token.position}: {token.shown()} {fault}")
         if not token.text and not field.startswith(LABELS_PREFIX):
             raise FilterError(f"at {token.position}: a value of {field} must not be empty")
         return token.text

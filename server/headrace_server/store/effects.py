@@ -61,6 +61,10 @@ class Effects:
 
     changed: set[JobId] = field(default_factory=set)
     """Jobs whose log has grown, or is gone."""
+    position: int = 0
+    """Of the last event that was added to the feed; zero when none was."""
+    removed: bool = False
+    """Jobs were taken out of the store, with their logs."""
     keyed: set[tuple[str, str, str]] = field(default_factory=set)
     """Unique keys that another job has now: namespace, queue, key."""
     queued: bool = False

@@ -232,6 +232,7 @@ class Ledger:
             self.counters.leave(job)
             self._removed[job.id] = self._jobs.pop(job.id)
             self.effects.changed.add(job.id)
+            self.effects.removed = True
 
     def key_of(self, namespace: str, queue: str, needs: Needs, owner: str, concurrency_key: str) -> int:
         """The ready key of such jobs; made when there is none."""
@@ -335,5 +336,5 @@ class Ledger:
             self._outputs.append((job.row, job.sequence, codec.encode(job, fact, 0, self.now, of_attempt)))
             return
         self._sequences["position"] += 1
-        position = self._sequences["position"]
+        position = self.effects.position = self._sequences["position"]
         self._events.append((position, job.row, job.sequence, codec.encode(job, fact, position, self.now, of_attempt)))

@@ -5,12 +5,14 @@ Events are serialised once, when they are written; pages of them go to every fol
 
 from collections.abc import Iterable
 
-from headrace.v1 import event_pb2, job_service_pb2, watch_pb2
+from headrace.v1 import event_pb2, event_service_pb2, job_service_pb2, watch_pb2
 
 _EVENT_OUTPUT = event_pb2.Event.DESCRIPTOR.fields_by_name["output"].number << 3 | 2
 _BATCH_EVENTS = watch_pb2.EventBatch.DESCRIPTOR.fields_by_name["events"].number << 3 | 2
 _WATCH_CURSOR = job_service_pb2.WatchJobResponse.DESCRIPTOR.fields_by_name["cursor"].number << 3 | 2
 _WATCH_BATCH = job_service_pb2.WatchJobResponse.DESCRIPTOR.fields_by_name["batch"].number << 3 | 2
+_FEED_CURSOR = event_service_pb2.WatchEventsResponse.DESCRIPTOR.fields_by_name["cursor"].number << 3 | 2
+_FEED_BATCH = event_service_pb2.WatchEventsResponse.DESCRIPTOR.fields_by_name["batch"].number << 3 | 2
 
 
 def varint(value: int) -> bytes:
@@ -25,6 +27,10 @@ def varint(value: int) -> bytes:
     return bytes(parts)
 
 
+_FEED_TAG = varint(event_service_pb2.FeedBatch.DESCRIPTOR.fields_by_name["events"].number << 3 | 2)
+_EVENT_TAG = varint(event_service_pb2.FeedEvent.DESCRIPTOR.fields_by_name["event"].number << 3 | 2)
+
+
 def output_event(header: bytes, output: bytes) -> bytes:
     """An `Event` of a serialised event without its kind and a serialised `Output`."""
     return b"".join((header, varint(_EVENT_OUTPUT), varint(len(output)), output))
@@ -36,3 +42,24 @@ def watch_batch(cursor: str, events: Iterable[bytes]) -> bytes:
     batch = b"".join(part for event in events for part in (tag, varint(len(event)), event))
     text = cursor.encode()
     return b"".join((varint(_WATCH_CURSOR), varint(len(text)), text, varint(_WATCH_BATCH), varint(len(batch)), batch))
+
+
+def feed_job_fields(queue: str, owner: str, display_name: str) -> bytes:
+    """The fields of a `FeedEvent` after its event."""
+    return event_service_pb2.FeedEvent(queue=queue, owner=owner, display_name=display_name).SerializeToString()
+
+
+def feed_batch(cursor: str, events: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A `WatchEventsResponse` that holds a batch of events, each serialised and with its `feed_job_fields`."""
+    parts = []
+    for event, job in events:
+        size = varint(len(event))
+        parts += [_FEED_TAG, varint(len(_EVENT_TAG) + len(size) + len(event) + len(job)), _EVENT_TAG, size, event, job]
+    batch = b"".join(parts)
+    text = cursor.encode()
+    return b"".join((varint(_FEED_CURSOR), varint(len(text)), text, varint(_FEED_BATCH), varint(len(batch)), batch))
+
+
+def feed_event(event: bytes, job: bytes) -> event_service_pb2.FeedEvent:
+    """A `FeedEvent` of a serialised event and its `feed_job_fields`."""
+    return event_service_pb2.FeedEvent.FromString(b"".join((_EVENT_TAG, varint(len(event)), event, job)))

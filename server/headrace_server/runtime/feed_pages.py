@@ -1,0 +1,121 @@
+"""The feed as its followers read it: pages out of the shared tail, jobs that are read once, and who may see them."""
+
+from collections.abc import Callable, Iterator
+
+from headrace.v1 import event_pb2
+from headrace_server.core.event_filter import EventFilter
+from headrace_server.core.limits import EVENT_PAGE_BYTES, EVENT_PAGE_COUNT
+from headrace_server.runtime.tail import Tail
+from headrace_server.store.effects import Effects
+from headrace_server.store.feed_reads import (
+    FeedJob,
+    FeedPage,
+    FeedRow,
+    attempt_workers,
+    last_position,
+    read_feed,
+)
+from headrace_server.store.store import Store
+
+JOBS_COUNT_MAX = 4096
+"""Jobs that are remembered between pages."""
+
+
+class FeedPages:
+    """Pages of the feed, for all followers of a node."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._tail: Tail[FeedPage] = Tail()
+        self._jobs: dict[int, FeedJob] = {}
+        self._position = 0
+        self.reads_count = 0
+        """Pages that were read from the store."""
+
+    def committed(self, effects: Effects) -> None:
+        """Takes note of a commit."""
+        self._position = max(self._position, effects.position)
+        if effects.removed:
+            self._tail.forget()
+            self._jobs = {}
+
+    async def position(self) -> int:
+        """Of the last event that was committed."""
+        self._position = max(self._position, await self._store.read(last_position))
+        return self._position
+
+    async def page(self, after: int) -> FeedPage | None:
+        """What follows a position; None when nothing does. Only for who has asked for the position before."""
+        if after >= self._position:
+            return None
+        return await self._tail.page("feed", after, self._position, lambda: self._read(after))
+
+    async def workers(self, page: FeedPage) -> tuple[str, ...]:
+        """The worker of the attempt that each event of a page belongs to."""
+        if page.workers is None:
+            page.workers = await self._store.read(attempt_workers, page.rows)
+        return page.workers
+
+    async def _read(self, after: int) -> FeedPage:
+        jobs = self._jobs
+        self.reads_count += 1
+        page = await self._store.read(read_feed, after, jobs, EVENT_PAGE_COUNT, EVENT_PAGE_BYTES)
+        jobs.update((row.job.row, row.job) for row in page.rows if row.job.fixed)
+        while len(jobs) > JOBS_COUNT_MAX:
+            del jobs[next(iter(jobs))]
+        return page
+
+
+def kinds(page: FeedPage) -> tuple[str, ...]:
+    """The kinds of the events of a page."""
+    if page.kinds is None:
+        page.kinds = tuple(kind_of(row) for row in page.rows)
+    return page.kinds
+
+
+def kind_of(row: FeedRow) -> str:
+    """The kind of an event."""
+    return event_pb2.Event.FromString(row.body).WhichOneof("kind") or ""
+
+
+class Selection:
+    """Which events a reader gets: of a namespace, of those jobs that it may see, by a filter (E7)."""
+
+    def __init__(self, namespace: str, may_see: Callable[[str], bool], wanted: EventFilter) -> None:
+        """`may_see` is asked with the owner of a job, anew for every page."""
+        self._namespace = namespace
+        self._may_see = may_see
+        self._wanted = wanted
+
+    @property
+    def needs_workers(self) -> bool:
+        """The filter asks for workers, which have to be looked up."""
+        return bool(self._wanted.worker_ids)
+
+    def rows(self, page: FeedPage) -> Iterator[FeedRow]:
+        """Those events of a page that the reader gets; its workers are looked up where they are needed."""
+        wanted = self._wanted
+        types = kinds(page) if wanted.types else ()
+        workers = page.workers or ()
+        known: dict[int, bool] = {}
+        for place, row in enumerate(page.rows):
+            seen = known.get(row.job.row)
+            if seen is None:
+                seen = known[row.job.row] = self._has_job(row.job)
+            if not seen or (wanted.types and types[place] not in wanted.types):
+                continue
+            if wanted.worker_ids and workers[place] not in wanted.worker_ids:
+                continue
+            yield row
+
+    def _has_job(self, job: FeedJob) -> bool:
+        wanted = self._wanted
+        return (
+            job.namespace == self._namespace
+            and (not wanted.queues or job.queue in wanted.queues)
+            and (not wanted.owners or job.owner in wanted.owners)
+            and (not wanted.job_ids or job.id in wanted.job_ids)
+            and (not wanted.schedules or job.schedule in wanted.schedules)
+            and all(job.labels.get(label) in values for label, values in wanted.labels)
+            and self._may_see(job.owner)
+        )

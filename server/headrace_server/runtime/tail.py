@@ -1,0 +1,91 @@
+"""The pages of logs that were read last, shared by all followers that are at the same place.
+
+A page is known by its subject and by the place that it begins after. What it holds is true for good, though more may
+have come since; that there was nothing is true only of one version of the subject. So pages are kept until there is no
+room, and an empty one is used again only while the version is the same.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, Protocol, TypeVar
+
+PAGES_BYTES_MAX = 8 * 1024 * 1024
+PAGE_OVERHEAD_BYTES = 1024
+"""What a page counts besides its events."""
+
+
+class _Page(Protocol):
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def is_empty(self) -> bool: ...
+
+
+P = TypeVar("P", bound=_Page)
+Place = tuple[Hashable, int]
+
+
+class Tail(Generic[P]):
+    """Pages by subject and place, the latest used ones, up to a number of bytes."""
+
+    def __init__(self, bytes_max: int = PAGES_BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
+        self._pages: dict[Place, tuple[P, int]] = {}
+        self._bytes = 0
+        self._reading: dict[tuple[Place, int], asyncio.Task[P]] = {}
+        self._age = 0
+
+    @property
+    def bytes_count(self) -> int:
+        """What the pages that are kept take."""
+        return self._bytes
+
+    async def page(self, subject: Hashable, after: int, version: int, read: Callable[[], Awaitable[P]]) -> P:
+        """The page after a place; read once for all who ask meanwhile.
+
+        It is empty only when there was nothing after the place at `version` of the subject, which the caller has to
+        have learned before it asks. It may be shorter than what is there now: ask again after its end.
+        """
+        place = (subject, after)
+        kept = self._pages.get(place)
+        if kept is not None and (kept[1] == version or not kept[0].is_empty):
+            self._pages[place] = self._pages.pop(place)
+            return kept[0]
+        reading = self._reading.get((place, version))
+        if reading is None:
+            reading = asyncio.ensure_future(self._read(place, version, read))
+            self._reading[place, version] = reading
+            reading.add_done_callback(lambda done: self._done(place, version, done))
+        # One follower that leaves must not take the page from the others.
+        return await asyncio.shield(reading)
+
+    def forget(self) -> None:
+        """Drops every page, those that are just being read too."""
+        self._pages.clear()
+        self._reading.clear()
+        self._bytes = 0
+        self._age += 1
+
+    async def _read(self, place: Place, version: int, read: Callable[[], Awaitable[P]]) -> P:
+        age = self._age
+        page = await read()
+        if age == self._age:
+            self._keep(place, version, page)
+        return page
+
+    def _done(self, place: Place, version: int, reading: asyncio.Task[P]) -> None:
+        if self._reading.get((place, version)) is reading:
+            del self._reading[place, version]
+        if not reading.cancelled():
+            reading.exception()
+
+    def _keep(self, place: Place, version: int, page: P) -> None:
+        earlier = self._pages.pop(place, None)
+        if earlier is not None:
+            self._bytes -= earlier[0].size + PAGE_OVERHEAD_BYTES
+        self._pages[place] = (page, version)
+        self._bytes += page.size + PAGE_OVERHEAD_BYTES
+        while self._bytes > self._bytes_max:
+            oldest, _ = self._pages.pop(next(iter(self._pages)))
+            self._bytes -= oldest.size + PAGE_OVERHEAD_BYTES

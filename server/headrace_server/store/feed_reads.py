@@ -1,0 +1,207 @@
+"""Reading the feed: every event but output, of all jobs of the store, in the order of commits (E1).
+
+Positions are given out one by one and stored at once, so one that is not there was removed with its job. That is how a
+reader learns what is missing; nobody keeps a list of it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from headrace.v1 import event_pb2, job_pb2
+from headrace_server.core.ids import JobId, Micros, job_id_text
+from headrace_server.store.codec import time_of
+from headrace_server.store.engine import Connection, in_list
+from headrace_server.store.wire import feed_job_fields
+
+_JOBS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class FeedJob:
+    """What a reader of the feed wants to know of an event's job."""
+
+    row: int
+    id: str
+    namespace: str
+    queue: str
+    owner: str
+    schedule: str
+    labels: Mapping[str, str]
+    encoded: bytes
+    """The fields of a `FeedEvent` after its event."""
+    fixed: bool
+    """None of it can change any more."""
+
+
+class FeedRow(NamedTuple):
+    """One event, serialised."""
+
+    position: int
+    job: FeedJob
+    body: bytes
+
+
+@dataclass(slots=True)
+class FeedPage:
+    """What follows a position: the events that are there, and up to where there are no others."""
+
+    after: int
+    last: int
+    """Every position up to here was looked at."""
+    rows: tuple[FeedRow, ...]
+    size: int
+    """Bytes of the events."""
+    holes: tuple[tuple[int, int], ...]
+    """First and last of positions, in order, that are no longer there."""
+    earliest: int
+    """With holes: the earliest position that is left; zero when none is."""
+    workers: tuple[str, ...] | None = field(default=None, compare=False)
+    """Whose attempt each event belongs to, once somebody wanted to know."""
+    kinds: tuple[str, ...] | None = field(default=None, compare=False)
+    """Of the events, likewise."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is known after its beginning."""
+        return self.last == self.after
+
+
+def last_position(connection: Connection) -> int:
+    """Of the last event that was committed, whether it is still there or not."""
+    return int(connection.rows("SELECT value FROM sequences WHERE name = 'position'")[0][0])
+
+
+def read_feed(
+    connection: Connection, after: int, known: Mapping[int, FeedJob], count_max: int, bytes_max: int
+) -> FeedPage:
+    """The events after a position, up to a number and a size; a larger event is a page of its own."""
+    found: list[tuple[int, int, bytes]] = []
+    size, full = 0, False
+    for position, job, body in connection.iterate(
+        "SELECT position, job, body FROM events WHERE position > ? ORDER BY position LIMIT ?", (after, count_max)
+    ):
+        if found and size + len(body) > bytes_max:
+            full = True
+            break
+        found.append((position, job, body))
+        size += len(body)
+    full = full or len(found) == count_max
+    last = found[-1][0] if full else max(last_position(connection), after)
+    rows = _with_jobs(connection, found, known)
+    holes = tuple(_holes(after, last, rows))
+    return FeedPage(after, last, rows, size, holes, _earliest(connection) if holes else 0)
+
+
+def read_feed_back(connection: Connection, before: int, count_max: int, bytes_max: int) -> tuple[list[FeedRow], int]:
+    """The events before a position, the latest first, and the position down to which they were looked at; zero when
+    there are no earlier ones."""
+    found: list[tuple[int, int, bytes]] = []
+    size = 0
+    for position, job, body in connection.iterate(
+        "SELECT position, job, body FROM events WHERE position < ? ORDER BY position DESC LIMIT ?", (before, count_max)
+    ):
+        found.append((position, job, body))
+        size += len(body)
+        if size > bytes_max:
+            break
+    full = len(found) == count_max or size > bytes_max
+    return list(_with_jobs(connection, found, {})), found[-1][0] if full else 0
+
+
+def position_before(connection: Connection, time: Micros) -> int:
+    """The last position whose event, of those that are left, is earlier than a time; zero when none is."""
+    low, high = 0, last_position(connection)
+    # Everything up to `low` is earlier; nothing after `high` is.
+    while low < high:
+        middle = (low + high + 1) // 2
+        found = connection.rows(
+            "SELECT position, body FROM events WHERE position BETWEEN ? AND ? ORDER BY position LIMIT 1", (middle, high)
+        )
+        if found and time_of(event_pb2.Event.FromString(found[0][1]).time) < time:
+            low = int(found[0][0])
+        else:
+            high = middle - 1
+    return low
+
+
+def attempt_workers(connection: Connection, rows: Iterable[FeedRow]) -> tuple[str, ...]:
+    """The worker of the attempt that each event belongs to; empty for an event of none."""
+    assigned: dict[tuple[int, int], str] = {}
+    workers = []
+    for row in rows:
+        event = event_pb2.Event.FromString(row.body)
+        attempt = (row.job.row, event.epoch)
+        if event.WhichOneof("kind") == "attempt_assigned":
+            assigned[attempt] = event.attempt_assigned.worker_id
+        elif event.epoch and attempt not in assigned:
+            assigned[attempt] = _assigned_to(connection, row.job.row, event)
+        workers.append(assigned.get(attempt, ""))
+    return tuple(workers)
+
+
+def _assigned_to(connection: Connection, job: int, event: event_pb2.Event) -> str:
+    """Its assignment is mostly the event right before, or one of few."""
+    for (body,) in connection.iterate(
+        "SELECT body FROM events WHERE job = ? AND sequence < ? ORDER BY sequence DESC", (job, event.sequence)
+    ):
+        earlier = event_pb2.Event.FromString(body)
+        if earlier.WhichOneof("kind") == "attempt_assigned" and earlier.epoch == event.epoch:
+            return earlier.attempt_assigned.worker_id
+    return ""
+
+
+def _earliest(connection: Connection) -> int:
+    found = connection.rows(
+        "SELECT events.position FROM events CROSS JOIN jobs ON jobs.job = events.job ORDER BY events.position LIMIT 1"
+    )
+    return int(found[0][0]) if found else 0
+
+
+def _holes(after: int, last: int, rows: Iterable[FeedRow]) -> Iterator[tuple[int, int]]:
+    reached = after
+    for row in rows:
+        if row.position > reached + 1:
+            yield reached + 1, row.position - 1
+        reached = row.position
+    if last > reached:
+        yield reached + 1, last
+
+
+def _with_jobs(
+    connection: Connection, found: list[tuple[int, int, bytes]], known: Mapping[int, FeedJob]
+) -> tuple[FeedRow, ...]:
+    """The events with their jobs, without those of jobs that are deleted and whose logs are still being removed."""
+    jobs: dict[int, FeedJob] = {}
+    missing: dict[int, None] = {}
+    for _, row, _ in found:
+        job = known.get(row)
+        if job is None:
+            missing[row] = None
+        else:
+            jobs[row] = job
+    jobs.update((job.row, job) for job in _read_jobs(connection, list(missing)))
+    return tuple(FeedRow(position, jobs[row], bytes(body)) for position, row, body in found if row in jobs)
+
+
+def _read_jobs(connection: Connection, missing: list[int]) -> Iterator[FeedJob]:
+    for start in range(0, len(missing), _JOBS_AT_ONCE):
+        marks, values = in_list(missing[start : start + _JOBS_AT_ONCE])
+        for row, job_id, namespace, queue, owner, begun, details, spec in connection.iterate(
+            "SELECT jobs.job, id, namespace, queue, owner, started + ended, details, spec FROM jobs"
+            f" JOIN job_specs ON job_specs.job = jobs.job WHERE jobs.job IN ({marks})",
+            values,
+        ):
+            asked = job_pb2.JobSpec.FromString(spec)
+            yield FeedJob(
+                row,
+                job_id_text(JobId(bytes(job_id))),
+                namespace,
+                queue,
+                owner,
+                json.loads(details)["origin"][1] if '"origin"' in details else "",
+                dict(asked.labels),
+                feed_job_fields(queue, owner, asked.display_name),
+                fixed=begun > 0,
+            )
