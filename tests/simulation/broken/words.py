@@ -177,12 +177,12 @@ def cancelled_starts() -> Patches:
         return (
             job
             if job is not None and job.state not in ENDED
-            else cancelling.cancel(ledger, namespace, job_id, reason, actor)
+            else cancelling.cancel_by_caller(ledger, namespace, job_id, reason, actor)
         )
 
     from headrace_server.rpc import job_service
 
-    return [(job_service, "cancel", cancel)]
+    return [(job_service, "cancel_by_caller", cancel)]
 
 
 def returning_worker_keeps_all() -> Patches:
