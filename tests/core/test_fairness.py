@@ -86,7 +86,7 @@ def line_of(consumed: dict[str, float], cost: dict[str, float], jobs: dict[str, 
     for name, ranks in jobs.items():
         for rank in ranks:
             line.share(name).add((rank, rank), name)
-        line.join(name)
+    line.begin()
     return line
 
 

@@ -1,7 +1,7 @@
 """What a cycle costs: statements and steps of the database's machine, not time. What waits behind a limit costs
 nothing, and of many keys only those are read whose turn comes (Q3, I4)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +48,17 @@ def counting(bench: Bench) -> Iterator[Cost]:
     yield cost
     raw.set_trace_callback(None)
     raw.set_progress_handler(None, 0)
+
+
+def counted(read: list[int], window: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+    """The window, noting how many jobs are read."""
+
+    def noting(*arguments: Any) -> Sequence[Any]:
+        found = window(*arguments)
+        read.append(len(found))
+        return found
+
+    return noting
 
 
 def cost_of_cycle(bench: Bench, *offers: Offer) -> tuple[Cost, int]:
@@ -102,15 +113,7 @@ def test_a_submit_into_a_full_queue_costs_few_statements_a_cycle(bench: Bench) -
 
 
 def test_of_a_thousand_keys_only_those_are_read_whose_turn_comes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = []
-    window = ready.window
-
-    def counted(*arguments: Any) -> Any:
-        found = window(*arguments)
-        read.append(len(found))
-        return found
-
-    monkeypatch.setattr(ready, "window", counted)
+    monkeypatch.setattr(ready, "window", counted(read := [], ready.window))
     bench.submit(*(new_job(owner=f"o{number}") for number in range(1000) for _ in range(3)))
     cost, granted = cost_of_cycle(bench, offer(slots=10))
     assert granted == 10
@@ -125,6 +128,27 @@ def test_one_key_is_read_with_one_statement_however_much_it_has(bench: Bench) ->
     assert granted == 128
     assert cost.of("FROM jobs WHERE jobs.key") == 1
     assert cost.of("FROM job_specs") == 1
+
+
+def test_no_more_of_a_key_is_read_than_its_limits_let_go(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(bench, max_concurrency_per_key=2)
+    submit(bench, "a", count=300)
+    monkeypatch.setattr(ready, "window", counted(read := [], ready.window))
+    assert cost_of_cycle(bench, offer(slots=100))[1] == 2
+    assert sum(read) == 2
+
+
+def test_of_a_thousand_shares_only_those_are_read_whose_turn_comes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(bench, fairness={"scope": queue_pb2.FAIRNESS_SCOPE_OWNER})
+    bench.submit(*(new_job(queue="q", owner=f"o{number}") for number in range(1000) for _ in range(2)))
+    bench.cycle(offer(slots=1))
+    monkeypatch.setattr(ready, "window", counted(read := [], ready.window))
+    cost, granted = cost_of_cycle(bench, offer(slots=10))
+    assert granted == 10
+    assert sum(read) <= 40
+    assert len(cost.statements) <= 120
 
 
 def test_heads_that_were_too_low_are_put_right_once(bench: Bench) -> None:

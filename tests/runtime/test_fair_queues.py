@@ -12,12 +12,12 @@ from headrace.v1 import queue_pb2
 from headrace_server.core.fairness import FairnessScope
 from headrace_server.core.ids import JobId, Micros
 from headrace_server.runtime.cycle import Granted
-from headrace_server.store.leases import Lease
+from headrace_server.store.leases import Holder, Lease
 from headrace_server.store.queues import create_queue, update_queue
 from headrace_server.store.shares import usages_of
 from headrace_server.store.sqlite import SqliteEngine
 from store.checkers import check_store
-from store.driving import NAMESPACE, Bench, handler_spec, new_job, offer
+from store.driving import NAMESPACE, Bench, capabilities, handler_spec, new_job, offer
 
 MEMORY = Path("/dev/shm")
 OWNER, KEY = queue_pb2.FAIRNESS_SCOPE_OWNER, queue_pb2.FAIRNESS_SCOPE_KEY
@@ -220,6 +220,23 @@ def test_i4_in_a_fair_queue_every_share_has_its_turn_and_other_queues_too(bench:
     others.submit("other", 20)
     work.run(80)
     assert Counter(work.order) == {**{f"o{n}": 3 for n in range(30)}, "plain": 5, "other": 20}
+
+
+def test_q2_a_share_that_waits_for_another_worker_keeps_its_turn(bench: Bench) -> None:
+    """Also while plans are made in which nothing of it can start."""
+    make(bench)
+    work = works(bench, slots=2, busy=100.0, patient=1.0)
+    work.submit("busy", 3, spec=handler_spec("other"))
+    work.submit("busy", 9)
+    work.submit("patient", 1)
+    work.submit("patient", 3, spec=handler_spec("other"))
+    work.run(300)
+    elsewhere, turns = Holder("w2", "i1"), []
+    for _ in range(6):
+        (granted,) = bench.cycle(offer(elsewhere, 1, capabilities("other"))).granted
+        turns.append(work.names[granted.lease.job_id])
+        bench.finish(granted.lease, elsewhere)
+    assert turns == ["patient"] * 3 + ["busy"] * 3
 
 
 def test_q2_shares_that_mean_nothing_any_more_are_forgotten(bench: Bench) -> None:

@@ -145,15 +145,16 @@ class FairLine(Generic[T]):
         self._claims: list[tuple[Place, str]] = []
 
     def share(self, name: str) -> Merge[T]:
-        """The jobs of a share; made when there is none. What is added to it has to be announced by `join`."""
+        """The jobs of a share; made when there is none. They are added before `begin`."""
         return self._shares.setdefault(name, Merge())
 
-    def join(self, name: str) -> None:
-        """Has a share take part, after something was added to it."""
-        place = self._shares[name].bound()
-        if place is not None:
-            heappush(self._turns, (self._standing.get(name, 0.0), place, name))
-            heappush(self._claims, (place, name))
+    def begin(self) -> None:
+        """Has every share take part."""
+        for name in sorted(self._shares):
+            place = self._shares[name].bound()
+            if place is not None:
+                heappush(self._turns, (self._standing.get(name, 0.0), place, name))
+                heappush(self._claims, (place, name))
 
     def bound(self) -> Place | None:
         """A place that no job is before; None when there is no job."""
@@ -180,7 +181,8 @@ class FairLine(Generic[T]):
             first = self._shares[name].peek()
             if first is None:
                 heappop(self._turns)
-            elif (consumed, place) != (self._standing.get(name, 0.0), first):
+            elif (consumed, place[0]) != (self._standing.get(name, 0.0), first[0]):
+                # Among equals of one rank the first that was opened goes: to open all of them would cost too much.
                 heapreplace(self._turns, (self._standing.get(name, 0.0), first, name))
             else:
                 return self._shares[name].pop()

@@ -163,7 +163,7 @@ def _for_worker(job: Job, needs: Needs, registry: Registry) -> job_pb2.WaitReaso
     if not fitting:
         lacks = {misfit(needs, lane.capabilities) for lane in lanes}
         return job_pb2.WaitReason(
-            cause=job_pb2.WAIT_CAUSE_NO_ELIGIBLE_WORKER, message=_lacking(needs, lacks, len(lanes))
+            cause=job_pb2.WAIT_CAUSE_NO_ELIGIBLE_WORKER, message=lacking(needs, lacks, len(lanes))
         )
     if all(lane.is_drained for lane in fitting):
         message = f"{_are(len(fitting))} drained: {', '.join(lane.holder.worker for lane in fitting[:NAMED_COUNT_MAX])}"
@@ -217,7 +217,7 @@ def _are(count: int) -> str:
     return "the worker that can run it is" if count == 1 else f"the {count} workers that can run it are"
 
 
-def _lacking(needs: Needs, lacks: set[Misfit | None], count: int) -> str:
+def lacking(needs: Needs, lacks: set[Misfit | None], count: int) -> str:
     workers = "the connected worker" if count == 1 else f"any of the {count} connected workers"
     if Misfit.LABELS in lacks:
         labels = ", ".join(f"{key}={value}" for key, value in needs.labels)

@@ -187,25 +187,25 @@ class _Planner:
 
     def _queues(self, with_held: bool) -> list[_Queue]:
         """The queues that jobs can start of, with their jobs in order."""
-        opened = ready.open_groups(self._ledger)
-        held = ready.held_window(self._ledger, self._workers, GRANTS_COUNT_MAX) if with_held else []
+        groups: dict[tuple[str, str], list[OpenGroup]] = {}
+        for one in ready.open_groups(self._ledger):
+            groups.setdefault((one.group.namespace, one.group.queue), []).append(one)
+        held: dict[tuple[str, str], list[Waiting]] = {}
+        if with_held:
+            for job, needs in ready.held_window(self._ledger, self._workers, GRANTS_COUNT_MAX):
+                held.setdefault((job.namespace, job.queue), []).append((job, needs))
         stopped = queue_stops.stops(self._ledger)
         queues = []
-        held_by_queue: dict[tuple[str, str], list[Waiting]] = {}
-        for job, needs in held:
-            held_by_queue.setdefault((job.namespace, job.queue), []).append((job, needs))
-        groups_by_queue: dict[tuple[str, str], list[OpenGroup]] = {}
-        for one in opened:
-            if self._has_room(one.group.needs):
-                groups_by_queue.setdefault((one.group.namespace, one.group.queue), []).append(one)
-        for name in {**groups_by_queue, **held_by_queue}:
-            queue = None if name in stopped else self._queue(name)
+        for name in {**groups, **held}:
+            own = groups.get(name, [])
+            with_room = [one for one in own if self._has_room(one.group.needs)]
+            queue = self._queue(name) if name not in stopped and (with_room or name in held) else None
             if queue is None:
                 continue
             if queue.is_fair:
-                self._line_up_fair(queue, groups_by_queue.get(name, ()), held_by_queue.get(name, ()))
+                self._line_up_fair(queue, own, with_room, held.get(name, []))
             else:
-                self._line_up(queue, groups_by_queue.get(name, ()), held_by_queue.get(name, ()))
+                self._line_up(queue, with_room, held.get(name, []))
             queues.append(queue)
         return queues
 
@@ -236,17 +236,20 @@ class _Planner:
             line.add((job.rank, job.row), (job, needs))
         queue.line = line
 
-    def _line_up_fair(self, queue: _Queue, groups: Sequence[OpenGroup], held: Sequence[Waiting]) -> None:
-        scope, own = queue.policy.fairness, [one.group for one in groups]
-        heads = ready.open_shares(self._ledger, own, scope)
-        names = {*heads, *(queue.share_of(job) for job, _ in held)}
-        line: FairLine[Waiting] = FairLine(current_standings(self._ledger, *queue.name, queue.policy, names))
+    def _line_up_fair(
+        self, queue: _Queue, groups: Sequence[OpenGroup], with_room: Sequence[OpenGroup], held: Sequence[Waiting]
+    ) -> None:
+        scope, able = queue.policy.fairness, [one.group for one in with_room]
+        heads = ready.open_shares(self._ledger, able, scope)
+        # A share that only waits for workers that are full keeps its standing meanwhile.
+        others = [one.group for one in groups if one not in with_room]
+        waiting = {*heads, *ready.open_shares(self._ledger, others, scope), *(queue.share_of(job) for job, _ in held)}
+        line: FairLine[Waiting] = FairLine(current_standings(self._ledger, *queue.name, queue.policy, waiting))
         for name, head in heads.items():
-            line.share(name).add((head, UNKNOWN_ROW), Source(partial(self._open_share, queue, own, name)))
+            line.share(name).add((head, UNKNOWN_ROW), Source(partial(self._open_share, queue, able, name)))
         for job, needs in held:
             line.share(queue.share_of(job)).add((job.rank, job.row), (job, needs))
-        for name in sorted(names):
-            line.join(name)
+        line.begin()
         queue.line = line
 
     def _key_part(self, queue: _Queue, key: ReadyKey) -> _Part:
@@ -275,6 +278,7 @@ class _Planner:
             return
         wanted = GRANTS_COUNT_MAX - len(self.placements)
         alone = alone and self._one_queue
+        wanted = max(1, min(wanted, queue.limits.room(key.concurrency_key)))
         count = min(wanted, max(1, self.room.free_for(needs)) if alone else count)
         jobs = ready.window(self._ledger, key, after, count)
         if after == BEFORE_ALL and jobs and (jobs[0].rank, jobs[0].row) > key.head:

@@ -91,7 +91,7 @@ class Counters:
             self.released[job.namespace, job.queue, job.concurrency_key] += 1
         elif assigned and not job.assigned:
             charge = self.charges[job.namespace, job.queue, job.owner, job.concurrency_key]
-            charge.slot_micros += job.slots * (now - assigned)
+            charge.slot_micros += job.slots * max(0, now - assigned)
             charge.slots += job.slots
         if job.concurrency_key and state in LEASED and job.state not in LEASED:
             self._freed.add((job.namespace, job.queue, job.concurrency_key))

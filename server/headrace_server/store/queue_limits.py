@@ -4,6 +4,7 @@ and from what the plan has taken since."""
 from dataclasses import dataclass
 
 from headrace_server.core.ids import Micros
+from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.rates import RateLimit
 from headrace_server.store import rate_buckets
 from headrace_server.store.engine import Query
@@ -61,6 +62,20 @@ class QueueLimits:
         if rate is not None and not rate.available(key.full_at, self._ledger.now):
             return Hold(rate.next_token(key.full_at))
         return None
+
+    def room(self, concurrency_key: str) -> int:
+        """How many jobs of a concurrency key may start, as far as that matters."""
+        policy, now = self._policy, self._ledger.now
+        most = GRANTS_COUNT_MAX
+        if policy.max_concurrency:
+            most = min(most, policy.max_concurrency - self._running)
+        if policy.rate_limit is not None:
+            most = min(most, policy.rate_limit.available(self._full_at, now))
+        if concurrency_key and policy.max_concurrency_per_key:
+            most = min(most, policy.max_concurrency_per_key - self._key(concurrency_key).running)
+        if concurrency_key and policy.rate_limit_per_key is not None:
+            most = min(most, policy.rate_limit_per_key.available(self._key(concurrency_key).full_at, now))
+        return max(0, most)
 
     def take(self, concurrency_key: str) -> None:
         """Takes note that a job is started."""

@@ -16,7 +16,9 @@ from headrace_server.store.engine import Connection, Query
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queue_policy import DEFAULT_QUEUE, forget_policy
 from headrace_server.store.queue_stops import NO_STOP, Stop, StopKind, remove_stop, stop_of
+from headrace_server.store.rate_buckets import forget_buckets
 from headrace_server.store.ready import open_keys
+from headrace_server.store.shares import forget_shares
 
 _COLUMNS = "name, body, version, created, updated"
 
@@ -94,6 +96,8 @@ def delete_queue(ledger: Ledger, namespace: str, name: str, etag: str, actor: st
     for kind in StopKind:
         remove_stop(ledger, namespace, name, kind)
     forget_policy(ledger, namespace, name)
+    forget_buckets(ledger, namespace, name)
+    forget_shares(ledger, namespace, name)
     ledger.run("DELETE FROM queues WHERE namespace = ? AND name = ?", (namespace, name))
     record_audit(ledger, actor, "QueueService.DeleteQueue", namespace, "queue", name, "")
     return None

@@ -31,6 +31,11 @@ def store_buckets(ledger: Ledger, namespace: str, queue: str, buckets: Mapping[s
     ledger.insert("rate_buckets", ("namespace", "queue", "concurrency_key", "full_at"), values, _UPSERT)
 
 
+def forget_buckets(ledger: Ledger, namespace: str, queue: str) -> None:
+    """Drops the buckets of a queue that is no more."""
+    ledger.run("DELETE FROM rate_buckets WHERE namespace = ? AND queue = ?", (namespace, queue))
+
+
 def refund_releases(ledger: Ledger) -> None:
     """Gives tokens back for grants of this transaction and earlier ones that never started. Called before slots are
     given out, and before the commit."""

@@ -72,12 +72,15 @@ class Candidate:
 
 def open_groups(ledger: Ledger) -> list[OpenGroup]:
     """Every group with keys that may have a job to start."""
-    key = f"SELECT key FROM ready_keys WHERE ready_group = groups.ready_group AND {_OPEN} ORDER BY head, head_job, key"
+    key = (
+        f"SELECT key FROM ready_keys WHERE ready_group = ready_groups.ready_group AND {_OPEN}"
+        " ORDER BY head, head_job, key LIMIT 1"
+    )
     found = ledger.query(
-        "SELECT groups.ready_group, groups.namespace, groups.queue, groups.needs,"
-        " first.key, first.concurrency_key, first.head, first.head_job, next.head, next.head_job"
-        f" FROM ready_groups AS groups JOIN ready_keys AS first ON first.key = ({key} LIMIT 1)"
-        f" LEFT JOIN ready_keys AS next ON next.key = ({key} LIMIT 1 OFFSET 1) WHERE groups.ready > 0"
+        "SELECT ready_groups.ready_group, ready_groups.namespace, ready_groups.queue, needs,"
+        " nearest.key, nearest.concurrency_key, nearest.head, nearest.head_job, second.head, second.head_job"
+        f" FROM ready_groups JOIN ready_keys AS nearest ON nearest.key = ({key})"
+        f" LEFT JOIN ready_keys AS second ON second.key = ({key} OFFSET 1) WHERE ready_groups.ready > 0"
     )
     opened = []
     for number, namespace, queue, needs, first, concurrency_key, rank, row, next_rank, next_row in found:

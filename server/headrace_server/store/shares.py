@@ -65,6 +65,11 @@ def current_standings(
     return found
 
 
+def forget_shares(ledger: Ledger, namespace: str, queue: str) -> None:
+    """Drops what is known of the shares of a queue that is no more."""
+    ledger.run("DELETE FROM shares WHERE namespace = ? AND queue = ?", (namespace, queue))
+
+
 def usages_of(query: Query, namespace: str, queue: str, scope: FairnessScope) -> dict[str, Usage]:
     """What is known of the shares of a queue, by name."""
     found = query(
