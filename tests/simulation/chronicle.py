@@ -58,7 +58,8 @@ class Chronicle:
         self._raw: dict[int, tuple[Any, ...]] = {}
         self._deletable = deletable
         self._position = 0
-        self._output = 0
+        self._outputs: dict[str, int] = {}
+        """By job: the sequence of the last piece of output that was seen."""
 
     def look(self, connection: Connection) -> Fresh:
         """Reads what is new."""
@@ -66,19 +67,26 @@ class Chronicle:
         found = connection.rows(
             "SELECT position, job, sequence, body FROM events WHERE position > ? ORDER BY position", (self._position,)
         )
-        outputs = connection.rows(
-            "SELECT rowid, job, sequence, body FROM outputs WHERE rowid > ? ORDER BY rowid", (self._output,)
-        )
+        outputs = [row for known in changed.values() for row in self._new_outputs(connection, known)]
         for place, (position, *_) in enumerate(found, start=self._position + 1):
             hold(position == place, "E1", f"position {position} where {place} is next")
         self._position += len(found)
-        self._output = outputs[-1][0] if outputs else self._output
-        events = [self._learn(*row) for row in found] + [self._learn(0, *row[1:]) for row in outputs]
+        events = [self._learn(*row) for row in found] + [self._learn(0, *row) for row in outputs]
         for known, _ in events:
             changed[known.id] = known
         for known in changed.values():
             known.log.sort(key=lambda logged: logged.event.sequence)
         return Fresh(events, list(changed.values()))
+
+    def _new_outputs(self, connection: Connection, known: Known) -> list[tuple[Any, ...]]:
+        last = self._outputs.get(known.id, 0)
+        found = connection.rows(
+            "SELECT job, sequence, body FROM outputs WHERE job = ? AND sequence > ? ORDER BY sequence",
+            (known.row.row, last),
+        )
+        if found:
+            self._outputs[known.id] = found[-1][1]
+        return found
 
     def _read_rows(self, connection: Connection) -> list[Known]:
         changed = []

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from headrace.v1 import job_pb2, outcome_pb2
-from headrace_server.core.limits import LOSSES_COUNT_MAX, MAX_ATTEMPTS_DEFAULT
+from headrace_server.core.limits import LOSSES_COUNT_MAX, MAX_ATTEMPTS_DEFAULT, MAX_SNOOZES_DEFAULT
 from headrace_server.store.engine import Connection
 from simulation.attempts import stamp
 from simulation.chronicle import KINDS_OF_END, Chronicle, Fresh, Known, Logged
@@ -104,6 +104,10 @@ class AttemptChecker:
             if failure.failure_class == outcome_pb2.FAILURE_CLASS_TIMEOUT:
                 stopped = seen.timed_out == seen.epoch and run.ending is Ending.CANCELLED
                 hold(stopped, "C3", f"{known.id} failed by a timeout, really {run.ending}")
+            elif run.ending is Ending.SNOOZED:
+                policy = self._told.submits[known.number - 1].spec.retry_policy
+                most = policy.max_snoozes if policy.HasField("max_snoozes") else MAX_SNOOZES_DEFAULT
+                hold(known.row.snoozes == most, "R5", f"{known.id} may not be put off after {known.row.snoozes} times")
             else:
                 really = f"{known.id} failed by {failure.failure_class}, really {run.ending}"
                 hold(run.ending is Ending.FAILED, "L6", really)
