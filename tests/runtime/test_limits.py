@@ -165,6 +165,16 @@ def test_q4_a_start_that_never_happened_gives_its_token_back(bench: Bench, polic
     assert ids(bench.cycle(MANY)) == [second]
 
 
+def test_q4_a_start_that_may_have_happened_costs_its_token(bench: Bench) -> None:
+    make(bench, rate_limit=per_second(1))
+    (first,) = submit(bench)
+    bench.cycle(MANY)
+    bench.lose()
+    assert ids(bench.cycle(MANY)) == []
+    bench.clock.advance(1)
+    assert ids(bench.cycle(MANY)) == [first]
+
+
 def stop(bench: Bench, kind: StopKind, until: int = 0) -> None:
     order = StopOrder("ann", "repairs", bench.clock.now(), Micros(until))
     bench.write(queue_stops.set_stop, NAMESPACE, "q", kind, order)

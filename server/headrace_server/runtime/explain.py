@@ -218,6 +218,7 @@ def _are(count: int) -> str:
 
 
 def lacking(needs: Needs, lacks: set[Misfit | None], count: int) -> str:
+    """Why none of so many connected workers can run a job."""
     workers = "the connected worker" if count == 1 else f"any of the {count} connected workers"
     if Misfit.LABELS in lacks:
         labels = ", ".join(f"{key}={value}" for key, value in needs.labels)

@@ -18,6 +18,7 @@ from headrace_server.core.resources import NOTHING, ONE_SLOT, Resources
 from headrace_server.store.leases import Holder, Lease
 from headrace_server.store.new_job import resources_of
 
+LEFT_COUNT_MAX = 1000
 UNSENT = 1 << 62
 """In place of a message's number, for an assignment that waits to be sent."""
 
@@ -212,6 +213,8 @@ class Registry:
         self._outlived: dict[str, set[str]] = {}
         """By worker: incarnations that were connected when a newer one took their place. They are told to end, which
         takes a while: their leases end by silence, as those of any that is cut off."""
+        self._left: dict[str, None] = {}
+        """Workers that disconnected drained and empty, the latest last, and have not come back."""
         self.local_fault = ""
         """Why the local worker does not run; empty when nothing is known to be wrong with it."""
 
@@ -224,6 +227,7 @@ class Registry:
             what = "stream" if same else "incarnation"
             older.end(Refusal(reason, f"a newer {what} of worker {lane.holder.worker!r} has connected"))
         lane.bounds = self._bounds.get(lane.holder.worker)
+        self._left.pop(lane.holder.worker, None)
         self._lanes[lane.holder.worker] = lane
 
     def note_local_fault(self, fault: str) -> None:
@@ -262,6 +266,14 @@ class Registry:
         """Removes a lane, unless a newer one has its place. Its leases live on."""
         if self._lanes.get(lane.holder.worker) is lane:
             del self._lanes[lane.holder.worker]
+            if lane.is_drained and not lane.leases:
+                self._left[lane.holder.worker] = None
+                if len(self._left) > LEFT_COUNT_MAX:
+                    del self._left[next(iter(self._left))]
+
+    def has_left(self, worker: str) -> bool:
+        """Whether a worker went away in order: nobody has to miss it."""
+        return worker in self._left
 
     def lane(self, worker: str) -> ControlLane | None:
         """The lane of a worker, when it is connected here."""

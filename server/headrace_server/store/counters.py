@@ -8,6 +8,7 @@ compares.
 from collections import defaultdict
 from dataclasses import dataclass
 
+from headrace_server.core import facts
 from headrace_server.core.ids import Micros
 from headrace_server.core.job import Job
 from headrace_server.core.states import ENDED, LEASED, WAITING, JobState
@@ -65,7 +66,7 @@ class Counters:
         """Of leases that ended, by namespace, queue, owner and concurrency key. Whoever draws the consequences takes
         them out."""
         self.released: dict[tuple[str, str, str], int] = defaultdict(int)
-        """Grants that were taken back before they started, by namespace, queue and concurrency key. The same."""
+        """Grants that are known never to have started, by namespace, queue and concurrency key. The same."""
         self._states: dict[tuple[str, str, int], int] = defaultdict(int)
         self._keys: dict[int, _KeyChange] = {}
         self._freed: set[tuple[str, str, str]] = set()
@@ -79,16 +80,24 @@ class Counters:
             change.head = place if change.head is None else min(change.head, place)
 
     def change(
-        self, job: Job, state: JobState, holder: str, assigned: Micros, now: Micros, *, released: bool = False
+        self,
+        job: Job,
+        state: JobState,
+        holder: str,
+        assigned: Micros,
+        now: Micros,
+        release: facts.Released | None = None,
     ) -> None:
-        """Counts a job that was in another state, or had another holder or grant, before. `released` says that its
-        attempt never started."""
+        """Counts a job that was in another state, or had another holder or grant, before; `release` when its grant was
+        taken back."""
         self._count(job, -1, state, holder, assigned)
         self.enter(job)
         if state is job.state and job.state is JobState.QUEUED:
             self._keys[job.key].moved = True
-        if released:
-            self.released[job.namespace, job.queue, job.concurrency_key] += 1
+        if release is not None:
+            # One that was only lost may have started all the same.
+            if release.cause is not facts.ReleaseCause.NOT_CONFIRMED:
+                self.released[job.namespace, job.queue, job.concurrency_key] += 1
         elif assigned and not job.assigned:
             charge = self.charges[job.namespace, job.queue, job.owner, job.concurrency_key]
             charge.slot_micros += job.slots * max(0, now - assigned)

@@ -195,8 +195,8 @@ class Ledger:
         rank, started = job.rank, job.started
         lifecycle.apply(job, fact, self.now)
         if job.state is not state or job.holder != holder or job.assigned != assigned or job.rank != rank:
-            released = type(fact) is facts.Released
-            self.counters.change(job, state, holder, assigned, self.now, released=released)
+            release = fact if isinstance(fact, facts.Released) else None
+            self.counters.change(job, state, holder, assigned, self.now, release)
         if job.id not in self._new:
             self._changed[job.id] = job
         if job.state in ENDED:
