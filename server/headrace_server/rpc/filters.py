@@ -91,8 +91,8 @@ def _state_fault(field: str, value: str) -> str:
 
 
 def read_terms(text: str, fields: Sequence[str], fault: Callable[[str, str], str]) -> dict[str, tuple[str, ...]]:
-    """The values of each field that is named, of `fields` and labels; `fault` says what is wrong with a value, or nothing.
-    Raises FilterError."""
+    """The values of each field that is named, of `fields` and labels; `fault` says what is wrong with a value, or is
+    empty. Raises FilterError."""
     if len(text) > limits.FILTER_CHARACTERS_MAX:
         raise FilterError(f"has {len(text)} characters; at most {limits.FILTER_CHARACTERS_MAX} are allowed")
     return dict(_Reader(list(_tokens(text)), fields, fault).terms())
@@ -123,9 +123,7 @@ def _tokens(text: str) -> Iterator[_Token]:
 class _Reader:
     """Reads terms off a list of tokens."""
 
-    def __init__(
-        self, tokens: Sequence[_Token], fields: Sequence[str], fault: Callable[[str, str], str]
-    ) -> None:
+    def __init__(self, tokens: Sequence[_Token], fields: Sequence[str], fault: Callable[[str, str], str]) -> None:
         self._tokens = tokens
         self._fields = fields
         self._fault = fault

@@ -1,5 +1,5 @@
-"""Who is woken when the log of a job grows, or when another job has a unique key. A wake-up is a hint: it may be lost
-or come for nothing, and holds no data."""
+"""Who is woken when the log of a job or the feed of the store grows, or when another job has a unique key. A wake-up is
+a hint: it may be lost or come for nothing, and holds no data."""
 
 import asyncio
 from collections import defaultdict
@@ -9,17 +9,20 @@ from contextlib import contextmanager
 from headrace_server.core.ids import JobId
 from headrace_server.store.unique_keys import KeyName
 
+FEED = "feed"
+"""The subject of those who follow the feed of the store."""
+
 
 class Feed:
-    """Followers that wait, by job or unique key."""
+    """Followers that wait, by job or unique key, or for the feed."""
 
     def __init__(self) -> None:
         self._followers: defaultdict[Hashable, set[asyncio.Event]] = defaultdict(set)
 
     @contextmanager
-    def follow(self, subject: JobId | KeyName) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the job's log may have grown, or another job may have the key; the follower
-        clears it before it reads."""
+    def follow(self, subject: JobId | KeyName | str) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the job's log or the feed may have grown, or another job may have the key; the
+        follower clears it before it reads."""
         event = asyncio.Event()
         self._followers[subject].add(event)
         try:
@@ -40,7 +43,11 @@ class Feed:
         """Wakes every follower."""
         self.wake(list(self._followers))
 
+    def count(self, subject: Hashable) -> int:
+        """Followers of one subject."""
+        return len(self._followers.get(subject, ()))
+
     @property
     def followers_count(self) -> int:
-        """Followers of all jobs."""
+        """Followers of all jobs, and of the feed."""
         return sum(len(followers) for followers in self._followers.values())

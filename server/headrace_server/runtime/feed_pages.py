@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from headrace.v1 import event_pb2
 from headrace_server.core.event_filter import EventFilter
 from headrace_server.core.limits import EVENT_PAGE_BYTES, EVENT_PAGE_COUNT
+from headrace_server.runtime.feed import FEED, Feed
 from headrace_server.runtime.tail import Tail
 from headrace_server.store.effects import Effects
 from headrace_server.store.feed_reads import (
@@ -24,8 +25,9 @@ JOBS_COUNT_MAX = 4096
 class FeedPages:
     """Pages of the feed, for all followers of a node."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, feed: Feed) -> None:
         self._store = store
+        self._feed = feed
         self._tail: Tail[FeedPage] = Tail()
         self._jobs: dict[int, FeedJob] = {}
         self._position = 0
@@ -33,11 +35,13 @@ class FeedPages:
         """Pages that were read from the store."""
 
     def committed(self, effects: Effects) -> None:
-        """Takes note of a commit."""
-        self._position = max(self._position, effects.position)
+        """Takes note of a commit, and wakes the followers."""
         if effects.removed:
             self._tail.forget()
             self._jobs = {}
+        if effects.position:
+            self._position = max(self._position, effects.position)
+            self._feed.wake((FEED,))
 
     async def position(self) -> int:
         """Of the last event that was committed."""

@@ -110,8 +110,9 @@ def read_feed_back(connection: Connection, before: int, count_max: int, bytes_ma
     return list(_with_jobs(connection, found, {})), found[-1][0] if full else 0
 
 
-def position_before(connection: Connection, time: Micros) -> int:
-    """The last position whose event, of those that are left, is earlier than a time; zero when none is."""
+def position_before(connection: Connection, time: Micros) -> tuple[int, bool]:
+    """The last position whose event, of those that are left, is earlier than a time, zero when none is; and whether one
+    follows, so that nothing earlier can come any more."""
     low, high = 0, last_position(connection)
     # Everything up to `low` is earlier; nothing after `high` is.
     while low < high:
@@ -123,7 +124,7 @@ def position_before(connection: Connection, time: Micros) -> int:
             low = int(found[0][0])
         else:
             high = middle - 1
-    return low
+    return low, bool(connection.rows("SELECT 1 FROM events WHERE position > ? LIMIT 1", (low,)))
 
 
 def attempt_workers(connection: Connection, rows: Iterable[FeedRow]) -> tuple[str, ...]:
