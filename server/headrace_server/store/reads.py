@@ -135,8 +135,8 @@ def queue_position(connection: Connection, job: Job) -> int:
     keys = connection.rows(
         "SELECT ready_keys.key FROM ready_groups JOIN ready_keys ON ready_keys.ready_group = ready_groups.ready_group"
         " WHERE ready_groups.namespace = ? AND ready_groups.queue = ? AND ready_groups.ready > 0"
-        " AND ready_keys.ready > 0",
-        (job.namespace, job.queue),
+        " AND ready_keys.ready > 0 AND (ready_keys.head, ready_keys.head_job) < (?, ?)",
+        (job.namespace, job.queue, job.rank, job.row),
     )
     for (key,) in keys:
         before += connection.rows(
