@@ -174,7 +174,7 @@ class Histories(RuleBasedStateMachine):
             )
         elif action == "cycle":
             self.cycle(chance.randint(0, SLOTS), chance.randint(0, SLOTS), {number % 2} if rarely else set())
-        elif action == "cancel":
+        elif action == "cancel" and self.known:
             self.cancel(number)
         elif action == "connect":
             self.connect(number, reattach=chance.random() < 0.5, forgets=rarely)
@@ -216,7 +216,8 @@ class Histories(RuleBasedStateMachine):
             assert answer is not None
             assert answer.deduplicated == (earlier is not None)
             assert earlier is None or answer.job.id == earlier[1]
-            self.learn(request_id, new.fingerprint, answer.job)
+            if not answer.deduplicated:
+                self.learn(request_id, new.fingerprint, answer.job)
 
     def cycle(self, one: int, two: int, lost: set[int]) -> None:
         gone = [self.holder(number) for number in sorted(lost)]
