@@ -4,7 +4,7 @@ from random import Random
 
 from headrace.v1.outcome_pb2 import FAILURE_CLASS_CRASH
 from headrace_server.core.job import Job
-from headrace_server.core.states import ENDED, LEASED
+from headrace_server.core.states import ENDED, LEASED, JobState
 from simulation.attempts import ACCEPTED, STARTED
 from simulation.checkers.rest import check_explained, check_rest, waits_for_nobody
 from simulation.ground import Ending
@@ -73,10 +73,11 @@ def _live_jobs(world: World) -> list[Job]:
 def _seconds_to_pass(world: World) -> float:
     """To the next time that a job waits for, when nothing else goes on."""
     jobs = _live_jobs(world)
-    if any(job.state in LEASED or not job.due for job in jobs):
+    times = [job.wake for job in jobs if job.wake]
+    if not times or any(job.state in LEASED or (job.state is JobState.QUEUED and not job.holder) for job in jobs):
         return ROUND_SECONDS
     assert world.server is not None
-    return max(ROUND_SECONDS, world.server.seconds_until(min(job.due for job in jobs)) + 0.1) if jobs else 0.0
+    return max(ROUND_SECONDS, world.server.seconds_until(min(times)) + 0.1)
 
 
 def _everybody_acts(world: World, chance: Random) -> None:

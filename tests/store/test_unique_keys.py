@@ -11,6 +11,7 @@ from headrace_server.core.ids import SECOND, Micros, job_id_text
 from headrace_server.core.job import CancelCause, Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED, JobState
+from headrace_server.store.deletions import delete
 from headrace_server.store.engine import Connection
 from headrace_server.store.leases import Lease
 from headrace_server.store.ledger import Ledger
@@ -76,6 +77,29 @@ def test_s3_the_job_that_is_there_is_returned(bench: Bench) -> None:
     first = one(bench, keyed())
     (answer,) = bench.write(submit_each, [keyed(RETURN)])
     assert answer == Accepted(first, deduplicated=True)
+
+
+def test_s1_a_request_that_was_answered_with_the_job_that_is_there_is_kept(bench: Bench) -> None:
+    first = one(bench, keyed())
+    twice = [keyed(RETURN, request_id="a"), keyed(RETURN, request_id="a")]
+    assert bench.write(submit_each, twice) == [Accepted(first, deduplicated=True)] * 2
+    assert refused(bench, keyed(RETURN, request_id="a", fingerprint=b"another")).reason is Reason.REQUEST_ID_REUSED
+    bench.cancel(first.id)
+    (answer,) = bench.write(submit_each, [keyed(RETURN, request_id="a")])
+    assert isinstance(answer, Accepted)
+    assert answer.job.id == first.id
+    assert bench.write(delete, NAMESPACE, first.id, "", "tester") is None
+    (answer,) = bench.write(submit_each, [keyed(RETURN, request_id="a")])
+    assert isinstance(answer, Accepted)
+    assert (answer.job.id, answer.job.state, answer.deduplicated) == (first.id, JobState.CANCELLED, True)
+
+
+def test_s1_items_that_share_a_new_job_by_its_key_keep_their_requests(bench: Bench) -> None:
+    items = [keyed(RETURN, request_id=request_id) for request_id in ("a", "b", "b")]
+    made_, *same = bench.write(submit_each, items)
+    assert isinstance(made_, Accepted)
+    assert same == [Accepted(made_.job, deduplicated=True)] * 2
+    assert bench.write(submit_each, items[1:2]) == [Accepted(bench.job(made_.job.id), deduplicated=True)]
 
 
 def test_s3_a_waiting_job_is_replaced_and_says_by_which(bench: Bench) -> None:

@@ -62,6 +62,11 @@ def remove(ledger: Ledger, jobs: Sequence[Job]) -> None:
                 "UPDATE requests SET deleted = ?, state = ? WHERE namespace = ? AND request_id = ? AND id = ?",
                 (ledger.now, int(job.state), job.namespace, request_id, job.id),
             )
+        if job.unique:
+            ledger.run(
+                "UPDATE requests SET deleted = ?, state = ? WHERE id = ? AND borrowed = 1",
+                (ledger.now, int(job.state), job.id),
+            )
         for label, value in spec.labels.items():
             ledger.run(
                 "DELETE FROM job_labels WHERE namespace = ? AND label = ? AND value = ? AND job = ?",

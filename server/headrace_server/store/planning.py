@@ -86,6 +86,8 @@ class Planner:
         self._items: dict[str, int] = {}
         """Of this call, by their `ref`."""
         self._plans: list[Plan | None] = [None] * len(submits)
+        self.borrowed: list[int] = []
+        """Items that are answered with a job that their unique key has, and not by their `request_id`."""
         self.order: Sequence[int] = range(len(submits))
         """The items, parents before their children."""
 
@@ -133,6 +135,7 @@ class Planner:
         if new.unique_key:
             answer = self._key(plan)
             if answer is not None:
+                self._borrow(item, new, answer)
                 return answer
         if self._ledger.disk_is_low:
             return _disk_full()
@@ -142,6 +145,16 @@ class Planner:
             self._room[name] -= 1
         self._take(item, plan)
         return plan
+
+    def _borrow(self, item: int, new: NewJob, answer: Plan) -> None:
+        if not new.request_id or not isinstance(answer, Accepted | Repeat):
+            return
+        self.borrowed.append(item)
+        if isinstance(answer, Accepted):
+            request = _Request(new.fingerprint, answer.job.id)
+        else:
+            request = _Request(new.fingerprint, None, answer.item)
+        self._known[new.namespace, new.request_id] = request
 
     def _take(self, item: int, plan: Create) -> None:
         new = plan.new

@@ -27,7 +27,7 @@ __all__ = ("Accepted", "NewJob", "UniqueKeyConflict", "check_each", "deadlines_o
 def submit_each(ledger: Ledger, submits: Sequence[NewJob]) -> list[Accepted | Refusal]:
     """Accepts or refuses each job on its own."""
     planner = Planner(ledger, submits)
-    return _Submitting(ledger, submits, planner.plan()).carry_out(planner.order)
+    return _Submitting(ledger, submits, planner.plan()).carry_out(planner.order, planner.borrowed)
 
 
 def check_each(ledger: Ledger, submits: Sequence[NewJob]) -> list[Refusal | None]:
@@ -43,7 +43,7 @@ def submit_all(ledger: Ledger, submits: Sequence[NewJob]) -> Sequence[Accepted |
     checked = _refusals(submits, plans)
     if any(refusal is not None for refusal in checked):
         return checked
-    return _Submitting(ledger, submits, plans).carry_out(planner.order)
+    return _Submitting(ledger, submits, plans).carry_out(planner.order, planner.borrowed)
 
 
 def deadlines_of(stated: Timeouts, policy: QueuePolicy, arrival: Micros) -> tuple[Micros, Micros]:
@@ -78,7 +78,7 @@ class _Submitting:
         self._claims: list[KeyRow] = []
         self._dependencies: list[tuple[Any, ...]] = []
 
-    def carry_out(self, order: Sequence[int]) -> list[Accepted | Refusal]:
+    def carry_out(self, order: Sequence[int], borrowed: Sequence[int]) -> list[Accepted | Refusal]:
         """Makes the jobs, parents before their children; the answers are in the order of the items."""
         for item in order:
             plan = self._plans[item]
@@ -86,11 +86,22 @@ class _Submitting:
                 self._jobs[item] = self._create(item, plan)
         ledger = self._ledger
         ledger.insert("requests", ("namespace", "request_id", "fingerprint", "id"), self._requests)
+        self._borrow(borrowed)
         if self._claims:
             claim(ledger, self._claims)
         if self._dependencies:
             insert_dependencies(ledger, self._dependencies)
         return [self._answer(item, plan) for item, plan in enumerate(self._plans)]
+
+    def _borrow(self, items: Sequence[int]) -> None:
+        """Remembers the requests that were answered with another's job: a repeat is answered with it, too (S1)."""
+        rows = []
+        for item in items:
+            answer = self._answer(item, self._plans[item])
+            assert isinstance(answer, Accepted), "only a job can be borrowed"
+            new = self._submits[item]
+            rows.append((new.namespace, new.request_id, new.fingerprint, answer.job.id, 1))
+        self._ledger.insert("requests", ("namespace", "request_id", "fingerprint", "id", "borrowed"), rows)
 
     def _answer(self, item: int, plan: Plan) -> Accepted | Refusal:
         if isinstance(plan, Create):

@@ -125,6 +125,9 @@ CREATE TABLE retries (
 ALTER TABLE requests ADD COLUMN deleted BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE requests ADD COLUMN state BIGINT NOT NULL DEFAULT 0;
 CREATE INDEX requests_deleted ON requests (deleted) WHERE deleted > 0;
+-- Requests that were answered with the job that another one had made, because of its unique key.
+ALTER TABLE requests ADD COLUMN borrowed BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX requests_borrowed ON requests (id) WHERE borrowed = 1;
 ALTER TABLE job_specs ADD COLUMN request_id TEXT NOT NULL DEFAULT '';
 UPDATE job_specs SET request_id = coalesce(
     (SELECT requests.request_id FROM requests JOIN jobs ON jobs.id = requests.id WHERE jobs.job = job_specs.job), ''
