@@ -10,7 +10,7 @@ from headrace_server.store.lease_ends import account
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.unblocking import hand_over_key, tell_some_children
 
-CHILDREN_COUNT_MAX = 500
+CHILDREN_COUNT_MAX = 250
 """Children that one cycle tells of their parents' ends; the next cycle follows at once."""
 
 
