@@ -151,6 +151,20 @@ def test_of_a_thousand_shares_only_those_are_read_whose_turn_comes(
     assert len(cost.statements) <= 120
 
 
+def test_of_a_share_with_very_many_keys_only_the_first_are_read(bench: Bench) -> None:
+    make(bench, fairness={"scope": queue_pb2.FAIRNESS_SCOPE_OWNER}, max_concurrency_per_key=1)
+    bench.submit(*(new_job(queue="q", owner="ann", concurrency_key=f"k{number}") for number in range(200)))
+    bench.submit(new_job(queue="q", owner="bob"))
+    bench.cycle(offer(slots=1))
+    few, _ = cost_of_cycle(bench, offer(slots=4))
+    bench.submit(*(new_job(queue="q", owner="ann", concurrency_key=f"m{number}") for number in range(5000)))
+    bench.cycle(offer(slots=1))
+    many, granted = cost_of_cycle(bench, offer(slots=4))
+    assert granted == 4
+    assert len(many.statements) <= len(few.statements) + 2
+    assert many.steps <= few.steps * 1.5
+
+
 def test_heads_that_were_too_low_are_put_right_once(bench: Bench) -> None:
     bench.submit(*(new_job(owner=f"o{n % 30}") for n in range(60)))
     bench.cycle(offer(slots=30))

@@ -255,21 +255,23 @@ class _Planner:
     def _key_part(self, queue: _Queue, key: ReadyKey) -> _Part:
         return key.head, Source(partial(self._open_jobs, queue, key, BEFORE_ALL, WINDOW_COUNT_FIRST))
 
-    def _open_keys(self, queue: _Queue, group: ReadyGroup, last: ReadyKey, alone: bool) -> Iterable[_Part]:
-        """The next keys of a group, and what is left of it."""
+    def _open_keys(
+        self, queue: _Queue, group: ReadyGroup, last: ReadyKey, alone: bool, share: str | None = None
+    ) -> Iterable[_Part]:
+        """The next keys of a group, or of a share of it, and what is left of them."""
         if group.needs in self._full:
             return
-        keys = ready.keys_after(self._ledger, group, last, KEYS_PAGE_COUNT)
+        of_share = None if share is None else (queue.policy.fairness, share)
+        keys = ready.keys_after(self._ledger, group, last, KEYS_PAGE_COUNT, of_share)
         for key in keys:
             yield self._key_part(queue, key)
         if len(keys) == KEYS_PAGE_COUNT:
-            yield keys[-1].head, Source(partial(self._open_keys, queue, group, keys[-1]))
+            yield keys[-1].head, Source(partial(self._open_keys, queue, group, keys[-1], share=share))
 
     def _open_share(self, queue: _Queue, groups: Sequence[ReadyGroup], name: str, alone: bool) -> Iterable[_Part]:
         """The keys of a share."""
-        able = [group for group in groups if group.needs not in self._full]
-        for key in ready.keys_of_share(self._ledger, able, queue.policy.fairness, name):
-            yield self._key_part(queue, key)
+        for group in groups:
+            yield from self._open_keys(queue, group, ReadyKey(0, group, "", BEFORE_ALL), alone, share=name)
 
     def _open_jobs(self, queue: _Queue, key: ReadyKey, after: Place, count: int, alone: bool) -> Iterable[_Part]:
         """The next jobs of a key, and what is left of it."""

@@ -23,6 +23,19 @@ T = TypeVar("T")
 
 _SHARE_COLUMNS = {FairnessScope.OWNER: "owner", FairnessScope.KEY: "concurrency_key"}
 _OPEN = "ready > 0 AND parked = 0"
+_SHARE_HEADS = {
+    # From one owner to the next by the index: an owner may have very many keys.
+    FairnessScope.OWNER: (
+        "WITH RECURSIVE open_keys AS (SELECT owner, head FROM ready_keys"
+        f" WHERE ready_group = ? AND {_OPEN}),"
+        " names (name) AS (SELECT min(owner) FROM open_keys"
+        " UNION ALL SELECT (SELECT min(owner) FROM open_keys WHERE owner > name) FROM names WHERE name IS NOT NULL)"
+        " SELECT name, (SELECT min(head) FROM open_keys WHERE owner = name) FROM names WHERE name IS NOT NULL"
+    ),
+    FairnessScope.KEY: (
+        f"SELECT concurrency_key, min(head) FROM ready_keys WHERE ready_group = ? AND {_OPEN} GROUP BY concurrency_key"
+    ),
+}
 _IN_COUNT_MAX = 500
 _SELECT_WITH_NEEDS = rows.SELECT.replace(" FROM jobs", ", ready_groups.needs FROM jobs") + (
     " JOIN ready_keys ON ready_keys.key = jobs.key"
@@ -90,43 +103,27 @@ def open_groups(ledger: Ledger) -> list[OpenGroup]:
     return opened
 
 
-def keys_after(ledger: Ledger, group: ReadyGroup, last: ReadyKey, count: int) -> list[ReadyKey]:
-    """Keys of a group that no limit holds, by their heads, from right after one of them."""
+def keys_after(
+    ledger: Ledger, group: ReadyGroup, last: ReadyKey, count: int, share: tuple[FairnessScope, str] | None = None
+) -> list[ReadyKey]:
+    """Keys of a group that no limit holds, or those of one share of it, by their heads, from right after one of
+    them."""
+    of_share = "" if share is None else f" AND {_SHARE_COLUMNS[share[0]]} = ?"
     found = ledger.look_up(
-        f"SELECT key, concurrency_key, head, head_job FROM ready_keys WHERE ready_group = ? AND {_OPEN}"
+        f"SELECT key, concurrency_key, head, head_job FROM ready_keys WHERE ready_group = ?{of_share} AND {_OPEN}"
         " AND (head, head_job, key) > (?, ?, ?) ORDER BY head, head_job, key LIMIT ?",
-        (group.group, *last.head, last.key, count),
+        (group.group, *(() if share is None else (share[1],)), *last.head, last.key, count),
     )
     return [ReadyKey(key, group, concurrency_key, (rank, row)) for key, concurrency_key, rank, row in found]
 
 
-def open_shares(ledger: Ledger, groups: Sequence[ReadyGroup], scope: FairnessScope) -> dict[str, int]:
+def open_shares(ledger: Ledger, groups: Iterable[ReadyGroup], scope: FairnessScope) -> dict[str, int]:
     """The shares that have keys that no limit holds in some groups of a queue, with the lowest head of each."""
-    column = _SHARE_COLUMNS[scope]
     heads: dict[str, int] = {}
-    for chunk in _chunks(groups):
-        found = ledger.look_up(
-            f"SELECT {column}, min(head) FROM ready_keys WHERE ready_group IN ({_marks(chunk)}) AND {_OPEN}"
-            f" GROUP BY {column}",
-            [group.group for group in chunk],
-        )
-        for name, head in found:
+    for group in groups:
+        for name, head in ledger.look_up(_SHARE_HEADS[scope], (group.group,)):
             heads[name] = min(head, heads.get(name, head))
     return heads
-
-
-def keys_of_share(ledger: Ledger, groups: Sequence[ReadyGroup], scope: FairnessScope, name: str) -> list[ReadyKey]:
-    """The keys of one share that no limit holds."""
-    by_number = {group.group: group for group in groups}
-    keys: list[ReadyKey] = []
-    for chunk in _chunks(groups):
-        found = ledger.look_up(
-            "SELECT key, ready_group, concurrency_key, head, head_job FROM ready_keys"
-            f" WHERE ready_group IN ({_marks(chunk)}) AND {_SHARE_COLUMNS[scope]} = ? AND {_OPEN}",
-            [*(group.group for group in chunk), name],
-        )
-        keys += [ReadyKey(key, by_number[group], own, (rank, row)) for key, group, own, rank, row in found]
-    return keys
 
 
 def running_shares(query: Query, namespace: str, queue: str, scope: FairnessScope, now: Micros) -> dict[str, Running]:

@@ -34,6 +34,7 @@ CREATE TABLE ready_keys (
     UNIQUE (ready_group, owner, concurrency_key)
 );
 CREATE INDEX ready_keys_open ON ready_keys (ready_group, head, head_job) WHERE ready > 0 AND parked = 0;
+CREATE INDEX ready_keys_owner ON ready_keys (ready_group, owner, head, head_job) WHERE ready > 0 AND parked = 0;
 CREATE INDEX ready_keys_parked ON ready_keys (parked) WHERE parked > 0;
 CREATE INDEX ready_keys_limited ON ready_keys (namespace, queue, concurrency_key) WHERE concurrency_key <> '';
 CREATE INDEX ready_keys_leased ON ready_keys (namespace, queue) WHERE leased > 0;
