@@ -23,7 +23,6 @@ RPCS_NOT_YET = frozenset(
         "JobService.ReadArtifact",
         "EventService.ListEvents",
         "EventService.WatchEvents",
-        "AdminService.WatchHealth",
     }
 )
 """In the contract, and answered with NOT_SUPPORTED by the pipeline."""

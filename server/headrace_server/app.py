@@ -18,21 +18,28 @@ import grpc
 
 from headrace.v1 import (
     admin_service_pb2,
+    event_service_pb2,
     job_service_pb2,
     queue_service_pb2,
     schedule_service_pb2,
     worker_service_pb2,
 )
+from headrace_server.core.alerts import Timing
+from headrace_server.core.health import Thresholds
 from headrace_server.core.scaling import ScalingPolicy
 from headrace_server.core.wanted import Wanted
 from headrace_server.rpc.admin_service import AdminService
 from headrace_server.rpc.admission import Admission, CallClass
 from headrace_server.rpc.control_lane import Lanes
+from headrace_server.rpc.event_service import EventService
+from headrace_server.rpc.feed_stream import FeedFollowing
 from headrace_server.rpc.follow import Following
 from headrace_server.rpc.health import Health
+from headrace_server.rpc.health_stream import HealthWatching
 from headrace_server.rpc.job_service import JobService
 from headrace_server.rpc.pipeline import Pipeline
 from headrace_server.rpc.queue_service import QueueService
+from headrace_server.rpc.rights import may_see
 from headrace_server.rpc.schedule_service import ScheduleService
 from headrace_server.rpc.server import SOCKET_PATH_BYTES_MAX, Service, build_server, listen_tcp, listen_unix
 from headrace_server.rpc.validation import CHECKS
@@ -42,6 +49,8 @@ from headrace_server.runtime.clock import Clock, SteadyClock, SystemClock
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.disk import DiskReserve
 from headrace_server.runtime.feed import Feed
+from headrace_server.runtime.feed_pages import FeedPages
+from headrace_server.runtime.health import HealthMonitor
 from headrace_server.runtime.local_worker import LocalWorker, LocalWorkerCommand
 from headrace_server.runtime.metrics import Metrics
 from headrace_server.runtime.pool import Pool
@@ -77,6 +86,7 @@ _SERVICES = {
     "JobService": job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
     "QueueService": queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"],
     "ScheduleService": schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
+    "EventService": event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
     "WorkerService": worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
     "AdminService": admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
 }
@@ -109,6 +119,7 @@ class App:
         self._deltas = Deltas()
         self._registry = Registry(settings.lease_seconds)
         self._admission = Admission()
+        self._disk = DiskReserve(settings.data, settings.disk_reserve_bytes)
         self._health = Health([service.full_name for service in _SERVICES.values()])
         self._local_worker: LocalWorker | None = None
         self._exporting: Exporting | None = None
@@ -125,10 +136,15 @@ class App:
         try:
             self._statistics = Statistics(self._store, self._clock)
             self._observers.append(self._statistics.committed)
+            self._monitor = self._make_monitor()
+            self._observers.append(self._monitor.committed)
+            self._feed_pages = FeedPages(self._store, self._feed)
+            self._observers.append(self._feed_pages.committed)
             self._scheduler = Scheduler(self._store, self._registry, self._clock)
             await self._watch_leases()
             await self._make_pool(socket_path(settings.data))
             self._start_exporting()
+            await self._monitor.look()
             self._server = self._build_server()
             host, _, _ = settings.listen.rpartition(":")
             port = listen_tcp(self._server, settings.listen)
@@ -145,7 +161,8 @@ class App:
         keeping = Keeping(settings.keep_jobs_days, settings.keep_audit_days)
         retention = Retention(self._store, self._clock, keeping)
         self._tasks.append(asyncio.create_task(retention.run(), name="retention"))
-        self._tasks.append(asyncio.create_task(StoreWatch(self._store, self._health.set_all).run(), name="store-watch"))
+        self._tasks.append(asyncio.create_task(StoreWatch(self._store, self._store_said).run(), name="store-watch"))
+        self._tasks.append(asyncio.create_task(self._monitor.run(), name="health"))
         self._health.set_all(True)
         if self._local_worker is not None:
             self._tasks.append(asyncio.create_task(self._local_worker.run(), name="local-worker"))
@@ -158,8 +175,7 @@ class App:
         try:
             with engine.reading() as connection:
                 self._clock = SteadyClock(self._clock, reads.latest_time(connection))
-            reserve = DiskReserve(self._settings.data, self._settings.disk_reserve_bytes)
-            return Store(engine, self._clock.now, self._entropy, self._committed, reserve.is_low)
+            return Store(engine, self._clock.now, self._entropy, self._committed, self._disk.is_low)
         except BaseException:
             engine.close()
             raise
@@ -203,6 +219,7 @@ class App:
         """Refuses new calls; follow streams end with their cursor, workers are told to come back later."""
         self._admission.drain()
         self._feed.wake_all()
+        self._monitor.wake_all()
         if not await self._admission.wait_idle(STREAMS_DRAIN_SECONDS):
             log.warning("%d calls had not ended and are cut off", self._admission.in_flight())
 
@@ -244,6 +261,23 @@ class App:
         if worker == LOCAL_WORKER_ID and self._local_worker is not None:
             self._local_worker.want(drain is None or not drain.exits)
 
+    def _make_monitor(self) -> HealthMonitor:
+        settings = self._settings
+        thresholds = Thresholds(
+            settings.alert_queue_saturation,
+            settings.alert_commit_seconds,
+            settings.alert_lag_seconds,
+            settings.disk_reserve_bytes,
+        )
+        timing = Timing(settings.alert_after_seconds, settings.alert_clear_seconds, settings.alert_cool_down_seconds)
+        return HealthMonitor(
+            self._store, self._registry, self._feed, self._clock, self._disk.free_bytes, thresholds, timing
+        )
+
+    def _store_said(self, commits: bool) -> None:
+        self._health.set_all(commits)
+        self._monitor.store_said(commits)
+
     def _start_exporting(self) -> None:
         """Metrics and traces, when somebody wants them. Raises OSError."""
         settings = self._settings
@@ -254,10 +288,10 @@ class App:
         exporting = self._exporting = start_exporting(
             settings.otlp_endpoint, settings.metrics_listen, version("headrace"), self._new_id(), self._clock.now
         )
-        metrics = Metrics(exporting.meter, self._store, self._registry, self._feed)
+        metrics = Metrics(exporting.meter)
         exporting.show(metrics.histograms)
         self._observers.append(metrics.committed)
-        self._tasks.append(asyncio.create_task(metrics.run(), name="metrics"))
+        self._monitor.on_look(metrics.looked)
         if exporting.tracer is not None:
             self._tracing = Tracing(exporting.tracer, self._store)
             self._observers.append(self._tracing.committed)
@@ -286,13 +320,15 @@ class App:
             draining=self._admission.draining,
             heartbeat_seconds=settings.heartbeat_seconds,
         )
+        watching = HealthWatching(self._monitor, self._admission.draining, lambda: self._health.serving)
         rate = self._statistics.start_rate
         jobs = JobService(self._store, self._scheduler, self._registry, following, rate)
         services = [
             Service(_SERVICES["JobService"], jobs),
             Service(_SERVICES["QueueService"], QueueService(self._store, self._statistics)),
             Service(_SERVICES["ScheduleService"], ScheduleService(self._store)),
-            Service(_SERVICES["AdminService"], AdminService(self._store)),
+            Service(_SERVICES["EventService"], EventService(FeedFollowing(following, self._feed_pages, may_see))),
+            Service(_SERVICES["AdminService"], AdminService(self._store, watching)),
             Service(
                 _SERVICES["WorkerService"],
                 WorkerService(lanes, self._deltas, self._feed, self._drained),

@@ -62,6 +62,18 @@ class Settings(BaseSettings):
     """How long a job is kept after its end, with its log."""
     keep_audit_days: float = Field(default=365.0, gt=0, le=36_500)
     """How long entries of the audit log are kept."""
+    alert_after_seconds: float = Field(default=10.0, ge=0, le=3600)
+    """How long something has to be bad before it is an alert; what is known for certain is one at once."""
+    alert_clear_seconds: float = Field(default=15.0, ge=0, le=3600)
+    """How long it has to be good before the alert clears."""
+    alert_cool_down_seconds: float = Field(default=300.0, ge=0, le=86_400)
+    """What comes back within this after it cleared is the same alert, which then clears only after so long."""
+    alert_queue_saturation: float = Field(default=0.9, gt=0, le=1)
+    """The share of `max_queued` that waits from which on a queue is an alert."""
+    alert_commit_seconds: float = Field(default=0.5, gt=0, le=60)
+    """When half of all commits take so long, it is an alert."""
+    alert_lag_seconds: float = Field(default=0.5, gt=0, le=60)
+    """When the event loop is so late, it is an alert."""
     drain_seconds: float = Field(default=DRAIN_SECONDS, ge=0, le=600)
     """How long a stop waits for calls in flight."""
     metrics_listen: str = ""

@@ -7,28 +7,21 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from headrace.v1 import queue_pb2
+from headrace_server.core.alerts import Alert, AlertName, Severity
 from headrace_server.core.failures import FailureClass
-from headrace_server.core.ids import SECOND
-from headrace_server.core.refusal import Reason, Refusal, Refused
+from headrace_server.core.health import Sample, WorkerCounts
+from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.states import JobState
 from headrace_server.runtime import metrics as module
-from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.metrics import Distribution, Histogram, Metrics
-from headrace_server.runtime.registry import Registry
 from headrace_server.store.effects import Effects, Measure
-from headrace_server.store.queues import create_queue
-from store.driving import NAMESPACE, Bench, new_job
-
-
-class NoStore:
-    """Is never asked: nobody looks."""
+from headrace_server.store.health import Counted
 
 
 def metrics() -> tuple[Metrics, InMemoryMetricReader]:
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
-    return Metrics(meter, NoStore(), Registry(30.0), Feed()), reader  # type: ignore[arg-type]  # never asked
+    return Metrics(meter), reader
 
 
 def points(reader: InMemoryMetricReader, name: str) -> dict[tuple[Any, ...], Any]:
@@ -94,41 +87,17 @@ def test_queues_past_the_limit_are_counted_together(monkeypatch: pytest.MonkeyPa
     }
 
 
-def test_jobs_of_very_many_queues_are_summed_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(6):
-        queue = f"q{number}"
-        bench.write(create_queue, NAMESPACE, queue_pb2.Queue(name=queue), "tester")
-        bench.submit(*(new_job(queue=queue) for _ in range(number + 1)))
-    monkeypatch.setattr(module, "ROWS_COUNT_MAX", 4)
-    jobs, _ = bench.read(module._read)
-    queued = int(JobState.QUEUED)
-    named = [(NAMESPACE, f"q{number}", queued, number + 1) for number in range(4)]
-    assert jobs == [*named, (*module.OTHERS, queued, 11)]
-
-
-def test_a_store_that_cannot_be_read_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LOOK_SECONDS", 0.002)
-    monkeypatch.setattr(module, "LAG_SECONDS", 0.001)
-    asked = asyncio.Event()
-
-    class Broken(NoStore):
-        asked_count = 0
-
-        async def read(self, query: Any) -> None:
-            self.asked_count += 1
-            if self.asked_count == 3:
-                asked.set()
-            raise Refused(Refusal(Reason.STORE_UNAVAILABLE, "no disk"))
-
-    async def scenario() -> None:
-        counted = Metrics(MeterProvider([]).get_meter("test"), Broken(), Registry(30.0), Feed())  # type: ignore[arg-type]  # is read only
-        running = asyncio.create_task(counted.run())
-        async with asyncio.timeout(10):
-            await asked.wait()
-        assert not running.done()
-        running.cancel()
-
-    asyncio.run(scenario())
+def test_what_a_look_saw_is_shown_and_the_longest_lag_of_the_last_ones() -> None:
+    seen, reader = metrics()
+    jobs = [("default", "a", JobState.QUEUED, 3), ("default", "b", JobState.RUNNING, 1)]
+    alert = Alert(AlertName.NO_WORKER, Severity.CRITICAL, "", Micros(1), Micros(1), Micros(0), 1)
+    seen.looked(Sample(workers=WorkerCounts(ready=2, lost=1), slots=8, lag_seconds=0.5), Counted(jobs=jobs), [alert])
+    seen.looked(Sample(workers=WorkerCounts(ready=2), slots=6, lag_seconds=0.1), Counted(jobs=jobs[:1]), [alert])
+    assert points(reader, "headrace.jobs") == {("default", "a", "QUEUED"): 3}
+    assert points(reader, "headrace.slots") == {(): 6}
+    assert points(reader, "headrace.workers") == {("READY",): 2, ("DRAINING",): 0, ("DISCONNECTED",): 0, ("LOST",): 0}
+    assert points(reader, "headrace.event_loop.lag") == {(): 0.5}
+    assert points(reader, "headrace.alerts") == {("no-worker",): 1}
 
 
 def test_counting_goes_on_while_an_exporter_reads() -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from headrace.v1 import admin_service_pb2 as pb
 from headrace_server.rpc.call import Call
+from headrace_server.rpc.health_stream import HealthWatching, watch_health
 from headrace_server.rpc.new_job import namespace_of
 from headrace_server.rpc.page_token import decode_page_token, encode_page_token, page_rows, row_of
 from headrace_server.store.audit import AuditEntry, list_audit
@@ -16,6 +17,7 @@ class AdminService:
     """The servicer of `headrace.v1.AdminService`."""
 
     store: Store
+    watching: HealthWatching
 
     async def list_audit_entries(self, request: pb.ListAuditEntriesRequest, call: Call) -> pb.ListAuditEntriesResponse:
         namespace = namespace_of(request.namespace)
@@ -29,6 +31,9 @@ class AdminService:
         if len(entries) > count:
             response.next_page_token = encode_page_token((entries[count - 1].number,), *scope)
         return response
+
+    async def watch_health(self, request: pb.WatchHealthRequest, call: Call) -> None:
+        await watch_health(self.watching, request, call)
 
 
 def _message(entry: AuditEntry) -> pb.AuditEntry:

@@ -34,6 +34,11 @@ class Health:
         self._no_watch = asyncio.Event()
         self._no_watch.set()
 
+    @property
+    def serving(self) -> bool:
+        """Whether the server as a whole takes calls."""
+        return self._serving[OVERALL]
+
     def set_serving(self, service: str, serving: bool) -> None:
         """Says whether a service takes calls; `OVERALL` is the server as a whole."""
         self._serving[service] = serving

@@ -20,6 +20,7 @@ from headrace_server.core import limits
 from headrace_server.core.refusal import Refusal
 from headrace_server.rpc import not_supported, validate_job, validate_queue, validate_schedule
 from headrace_server.rpc.filters import check_filter
+from headrace_server.rpc.health_stream import health_interval
 from headrace_server.rpc.not_supported import QUEUE_TABLE, SPEC_TABLE
 from headrace_server.rpc.validate_change import check_cancel_jobs, check_update
 from headrace_server.rpc.validate_graph import graph_faults, no_refs
@@ -244,6 +245,7 @@ CHECKS: Mapping[str, Check] = {
         (worker_service_pb2.ListWorkersRequest, _fields(_PAGE)),
         (worker_service_pb2.GetWorkerRequest, _fields(_WORKER, "worker_id")),
         (admin_service_pb2.ListAuditEntriesRequest, _fields(_AUDIT)),
+        (admin_service_pb2.WatchHealthRequest, _fields({"interval": health_interval})),
         (worker_service_pb2.DrainWorkerRequest, check_drain),
     )
 }

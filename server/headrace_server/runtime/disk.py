@@ -18,15 +18,21 @@ class DiskReserve:
 
     def is_low(self) -> bool:
         """Whether less is free than is kept. Costs two microseconds, so it is asked for every transaction."""
-        try:
-            disk = os.statvfs(self._folder)
-        except OSError:
-            # Nobody can tell; the commit will.
+        free = self.free_bytes()
+        if free is None:
+            # The commit will tell.
             return False
-        free = disk.f_bavail * disk.f_frsize
         low = free < self._reserve_bytes
         if low is not self._low:
             self._low = low
             what = "new jobs are refused" if low else "new jobs are taken again"
             log.warning("%s: %d bytes are free, %d are kept: %s", self._folder, free, self._reserve_bytes, what)
         return low
+
+    def free_bytes(self) -> int | None:
+        """What is free; None when nobody can tell."""
+        try:
+            disk = os.statvfs(self._folder)
+        except OSError:
+            return None
+        return disk.f_bavail * disk.f_frsize

@@ -1,40 +1,29 @@
 """What operators watch: one set of instruments, for every exporter. Names and units follow OpenTelemetry's conventions.
 
-What commits tell is added up here in batches; the rest is looked at every few seconds. Instruments only read that, on
-whatever thread their exporter has, so nothing on the way of a job ever waits for one.
+What commits tell is added up here in batches; the rest is what `runtime.health` sees when it looks. Instruments only
+read that, on whatever thread their exporter has, so nothing on the way of a job ever waits for one.
 """
 
-import asyncio
-import logging
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from headrace_server.core.alerts import Alert
 from headrace_server.core.failures import FailureClass
+from headrace_server.core.health import Sample, WorkerCounts
 from headrace_server.core.ids import SECOND
-from headrace_server.core.refusal import Refused
 from headrace_server.core.states import JobState
-from headrace_server.runtime.feed import Feed
-from headrace_server.runtime.registry import Registry
 from headrace_server.store.effects import Effects, Measure
-from headrace_server.store.engine import Connection
-from headrace_server.store.store import Store
+from headrace_server.store.health import OTHERS, Counted
 
-log = logging.getLogger(__name__)
-
-LOOK_SECONDS = 2.0
-LAG_SECONDS = 0.2
+LAGS_COUNT = 10
+"""Looks of which the longest lag is shown: exporters come by less often than looks."""
 QUEUES_COUNT_MAX = 200
 """Queues with labels of their own; what happens in others is counted together."""
-OTHERS = ("other", "other")
-ROWS_COUNT_MAX = 2000
-"""Counts of jobs that are read one by one."""
-_TOTALS = "SELECT state, sum(jobs) FROM state_counts GROUP BY state"
 
 JOB_SECONDS_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0)
 COMMIT_SECONDS_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -44,6 +33,7 @@ QUEUE = "headrace.queue"
 JOB_STATE = "headrace.job.state"
 FAILURE_CLASS = "headrace.failure.class"
 WORKER_STATE = "headrace.worker.state"
+ALERT = "headrace.alert"
 
 Labels = tuple[str, ...]
 Read = Callable[[], Iterable[Observation]]
@@ -87,31 +77,23 @@ class Histogram:
         one.add(seconds, count)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Look:
-    """What was there when it was last looked at."""
+    """What was there when the server was last looked at."""
 
+    sample: Sample = field(default_factory=Sample)
     jobs: Mapping[Labels, int] = field(default_factory=dict)
     """By namespace, queue and state."""
-    workers: Mapping[str, int] = field(default_factory=dict)
-    """By state."""
-    slots: int = 0
-    slots_used: int = 0
-    attempts: int = 0
-    followers: int = 0
-    writes_waiting: int = 0
-    memory_bytes: int = 0
+    alerts: Mapping[Labels, int] = field(default_factory=dict)
+    """One for each that stands, by name."""
     lag_seconds: float = 0.0
+    """The longest of the last looks."""
 
 
 class Metrics:
     """The instruments of one control plane process."""
 
-    def __init__(self, meter: Meter, store: Store, registry: Registry, feed: Feed) -> None:
-        self._store = store
-        self._registry = registry
-        self._feed = feed
-        self._process = psutil.Process()
+    def __init__(self, meter: Meter) -> None:
         self._queues: dict[tuple[str, str], tuple[str, str]] = {}
         self._counts: dict[Measure, Counter[Labels]] = {
             measure: Counter() for measure in Measure if measure is not Measure.ATTEMPT_ENDED
@@ -133,6 +115,7 @@ class Metrics:
             "headrace.commit.duration", "From the begin of a transaction until it is durable", COMMIT_SECONDS_BOUNDS
         )
         self._look = Look()
+        self._lags: deque[float] = deque(maxlen=LAGS_COUNT)
         self._make_counters(meter)
         self._make_gauges(meter)
 
@@ -153,43 +136,17 @@ class Metrics:
                 self._waits.add(labels, value / SECOND, count)
             self._counts[measure][(*labels, *_named(measure, value))] += count
 
-    async def run(self) -> None:
-        """Looks at what nobody tells of, every few seconds, and at how late the event loop is, until it is
-        cancelled."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                self._look = await self._looked(self._look.lag_seconds)
-            except Refused as error:
-                log.debug("metrics show what was there before: %s", error)
-            lag, end = 0.0, loop.time() + LOOK_SECONDS
-            while (begun := loop.time()) < end:
-                await asyncio.sleep(LAG_SECONDS)
-                lag = max(lag, loop.time() - begun - LAG_SECONDS)
-            self._look.lag_seconds = lag
-
-    async def _looked(self, lag_seconds: float) -> Look:
-        jobs, known = await self._store.read(_read)
-        lanes = self._registry.lanes()
-        drained = sum(lane.is_drained for lane in lanes)
+    def looked(self, sample: Sample, counted: Counted, alerts: Sequence[Alert]) -> None:
+        """Takes note of what a look at the server saw."""
         by_queue: Counter[Labels] = Counter()
-        for namespace, queue, state, count in jobs:
-            by_queue[(*self._labels(namespace, queue), JobState(state).name)] += count
-        return Look(
+        for namespace, queue, state, count in counted.jobs:
+            by_queue[(*self._labels(namespace, queue), state.name)] += count
+        self._lags.append(sample.lag_seconds)
+        self._look = Look(
+            sample=sample,
             jobs=by_queue,
-            workers={
-                "READY": len(lanes) - drained,
-                "DRAINING": drained,
-                "DISCONNECTED": max(0, known.get(False, 0) - len(lanes)),
-                "LOST": known.get(True, 0),
-            },
-            slots=sum(lane.slots_offered for lane in lanes),
-            slots_used=sum(lane.used.slots for lane in lanes),
-            attempts=sum(len(lane.leases) for lane in lanes),
-            followers=self._feed.followers_count,
-            writes_waiting=self._store.waiting_count,
-            memory_bytes=self._process.memory_info().rss,
-            lag_seconds=lag_seconds,
+            alerts={(alert.name.value,): 1 for alert in alerts},
+            lag_seconds=max(self._lags),
         )
 
     def _labels(self, namespace: str, queue: str) -> tuple[str, str]:
@@ -223,24 +180,23 @@ class Metrics:
         def gauge(name: str, unit: str, description: str, read: Read) -> None:
             meter.create_observable_up_down_counter(name, [lambda options: read()], unit, description)
 
-        def plain(name: str, unit: str, description: str, of: Callable[[Look], float]) -> None:
-            gauge(name, unit, description, lambda: [Observation(of(self._look))])
+        def plain(name: str, unit: str, description: str, of: Callable[[Sample], float]) -> None:
+            gauge(name, unit, description, lambda: [Observation(of(self._look.sample))])
 
         by_job = (NAMESPACE, QUEUE, JOB_STATE)
         gauge("headrace.jobs", "{job}", "Jobs by state", lambda: _observed(self._look.jobs, by_job))
         workers = "Workers by state"
-        gauge(
-            "headrace.workers",
-            "{worker}",
-            workers,
-            lambda: _observed({(state,): count for state, count in self._look.workers.items()}, (WORKER_STATE,)),
+        gauge("headrace.workers", "{worker}", workers, lambda: _by_state(self._look.sample.workers))
+        alerts = "Alerts that stand, by name"
+        gauge("headrace.alerts", "{alert}", alerts, lambda: _observed(self._look.alerts, (ALERT,)))
+        plain("headrace.slots", "{slot}", "Slots of this node's workers", lambda sample: sample.slots)
+        plain("headrace.slots.used", "{slot}", "Slots that attempts take", lambda sample: sample.slots_used)
+        plain(
+            "headrace.attempts", "{attempt}", "Attempts that this node's workers have", lambda sample: sample.attempts
         )
-        plain("headrace.slots", "{slot}", "Slots of this node's workers", lambda look: look.slots)
-        plain("headrace.slots.used", "{slot}", "Slots that attempts take", lambda look: look.slots_used)
-        plain("headrace.attempts", "{attempt}", "Attempts that this node's workers have", lambda look: look.attempts)
-        plain("headrace.followers", "{stream}", "Open streams that follow a job", lambda look: look.followers)
-        plain("headrace.commit.waiting", "{write}", "Writes not answered yet", lambda look: look.writes_waiting)
-        plain("process.memory.usage", "By", "Physical memory of the process", lambda look: look.memory_bytes)
+        plain("headrace.followers", "{stream}", "Open streams that follow a job", lambda sample: sample.followers)
+        plain("headrace.commit.waiting", "{write}", "Writes not answered yet", lambda sample: sample.waiting_writes)
+        plain("process.memory.usage", "By", "Physical memory of the process", lambda sample: sample.memory_bytes)
         meter.create_observable_gauge(
             "headrace.event_loop.lag",
             [lambda options: [Observation(self._look.lag_seconds)]],
@@ -249,27 +205,20 @@ class Metrics:
         )
 
 
-def _read(connection: Connection) -> tuple[list[tuple[str, str, int, int]], dict[bool, int]]:
-    """Jobs by queue and state, and how many workers are known to be lost and how many are not. Of very many queues,
-    those that have no room are summed up."""
-    found = connection.rows(
-        "SELECT namespace, queue, state, jobs FROM state_counts ORDER BY namespace, queue, state LIMIT ?",
-        (ROWS_COUNT_MAX,),
-    )
-    jobs = [(namespace, queue, int(state), int(count)) for namespace, queue, state, count in found]
-    if len(jobs) == ROWS_COUNT_MAX:
-        left = Counter({int(state): int(count) for state, count in connection.rows(_TOTALS)})
-        for _, _, state, count in jobs:
-            left[state] -= count
-        jobs += [(*OTHERS, state, count) for state, count in left.items()]
-    workers = connection.rows("SELECT lost, count(*) FROM workers GROUP BY lost")
-    return jobs, {bool(lost): int(count) for lost, count in workers}
-
-
 def _named(measure: Measure, value: int) -> Labels:
     if measure is Measure.ENDED:
         return (JobState(value).name,)
     return (FailureClass(value).name,) if measure is Measure.ATTEMPT_FAILED else ()
+
+
+def _by_state(workers: WorkerCounts) -> list[Observation]:
+    counts = {
+        "READY": workers.ready,
+        "DRAINING": workers.draining,
+        "DISCONNECTED": workers.disconnected,
+        "LOST": workers.lost,
+    }
+    return [Observation(count, {WORKER_STATE: state}) for state, count in counts.items()]
 
 
 def _reader(counts: Mapping[Labels, int], attributes: Labels) -> Callable[[CallbackOptions], Iterable[Observation]]:
