@@ -91,10 +91,10 @@ def line_of(consumed: dict[str, float], cost: dict[str, float], jobs: dict[str, 
 
 
 def served(line: FairLine[str], count: int) -> list[str]:
-    found = []
-    while len(found) < count and line.peek() is not None:
-        found.append(line.pop())
-        line.charge(found[-1], 1)
+    found: list[str] = []
+    while len(found) < count and (name := line.pop()) is not None:
+        found.append(name)
+        line.charge(name, 1)
     return found
 
 

@@ -30,9 +30,9 @@ class Opened:
 
 
 def drained(merge: Merge[Place]) -> list[Place]:
-    found = []
-    while merge.peek() is not None:
-        found.append(merge.pop())
+    found: list[Place] = []
+    while (place := merge.pop()) is not None:
+        found.append(place)
     return found
 
 

@@ -113,7 +113,8 @@ def test_a_submit_into_a_full_queue_costs_few_statements_a_cycle(bench: Bench) -
 
 
 def test_of_a_thousand_keys_only_those_are_read_whose_turn_comes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ready, "window", counted(read := [], ready.window))
+    read: list[int] = []
+    monkeypatch.setattr(ready, "window", counted(read, ready.window))
     bench.submit(*(new_job(owner=f"o{number}") for number in range(1000) for _ in range(3)))
     cost, granted = cost_of_cycle(bench, offer(slots=10))
     assert granted == 10
@@ -133,7 +134,8 @@ def test_one_key_is_read_with_one_statement_however_much_it_has(bench: Bench) ->
 def test_no_more_of_a_key_is_read_than_its_limits_let_go(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     make(bench, max_concurrency_per_key=2)
     submit(bench, "a", count=300)
-    monkeypatch.setattr(ready, "window", counted(read := [], ready.window))
+    read: list[int] = []
+    monkeypatch.setattr(ready, "window", counted(read, ready.window))
     assert cost_of_cycle(bench, offer(slots=100))[1] == 2
     assert sum(read) == 2
 
@@ -144,7 +146,8 @@ def test_of_a_thousand_shares_only_those_are_read_whose_turn_comes(
     make(bench, fairness={"scope": queue_pb2.FAIRNESS_SCOPE_OWNER})
     bench.submit(*(new_job(queue="q", owner=f"o{number}") for number in range(1000) for _ in range(2)))
     bench.cycle(offer(slots=1))
-    monkeypatch.setattr(ready, "window", counted(read := [], ready.window))
+    read: list[int] = []
+    monkeypatch.setattr(ready, "window", counted(read, ready.window))
     cost, granted = cost_of_cycle(bench, offer(slots=10))
     assert granted == 10
     assert sum(read) <= 40

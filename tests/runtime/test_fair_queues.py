@@ -1,6 +1,6 @@
 """Shares of slot time through the real verbs: weights, absences, and nothing left idle (Q2)."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +45,7 @@ class Works:
     running: list[tuple[float, float, Lease]] = field(default_factory=list)
     """When each ends and began, in seconds since the start."""
     now: float = 0.0
-    used: Counter[str] = field(default_factory=Counter)
+    used: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """Slot time by share, as a third party sees it."""
     order: list[str] = field(default_factory=list)
 
