@@ -4,6 +4,7 @@ What holds of plain histories holds of these too (I1 to I14), with S3, Q6 and R4
 """
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -55,7 +56,7 @@ class Changes(Histories):
             before = [f"n{one}" for one in order[: order.index(number)]]
             refs = chance.sample(before, chance.randint(0, len(before)))
             ids = chance.sample(there, min(len(there), chance.choice((0, 0, 1))))
-            policy = {
+            policy: dict[str, Any] = {
                 "dependency_condition": chance.choice((0, ALL_ENDED, ANY_SUCCEEDED)),
                 "dependency_failure_action": chance.choice((0, FAIL)),
                 "dependency_cancel_action": chance.choice((0, CANCEL)),
