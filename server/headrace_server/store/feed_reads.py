@@ -91,6 +91,7 @@ def read_feed(
     last = found[-1][0] if full else max(last_position(connection), after)
     rows = _with_jobs(connection, found, known)
     holes = tuple(_holes(after, last, rows))
+    size = sum(len(row.body) for row in rows)
     return FeedPage(after, last, rows, size, holes, _earliest(connection) if holes else 0)
 
 
