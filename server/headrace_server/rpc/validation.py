@@ -10,6 +10,7 @@ from typing import Any
 
 from headrace.v1 import (
     admin_service_pb2,
+    event_service_pb2,
     job_pb2,
     job_service_pb2,
     queue_service_pb2,
@@ -23,6 +24,7 @@ from headrace_server.rpc.filters import check_filter
 from headrace_server.rpc.health_stream import health_interval
 from headrace_server.rpc.not_supported import QUEUE_TABLE, SPEC_TABLE
 from headrace_server.rpc.validate_change import check_cancel_jobs, check_update
+from headrace_server.rpc.validate_event import check_list, check_watch
 from headrace_server.rpc.validate_graph import graph_faults, no_refs
 from headrace_server.rpc.validate_worker import check_drain
 from headrace_server.rpc.violations import (
@@ -247,6 +249,8 @@ CHECKS: Mapping[str, Check] = {
         (admin_service_pb2.ListAuditEntriesRequest, _fields(_AUDIT)),
         (admin_service_pb2.WatchHealthRequest, _fields({"interval": health_interval})),
         (worker_service_pb2.DrainWorkerRequest, check_drain),
+        (event_service_pb2.ListEventsRequest, check_list),
+        (event_service_pb2.WatchEventsRequest, check_watch),
     )
 }
 """By full name of the request message. Requests of rpcs that are not served yet have none: they are refused anyway."""
