@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 
 from headrace.v1 import job_pb2, task_pb2
 from headrace.v1 import job_service_pb2 as pb
@@ -21,6 +22,8 @@ from headrace_server.store.codec import set_time
 from simulation.network import UnaryCall
 from simulation.server import Server
 from simulation.violation import hold
+
+M = TypeVar("M", bound=Message)
 
 SMALL_QUEUE = "small"
 SMALL_QUEUE_JOBS_MAX = 6
@@ -185,7 +188,8 @@ class Clients:
     def _told_cancelled(self, job_id: str, answer: Any) -> None:
         if isinstance(answer, Refused):
             reason = answer.refusal.reason
-            hold(reason in UNAVAILABLE | {Reason.JOB_ENDED}, "C2", f"a cancel of {job_id} was refused: {reason}")
+            may = {Reason.JOB_ENDED, Reason.NOT_FOUND if job_id in self.told.deleting else None}
+            hold(reason in UNAVAILABLE | may, "C2", f"a cancel of {job_id} was refused: {reason}")
         else:
             self.told.cancelled.add(job_id)
 
@@ -214,11 +218,11 @@ def new_spec(number: int, now: Micros, chance: Random) -> job_pb2.JobSpec:
     return spec
 
 
-def copied(spec: job_pb2.JobSpec) -> job_pb2.JobSpec:
+def copied(message: M) -> M:
     """A copy: servicers fill in what is left open."""
-    copied = job_pb2.JobSpec()
-    copied.CopyFrom(spec)
-    return copied
+    fresh = type(message)()
+    fresh.CopyFrom(message)
+    return fresh
 
 
 def is_lost(chance: Random) -> bool:

@@ -8,17 +8,19 @@ from headrace_server.core.states import ENDED, LEASED, JobState
 from simulation.attempts import ACCEPTED, STARTED
 from simulation.checkers.rest import check_explained, check_rest, waits_for_nobody
 from simulation.ground import Ending
+from simulation.operators import resume_all
 from simulation.violation import hold
 from simulation.workers import Worker
 from simulation.world import World
 
-ROUNDS_MAX = 120
+ROUNDS_MAX = 300
 ROUND_SECONDS = 2.0
 
 
 def come_to_rest(world: World, chance: Random) -> None:
     """Stops every fault, lets time pass, and checks what has to be true in the end."""
     _repair(world, chance)
+    resume_all(world)
     _everybody_acts(world, chance)
     for _ in range(ROUNDS_MAX):
         if not _live_jobs(world):
