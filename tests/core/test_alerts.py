@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from headrace_server.core.alerts import (
     HISTORY_COUNT_MAX,
+    MESSAGE_CHARACTERS_MAX,
     Alert,
     AlertName,
     Alerts,
@@ -127,6 +128,12 @@ def test_a_reader_is_told_once_of_what_began_and_cleared_meanwhile() -> None:
     (alert,) = looks.alerts.since(0)
     assert alert.clear
     assert looks.alerts.since(looks.alerts.number) == []
+
+
+def test_a_message_is_bounded() -> None:
+    looks = Looks()
+    looks.see(BAD, 11, message="x" * 10 * MESSAGE_CHARACTERS_MAX)
+    assert len(looks.alerts.standing()[0].message) == MESSAGE_CHARACTERS_MAX
 
 
 def test_what_is_remembered_of_cleared_alerts_is_bounded() -> None:

@@ -13,6 +13,7 @@ from headrace_server.core.ids import Micros
 
 HISTORY_COUNT_MAX = 64
 """Alerts that have cleared and are remembered, for readers that are slow."""
+MESSAGE_CHARACTERS_MAX = 500
 NAMES_COUNT_MAX = 3
 """Of the many things that one alert is about."""
 
@@ -142,6 +143,8 @@ class Alerts:
         changes = []
         for name, kind in self._kinds.items():
             finding = found.get(name) or Finding(name, Verdict.GOOD)
+            if len(finding.message) > MESSAGE_CHARACTERS_MAX:
+                finding = replace(finding, message=finding.message[: MESSAGE_CHARACTERS_MAX - 1] + "…")
             change = self._observe_one(kind, finding, seconds, now)
             if change is not None and kind.alert is not None:
                 changes.append((change, kind.alert))
