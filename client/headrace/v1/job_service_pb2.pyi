@@ -6,12 +6,26 @@ from headrace.v1 import error_pb2 as _error_pb2
 from headrace.v1 import job_pb2 as _job_pb2
 from headrace.v1 import watch_pb2 as _watch_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class OutputKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OUTPUT_KIND_UNSPECIFIED: _ClassVar[OutputKind]
+    OUTPUT_KIND_STDOUT: _ClassVar[OutputKind]
+    OUTPUT_KIND_STDERR: _ClassVar[OutputKind]
+    OUTPUT_KIND_MESSAGES: _ClassVar[OutputKind]
+    OUTPUT_KIND_PROGRESS: _ClassVar[OutputKind]
+OUTPUT_KIND_UNSPECIFIED: OutputKind
+OUTPUT_KIND_STDOUT: OutputKind
+OUTPUT_KIND_STDERR: OutputKind
+OUTPUT_KIND_MESSAGES: OutputKind
+OUTPUT_KIND_PROGRESS: OutputKind
 
 class SubmitJobRequest(_message.Message):
     __slots__ = ("namespace", "request_id", "spec", "validate_only")
@@ -232,7 +246,7 @@ class ExplainJobResponse(_message.Message):
     def __init__(self, state: _Optional[_Union[_job_pb2.JobState, str]] = ..., wait_reasons: _Optional[_Iterable[_Union[_job_pb2.WaitReason, _Mapping]]] = ..., queue_position: _Optional[int] = ..., estimated_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class WatchJobRequest(_message.Message):
-    __slots__ = ("namespace", "job_id", "unique_key", "cursor", "deltas", "no_follow", "without_output")
+    __slots__ = ("namespace", "job_id", "unique_key", "cursor", "deltas", "no_follow", "without_output", "last", "start_time", "attempt", "outputs", "max_bytes_per_second")
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     UNIQUE_KEY_FIELD_NUMBER: _ClassVar[int]
@@ -240,6 +254,11 @@ class WatchJobRequest(_message.Message):
     DELTAS_FIELD_NUMBER: _ClassVar[int]
     NO_FOLLOW_FIELD_NUMBER: _ClassVar[int]
     WITHOUT_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     job_id: str
     unique_key: WatchUniqueKey
@@ -247,7 +266,12 @@ class WatchJobRequest(_message.Message):
     deltas: bool
     no_follow: bool
     without_output: bool
-    def __init__(self, namespace: _Optional[str] = ..., job_id: _Optional[str] = ..., unique_key: _Optional[_Union[WatchUniqueKey, _Mapping]] = ..., cursor: _Optional[str] = ..., deltas: _Optional[bool] = ..., no_follow: _Optional[bool] = ..., without_output: _Optional[bool] = ...) -> None: ...
+    last: int
+    start_time: _timestamp_pb2.Timestamp
+    attempt: int
+    outputs: _containers.RepeatedScalarFieldContainer[OutputKind]
+    max_bytes_per_second: int
+    def __init__(self, namespace: _Optional[str] = ..., job_id: _Optional[str] = ..., unique_key: _Optional[_Union[WatchUniqueKey, _Mapping]] = ..., cursor: _Optional[str] = ..., deltas: _Optional[bool] = ..., no_follow: _Optional[bool] = ..., without_output: _Optional[bool] = ..., last: _Optional[int] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., outputs: _Optional[_Iterable[_Union[OutputKind, str]]] = ..., max_bytes_per_second: _Optional[int] = ...) -> None: ...
 
 class WatchUniqueKey(_message.Message):
     __slots__ = ("queue", "key", "wait")

@@ -80,6 +80,8 @@ PAGE_SIZE_MAX = 500
 EVENT_PAGE_BYTES = 256 * 1024
 """One page of a follow stream; a single larger event is a page of its own."""
 EVENT_PAGE_COUNT = 512
+TAIL_COUNT_MAX = 100_000
+"""Events that a follower may ask for from the end of a log."""
 HEARTBEAT_SECONDS = 15.0
 HEARTBEAT_SECONDS_MAX = 20.0
 """A client takes a stream for dead after 45 s of silence."""

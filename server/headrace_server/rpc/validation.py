@@ -32,10 +32,12 @@ from headrace_server.rpc.violations import (
     Violations,
     anything,
     at_least_zero,
+    between,
     bytes_within,
     check_fields,
     duration,
     duration_above_zero,
+    each,
     enum,
     job_id,
     message_of,
@@ -197,6 +199,11 @@ _WATCH_JOB: Rules = _JOB | {
     "deltas": anything,
     "no_follow": anything,
     "without_output": anything,
+    "last": between(0, limits.TAIL_COUNT_MAX),
+    "start_time": anything,
+    "attempt": at_least_zero,
+    "outputs": each(enum(job_service_pb2.OutputKind), len(job_service_pb2.OutputKind.keys())),
+    "max_bytes_per_second": at_least_zero,
 }
 _CREATE_QUEUE: Rules = {"namespace": namespace, "queue": validate_queue.created_queue}
 _QUEUE: Rules = {"namespace": namespace, "name": queue_name}
