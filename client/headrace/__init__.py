@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import blocking, errors
 from headrace.calls import Submitted, item, ref
-from headrace.client import AsyncClient, Events, Job, Watch, connect
+from headrace.client import AsyncClient, Events, FeedEvents, FeedWatch, Job, Watch, connect
 from headrace.errors import (
     CallFailed,
     ConnectionFailed,
@@ -53,6 +53,8 @@ __all__ = [
     "ConnectionFailed",
     "DeadlineExceeded",
     "Events",
+    "FeedEvents",
+    "FeedWatch",
     "HandlerFailure",
     "HeadraceError",
     "InvalidInput",

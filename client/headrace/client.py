@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -12,11 +12,25 @@ import grpc.aio
 from headrace import calls, channel, errors, follow, tasks
 from headrace.connection import Connection
 from headrace.handles import Job
-from headrace.resources import PAGE_SIZE, Queues, Schedules, Workers
-from headrace.streams import Events, Watch
+from headrace.health import HealthItem
+from headrace.policies import Seconds
+from headrace.resources import PAGE_SIZE, Feed, Queues, Schedules, Workers
+from headrace.streams import Events, FeedEvents, FeedWatch, Watch
 from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, watch_pb2
 
-__all__ = ["AsyncClient", "Events", "Job", "Queues", "Schedules", "Watch", "Workers", "connect"]
+__all__ = [
+    "AsyncClient",
+    "Events",
+    "Feed",
+    "FeedEvents",
+    "FeedWatch",
+    "Job",
+    "Queues",
+    "Schedules",
+    "Watch",
+    "Workers",
+    "connect",
+]
 
 Value = TypeVar("Value")
 
@@ -158,6 +172,11 @@ class AsyncClient:
         """The workers that the server knows."""
         return Workers(self._connection)
 
+    @property
+    def events(self) -> Feed:
+        """What happens in the namespace."""
+        return Feed(self._connection)
+
     def audit(
         self, *, resource_type: str = "", resource_name: str = "", page_size: int = PAGE_SIZE
     ) -> AsyncIterator[admin_service_pb2.AuditEntry]:
@@ -165,6 +184,13 @@ class AsyncClient:
         return self._connection.pages(
             lambda token: calls.admin.audit_page(self.namespace, resource_type, resource_name, page_size, token)
         )
+
+    def watch_health(self, *, interval: Seconds | None = None) -> AsyncGenerator[HealthItem, None]:
+        """How the server does: at once, then every `interval` (1 s to 60 s; 5 s), and when an alert begins or clears.
+
+        A server that goes away is waited for, and that is among the items; the iteration never ends by itself.
+        """
+        return self._connection.watch_health(calls.admin.watch_health(interval))
 
     async def run(self, call: calls.Call[Value]) -> Value:
         """Sends a unary call and reads its answer."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TypeVar
 
 import grpc
 import grpc.aio
 
-from headrace import calls, channel, follow, statuses
-from headrace.streams import Watch
-from headrace.v1 import job_service_pb2
+from headrace import calls, channel, feed, follow, health, statuses
+from headrace.streams import FeedWatch, Watch
+from headrace.v1 import admin_service_pb2, event_service_pb2, job_service_pb2
 
 Value = TypeVar("Value")
 
@@ -65,3 +65,16 @@ class Connection:
             follow.Follower(request, random.random, self._patience_seconds),
             self.address,
         )
+
+    def watch_feed(self, request: event_service_pb2.WatchEventsRequest) -> FeedWatch:
+        """Follows the feed as the request says."""
+        return FeedWatch(
+            self._stubs.events.WatchEvents,
+            feed.Follower(request, random.random, self._patience_seconds),
+            self.address,
+        )
+
+    def watch_health(self, request: admin_service_pb2.WatchHealthRequest) -> AsyncGenerator[health.HealthItem, None]:
+        """How the server does, again and again."""
+        patience = follow.Patience(random.random, self._patience_seconds)
+        return health.watch(self._stubs.admin.WatchHealth, request, patience, self.address)

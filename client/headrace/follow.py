@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import grpc
 
@@ -46,51 +47,32 @@ LogItem = event_pb2.Event | event_pb2.Delta | watch_pb2.WatchGap
 """What `events()` hands on; deltas only when they were asked for."""
 
 
+Said_co = TypeVar("Said_co", covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Generic[Said_co]):
     """An item, and the cursor right after it where the server gave one."""
 
-    item: Item
+    item: Said_co
     cursor: str
 
 
-class Follower:
-    """Follows the messages of one job across any number of streams."""
+class Patience:
+    """When a stream that broke is opened again, and when that is given up."""
 
-    def __init__(
-        self,
-        request: job_service_pb2.WatchJobRequest,
-        chance: Callable[[], float],
-        patience_seconds: float = PATIENCE_SECONDS,
-    ) -> None:
-        self._request = request
-        self._cursor = request.cursor
+    def __init__(self, chance: Callable[[], float], patience_seconds: float) -> None:
         self._chance = chance
         self._patience_seconds = patience_seconds
-        self._last_sequence: int | None = None if request.cursor else 0
         self._opened_once = False
         self._tries = 0
         self._broken_since: float | None = None
-        self.ended = False
-        self.draining = False
 
-    def request(self) -> job_service_pb2.WatchJobRequest:
-        """The request that continues where the last message ended."""
-        made = job_service_pb2.WatchJobRequest()
-        made.CopyFrom(self._request)
-        made.cursor = self._cursor
-        self.draining = False
-        return made
-
-    def accept(self, message: job_service_pb2.WatchJobResponse) -> list[Placed]:
-        """The items of a message that were not handed on before. Raises StreamBroken for a hole."""
-        if message.WhichOneof("kind") not in ("opened", "end"):
+    def heard(self, *, progress: bool) -> None:
+        """Takes note of a message; only progress makes the next delay short again."""
+        if progress:
             self._tries, self._broken_since = 0, None
         self._opened_once = True
-        before = self._cursor
-        items = self._items(message)
-        self._cursor = message.cursor or before
-        return [Placed(item, self._cursor if item is items[-1] else before) for item in items]
 
     def broken(self, cause: errors.HeadraceError, now: float) -> Reconnecting:
         """When to try again after the stream broke. Raises the cause when that is pointless or has taken too long."""
@@ -105,6 +87,43 @@ class Follower:
         self._tries += 1
         asked = cause.retry_after if isinstance(cause, errors.CallFailed) else None
         return Reconnecting(cause, max(asked or 0.0, cap * (0.5 + 0.5 * self._chance())))
+
+
+class Follower:
+    """Follows the messages of one job across any number of streams."""
+
+    def __init__(
+        self,
+        request: job_service_pb2.WatchJobRequest,
+        chance: Callable[[], float],
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._request = request
+        self._cursor = request.cursor
+        self._patience = Patience(chance, patience_seconds)
+        self._last_sequence: int | None = None if request.cursor else 0
+        self.ended = False
+        self.draining = False
+
+    def request(self) -> job_service_pb2.WatchJobRequest:
+        """The request that continues where the last message ended."""
+        made = job_service_pb2.WatchJobRequest()
+        made.CopyFrom(self._request)
+        made.cursor = self._cursor
+        self.draining = False
+        return made
+
+    def accept(self, message: job_service_pb2.WatchJobResponse) -> list[Placed[Item]]:
+        """The items of a message that were not handed on before. Raises StreamBroken for a hole."""
+        self._patience.heard(progress=message.WhichOneof("kind") not in ("opened", "end"))
+        before = self._cursor
+        items = self._items(message)
+        self._cursor = message.cursor or before
+        return [Placed(item, self._cursor if item is items[-1] else before) for item in items]
+
+    def broken(self, cause: errors.HeadraceError, now: float) -> Reconnecting:
+        """When to try again after the stream broke. Raises the cause when that is pointless or has taken too long."""
+        return self._patience.broken(cause, now)
 
     def _items(self, message: job_service_pb2.WatchJobResponse) -> list[Item]:
         match message.WhichOneof("kind"):

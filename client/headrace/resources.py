@@ -1,4 +1,4 @@
-"""Queues, schedules and workers in the asyncio client, a class each; their policies are made in `policies`."""
+"""Queues, schedules, workers and the feed in the asyncio client; their policies are made in `policies`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from headrace import calls
 from headrace.connection import Connection
 from headrace.handles import Job
 from headrace.policies import QueuePolicy, ScheduleOptions, Seconds
-from headrace.v1 import queue_pb2, queue_service_pb2, schedule_pb2, schedule_service_pb2, worker_pb2
+from headrace.streams import FeedEvents, FeedWatch
+from headrace.v1 import event_service_pb2, queue_pb2, queue_service_pb2, schedule_pb2, schedule_service_pb2, worker_pb2
 
 PAGE_SIZE = 100
 
@@ -145,3 +146,81 @@ class Workers:
     async def undrain(self, worker_id: str) -> worker_pb2.Worker:
         """Gives a drained worker work again."""
         return await self._connection.run(calls.workers.undrain(worker_id))
+
+
+class Feed:
+    """What happens in the client's namespace: every event of its jobs but output, in the order of commits."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def list(
+        self,
+        filter: str = "",
+        *,
+        scope: calls.events.Scope | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        oldest_first: bool = False,
+        page_size: int = PAGE_SIZE,
+    ) -> AsyncIterator[event_service_pb2.FeedEvent]:
+        """Events that the filter matches, newest first unless said otherwise; pages are read as they are needed.
+
+        Of the caller's own jobs, with scope `namespace` of all; from `start` to before `end`.
+        """
+        wanted = calls.events.Range(filter, scope, start, end, oldest_first)
+        return self._connection.pages(
+            lambda token: calls.events.page(self._connection.namespace, wanted, page_size, token)
+        )
+
+    def watch(
+        self,
+        filter: str = "",
+        *,
+        scope: calls.events.Scope | None = None,
+        cursor: str = "",
+        start: datetime | None = None,
+        from_beginning: bool = False,
+        no_follow: bool = False,
+        max_bytes_per_second: int = 0,
+    ) -> FeedWatch:
+        """As `follow`, with what the stream says besides: bookmarks, reconnects and the end."""
+        request = calls.events.following(
+            self._connection.namespace,
+            filter,
+            scope,
+            cursor,
+            start,
+            from_beginning,
+            no_follow,
+            max_bytes_per_second,
+        )
+        return self._connection.watch_feed(request)
+
+    def follow(
+        self,
+        filter: str = "",
+        *,
+        scope: calls.events.Scope | None = None,
+        cursor: str = "",
+        start: datetime | None = None,
+        from_beginning: bool = False,
+        no_follow: bool = False,
+        max_bytes_per_second: int = 0,
+    ) -> FeedEvents:
+        """Every event that the filter matches, once and in order, from a cursor, a time, the beginning, or from now on.
+
+        Yields a `FeedGap` where events are gone for good. Survives restarts of the server and cuts of the network; keep
+        `cursor` in order to go on later.
+        """
+        return FeedEvents(
+            self.watch(
+                filter,
+                scope=scope,
+                cursor=cursor,
+                start=start,
+                from_beginning=from_beginning,
+                no_follow=no_follow,
+                max_bytes_per_second=max_bytes_per_second,
+            )
+        )

@@ -32,7 +32,7 @@ MODULES = (job_service_pb2, queue_service_pb2, schedule_service_pb2, worker_serv
 SERVICES = [service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()]
 METHODS = {method.name: method for service in SERVICES for method in service.methods}
 OF_WORKERS = {"Connect", "StreamOutput"}
-STREAMS = {"WatchJob", "ReadArtifact"}
+STREAMS = {"WatchJob", "ReadArtifact", "WatchHealth"}
 DEADLINE_SECONDS = 20
 
 PAIRS = [
@@ -41,6 +41,7 @@ PAIRS = [
     (client.Queues, blocking.Queues),
     (client.Schedules, blocking.Schedules),
     (client.Workers, blocking.Workers),
+    (client.Feed, blocking.Feed),
 ]
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from headrace.v1 import (
     admin_service_pb2,
+    event_service_pb2,
     job_pb2,
     job_service_pb2,
     queue_pb2,
@@ -26,7 +27,14 @@ from headrace_server.rpc.validation import CHECKS
 
 REQUESTS = {
     message.DESCRIPTOR.full_name: message
-    for module in (admin_service_pb2, job_service_pb2, queue_service_pb2, schedule_service_pb2, worker_service_pb2)
+    for module in (
+        admin_service_pb2,
+        event_service_pb2,
+        job_service_pb2,
+        queue_service_pb2,
+        schedule_service_pb2,
+        worker_service_pb2,
+    )
     for message in vars(module).values()
     if isinstance(message, type) and issubclass(message, Message)
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
@@ -11,11 +11,25 @@ import grpc
 from headrace import calls, channel, errors, follow, tasks
 from headrace.blocking.connection import Connection
 from headrace.blocking.handles import Job
-from headrace.blocking.resources import PAGE_SIZE, Queues, Schedules, Workers
-from headrace.blocking.streams import Events, Watch
+from headrace.blocking.resources import PAGE_SIZE, Feed, Queues, Schedules, Workers
+from headrace.blocking.streams import Events, FeedEvents, FeedWatch, Watch
+from headrace.health import HealthItem
+from headrace.policies import Seconds
 from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, watch_pb2
 
-__all__ = ["Client", "Events", "Job", "Queues", "Schedules", "Watch", "Workers", "connect"]
+__all__ = [
+    "Client",
+    "Events",
+    "Feed",
+    "FeedEvents",
+    "FeedWatch",
+    "Job",
+    "Queues",
+    "Schedules",
+    "Watch",
+    "Workers",
+    "connect",
+]
 
 Value = TypeVar("Value")
 
@@ -157,6 +171,11 @@ class Client:
         """The workers that the server knows."""
         return Workers(self._connection)
 
+    @property
+    def events(self) -> Feed:
+        """What happens in the namespace."""
+        return Feed(self._connection)
+
     def audit(
         self, *, resource_type: str = "", resource_name: str = "", page_size: int = PAGE_SIZE
     ) -> Iterator[admin_service_pb2.AuditEntry]:
@@ -164,6 +183,13 @@ class Client:
         return self._connection.pages(
             lambda token: calls.admin.audit_page(self.namespace, resource_type, resource_name, page_size, token)
         )
+
+    def watch_health(self, *, interval: Seconds | None = None) -> Generator[HealthItem, None, None]:
+        """How the server does: at once, then every `interval` (1 s to 60 s; 5 s), and when an alert begins or clears.
+
+        A server that goes away is waited for, and that is among the items; the iteration never ends by itself.
+        """
+        return self._connection.watch_health(calls.admin.watch_health(interval))
 
     def run(self, call: calls.Call[Value]) -> Value:
         """Sends a unary call and reads its answer."""

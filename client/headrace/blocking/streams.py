@@ -5,20 +5,36 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import grpc
 
-from headrace import errors, follow, silence, statuses
-from headrace.v1 import event_pb2, watch_pb2
+from headrace import errors, feed, follow, silence, statuses
+from headrace.v1 import event_pb2, event_service_pb2, watch_pb2
+
+Item = TypeVar("Item")
+Item_co = TypeVar("Item_co", covariant=True)
 
 
-class Watch:
+class Follower(Protocol[Item_co]):
+    """What a stream needs to know of what it follows; see `follow.Follower`."""
+
+    ended: bool
+    draining: bool
+
+    def request(self) -> Any: ...
+
+    def accept(self, message: Any, /) -> Sequence[follow.Placed[Item_co]]: ...
+
+    def broken(self, cause: errors.HeadraceError, now: float, /) -> follow.Reconnecting: ...
+
+
+class Stream(Generic[Item]):
     """A follow stream that survives cuts. Reads from the server only when the caller asks for more."""
 
-    def __init__(self, open_stream: Callable[..., Any], follower: follow.Follower, address: str) -> None:
+    def __init__(self, open_stream: Callable[..., Any], follower: Follower[Item], address: str) -> None:
         self._open_stream = open_stream
         self._follower = follower
         self._address = address
@@ -26,14 +42,14 @@ class Watch:
         self._silence = silence.Silence(follow.SILENCE_SECONDS)
         self._delay = 0.0
         self._closed = threading.Event()
-        self._ready: deque[follow.Placed] = deque()
-        self.cursor = follower.request().cursor
+        self._ready: deque[follow.Placed[Item | follow.Reconnecting]] = deque()
+        self.cursor: str = follower.request().cursor
         """Everything before it was handed on: keep it in order to continue later."""
 
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> follow.Item:
+    def __next__(self) -> Item | follow.Reconnecting:
         while not self._ready:
             if self._follower.ended or self._closed.is_set():
                 self._silence.stop()
@@ -55,7 +71,7 @@ class Watch:
         self.close()
 
     def close(self) -> None:
-        """Closes the stream, from any thread; the job goes on."""
+        """Closes the stream, from any thread; what is followed goes on."""
         self._closed.set()
         self._silence.stop()
         self._drop_call()
@@ -96,11 +112,12 @@ class Watch:
             self._call = None
 
 
-class Events:
-    """The log of a job: the part of a `Watch` that a program reads. See `headrace.Events`."""
+class Log(Generic[Item]):
+    """What a program reads of a stream: what happened, and where something is missing."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Stream[Any], kinds: tuple[type[Item], ...]) -> None:
         self._watch = watch
+        self._kinds = kinds
 
     @property
     def cursor(self) -> str:
@@ -110,10 +127,10 @@ class Events:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> follow.LogItem:
+    def __next__(self) -> Item:
         while True:
             item = next(self._watch)
-            if isinstance(item, event_pb2.Event | event_pb2.Delta | watch_pb2.WatchGap):
+            if isinstance(item, self._kinds):
                 return item
 
     def __enter__(self) -> Self:
@@ -125,5 +142,27 @@ class Events:
         self.close()
 
     def close(self) -> None:
-        """Closes the stream; the job goes on."""
+        """Closes the stream; what is followed goes on."""
         self._watch.close()
+
+
+class Watch(Stream[follow.Item]):
+    """Everything that the stream of a job says."""
+
+
+class Events(Log[follow.LogItem]):
+    """The log of a job: the part of a `Watch` that a program reads. See `headrace.Events`."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(watch, (event_pb2.Event, event_pb2.Delta, watch_pb2.WatchGap))
+
+
+class FeedWatch(Stream[feed.Item]):
+    """Everything that the stream of the feed says."""
+
+
+class FeedEvents(Log[feed.LogItem]):
+    """The feed: the part of a `FeedWatch` that a program reads."""
+
+    def __init__(self, watch: FeedWatch) -> None:
+        super().__init__(watch, (event_service_pb2.FeedEvent, event_service_pb2.FeedGap))

@@ -1,6 +1,6 @@
 """Every unary call as data: which method, which request, how its answer is read. Both clients run these; no I/O."""
 
-from headrace.calls import admin, jobs, queues, schedules, workers
+from headrace.calls import admin, events, jobs, queues, schedules, workers
 from headrace.calls.call import Call, Page, Stubs, new_request_id, stubs
 from headrace.calls.jobs import SubmitItem, Submitted, item, ref
 
@@ -11,6 +11,7 @@ __all__ = [
     "SubmitItem",
     "Submitted",
     "admin",
+    "events",
     "item",
     "jobs",
     "new_request_id",

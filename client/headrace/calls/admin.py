@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from headrace import policies
 from headrace.calls.call import Call, Page
+from headrace.policies import Seconds
 from headrace.v1 import admin_service_pb2
 
 
@@ -19,3 +21,7 @@ def audit_page(
     return Call(
         lambda s: s.admin.ListAuditEntries, request, lambda response: Page(response.entries, response.next_page_token)
     )
+
+
+def watch_health(interval: Seconds | None) -> admin_service_pb2.WatchHealthRequest:
+    return admin_service_pb2.WatchHealthRequest(interval=policies.optional_duration(interval))

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from headrace.v1 import (
     admin_service_pb2_grpc,
+    event_service_pb2_grpc,
     job_service_pb2_grpc,
     queue_service_pb2_grpc,
     schedule_service_pb2_grpc,
@@ -28,6 +29,7 @@ class Stubs:
     schedules: Any
     workers: Any
     admin: Any
+    events: Any
 
 
 def stubs(channel: Any) -> Stubs:
@@ -38,6 +40,7 @@ def stubs(channel: Any) -> Stubs:
         schedules=schedule_service_pb2_grpc.ScheduleServiceStub(channel),
         workers=worker_service_pb2_grpc.WorkerServiceStub(channel),
         admin=admin_service_pb2_grpc.AdminServiceStub(channel),
+        events=event_service_pb2_grpc.EventServiceStub(channel),
     )
 
 
