@@ -88,6 +88,8 @@ class Answers:
 
     by_rpc: dict[str, Any] = field(default_factory=dict)
     watches: list[list[job_service_pb2.WatchJobResponse]] = field(default_factory=list)
+    health: list[admin_service_pb2.WatchHealthResponse] = field(default_factory=list)
+    """What each stream of the server's health says before it goes on in silence."""
     requests: list[Any] = field(default_factory=list)
     watching: threading.Event = field(default_factory=threading.Event)
     hold: threading.Event = field(default_factory=threading.Event)
@@ -140,6 +142,21 @@ class Jobs(job_service_pb2_grpc.JobServiceServicer):
             self.answers.hold.wait(60)
 
 
+class Admin(admin_service_pb2_grpc.AdminServiceServicer):
+    answers: Answers
+
+    def WatchHealth(self, request: Any, context: Any) -> Iterator[Any]:
+        self.answers.requests.append(request)
+        if not self.answers.health:
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, "no health here")
+        left = threading.Event()
+        context.add_callback(left.set)
+        yield from self.answers.health
+        self.answers.watching.set()
+        left.wait(60)
+
+
+SERVANTS: dict[str, Any] = {"JobService": Jobs, "AdminService": Admin}
 SERVICES = (
     (job_service_pb2_grpc, job_service_pb2, "JobService"),
     (queue_service_pb2_grpc, queue_service_pb2, "QueueService"),
@@ -151,7 +168,7 @@ SERVICES = (
 
 def servicer(answers: Answers, stubs: Any, messages: Any, name: str) -> Any:
     """A servicer of which every unary rpc is answered by name."""
-    kind: Any = Jobs if name == "JobService" else getattr(stubs, f"{name}Servicer")
+    kind: Any = SERVANTS.get(name) or getattr(stubs, f"{name}Servicer")
     made = kind()
     made.answers = answers
     for method in messages.DESCRIPTOR.services_by_name[name].methods:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli import audit, jobs, launch, queues, schedules, submitting, workers
+from headrace.cli import audit, events, health, jobs, launch, queues, schedules, submitting, workers
 from headrace.cli.top.command import top
 
 app = typer.Typer(
@@ -21,8 +21,10 @@ app.add_typer(jobs.jobs, name="job")
 app.add_typer(queues.queues, name="queue")
 app.add_typer(schedules.schedules, name="schedule")
 app.add_typer(workers.workers, name="worker")
+app.add_typer(events.events, name="event")
 app.add_typer(audit.audit, name="audit")
 app.command("top")(top)
+app.command("health")(health.health)
 
 UNTOUCHED = {"ignore_unknown_options": True, "allow_extra_args": True}
 

@@ -73,4 +73,5 @@ def as_json(snapshot: Snapshot) -> dict[str, Any]:
         "statistics": [json_format.MessageToDict(one) for one in snapshot.statistics.values()],
         "jobs": [json_format.MessageToDict(one) for one in snapshot.jobs],
         "workers": [json_format.MessageToDict(one) for one in snapshot.workers],
+        "alerts": [json_format.MessageToDict(one) for one in snapshot.alerts],
     }

@@ -1,4 +1,4 @@
-"""What `top` shows, read in few calls: three for each refresh, and a few more for the statistics that are oldest.
+"""What `top` shows, read in few calls: four for each refresh, and a few more for the statistics that are oldest.
 
 Nothing of the past is kept but the latest statistics of each queue that is still there.
 """
@@ -6,11 +6,12 @@ Nothing of the past is kept but the latest statistics of each queue that is stil
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from headrace import calls, client, errors
-from headrace.v1 import job_pb2, queue_pb2, worker_pb2
+from headrace import calls, client, errors, follow
+from headrace.v1 import admin_service_pb2, job_pb2, queue_pb2, worker_pb2
 
 RUNNING = "state = (ASSIGNED OR RUNNING OR WAITING_INPUT OR CANCELLING)"
 PAGE_SIZE = 200
@@ -28,6 +29,8 @@ class Snapshot:
     jobs: tuple[job_pb2.Job, ...] = ()
     counts: tuple[job_pb2.StateCount, ...] = ()
     workers: tuple[worker_pb2.Worker, ...] = ()
+    alerts: tuple[admin_service_pb2.Alert, ...] = ()
+    """Those that stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Reader:
         self._clock = clock
         self._measured: dict[str, Measured] = {}
         self._has_statistics = True
+        self._has_health = True
 
     async def read(self, *, statistics_max: int = STATISTICS_AT_ONCE) -> Snapshot:
         """How things are now. Raises what the client raises."""
@@ -60,7 +64,21 @@ class Reader:
             jobs=tuple(jobs.jobs),
             counts=tuple(jobs.state_counts),
             workers=tuple(workers.items),
+            alerts=await self._alerts(),
         )
+
+    async def _alerts(self) -> tuple[admin_service_pb2.Alert, ...]:
+        if not self._has_health:
+            return ()
+        async with aclosing(self._server.watch_health()) as stream:
+            try:
+                item = await anext(stream)
+            except errors.NotSupported:
+                self._has_health = False
+                return ()
+        if isinstance(item, follow.Reconnecting):
+            raise item.cause
+        return tuple(item.alerts)
 
     async def _measure(self, names: list[str], most: int) -> None:
         self._measured = {name: self._measured[name] for name in names if name in self._measured}

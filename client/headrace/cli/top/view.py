@@ -10,12 +10,12 @@ from typing import Any
 from rich.text import Text
 
 from headrace.cli import amounts
-from headrace.cli.describe import job_text, queue_text
+from headrace.cli.describe import health_text, job_text, queue_text
 from headrace.cli.parts import one_line
 from headrace.cli.top import columns, panels
 from headrace.cli.top.panels import Panel
 from headrace.cli.top.reading import Snapshot
-from headrace.v1 import worker_pb2
+from headrace.v1 import admin_service_pb2, worker_pb2
 
 HEAD_LINES = 2
 FOOT_LINES = 1
@@ -58,7 +58,9 @@ def frame(scene: Scene, width: int, height: int | None, now: datetime) -> Text:
     """The lines of a frame, none wider than `width`, no more than `height` of them; None is no bound."""
     lines = [_title(scene, now), _totals(scene)]
     if scene.snapshot is not None:
-        lines += _panels(scene, scene.snapshot, width, height, now)
+        alerts = _alerts(scene.snapshot)
+        left = None if height is None else height - len(alerts)
+        lines += [*alerts, *_panels(scene, scene.snapshot, width, left, now)]
     if height is not None:
         lines = lines[: height - FOOT_LINES]
         lines += [Text()] * (height - FOOT_LINES - len(lines))
@@ -95,6 +97,19 @@ def _totals(scene: Scene) -> Text:
         texts = [f"{amounts.rate(sum(getattr(one, name) for one in found))}/s {word}" for word, name in rates.items()]
         parts.append(", ".join(texts))
     return Text("  |  ".join(parts))
+
+
+def _alerts(snapshot: Snapshot) -> list[Text]:
+    """A line with the gravest alert, and how many more stand; none without alerts."""
+    ordered = sorted(snapshot.alerts, key=lambda alert: (-alert.severity, alert.start_time.ToMicroseconds()))
+    if not ordered:
+        return []
+    first, more = ordered[0], [alert.name for alert in ordered[1:]]
+    critical = first.severity == admin_service_pb2.ALERT_SEVERITY_CRITICAL
+    text = f"{health_text.severity(first)} {first.name}: {one_line(first.message, 200)}"
+    if more:
+        text += f"  |  also {', '.join(more)}"
+    return [Text(text, style="bold red" if critical else "yellow")]
 
 
 def _panels(scene: Scene, snapshot: Snapshot, width: int, height: int | None, now: datetime) -> list[Text]:
