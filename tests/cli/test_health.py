@@ -1,19 +1,30 @@
-"""`health`: what it prints, what its exit status says, and that --watch tells of each alert once."""
+"""`health`: what it prints, what its exit status says, that --watch tells of each alert once; and the alerts of `top`."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+import headrace
 from headrace.cli.amounts import clock
 from headrace.cli.describe import health_text
-from headrace.v1 import admin_service_pb2, job_pb2, worker_pb2
+from headrace.cli.top import reading, view
+from headrace.v1 import (
+    admin_service_pb2,
+    job_pb2,
+    job_service_pb2,
+    queue_service_pb2,
+    worker_pb2,
+    worker_service_pb2,
+)
 
 DEADLINE_SECONDS = 30.0
 BEGIN = 1_700_000_000
@@ -116,3 +127,34 @@ def test_each_alert_is_told_when_it_begins_changes_and_clears_and_no_more() -> N
         [f"CLEARED no-worker at {local(60)}, since {local(0)}: 2 jobs wait"],
         [],
     ]
+
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("height", [4, 13, 24])
+def test_on_the_screen_of_top_standing_alerts_have_a_line_the_gravest_first(height: int) -> None:
+    warning = alert("queue-full")
+    warning.severity = admin_service_pb2.ALERT_SEVERITY_WARNING
+    snapshot = reading.Snapshot(NOW, alerts=(warning, alert(message="2 jobs\x1b[2J")))
+    scene = view.Scene("here:1", "", snapshot, None, view.Choices())
+    lines = view.frame(scene, 80, height, NOW).plain.split("\n")
+    assert lines[2] == "CRITICAL no-worker: 2 jobs[2J  |  also queue-full"
+    assert len(lines) == height
+
+
+def test_top_reads_the_alerts_and_does_not_ask_a_server_without_them_again(answers: Any) -> None:
+    answers.by_rpc["ListJobs"] = job_service_pb2.ListJobsResponse()
+    answers.by_rpc["ListQueues"] = queue_service_pb2.ListQueuesResponse()
+    answers.by_rpc["ListWorkers"] = worker_service_pb2.ListWorkersResponse()
+
+    async def run() -> None:
+        async with headrace.connect(answers.address) as server:
+            reader = reading.Reader(server, lambda: NOW)
+            assert [(await reader.read()).alerts for _ in range(2)] == [(), ()]
+            assert sum(isinstance(one, admin_service_pb2.WatchHealthRequest) for one in answers.requests) == 1
+            answers.health = [message(alert())]
+            reader = reading.Reader(server, lambda: NOW)
+            assert [(await reader.read()).alerts for _ in range(6)] == [(alert(),)] * 6
+
+    asyncio.run(run())

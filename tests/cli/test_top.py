@@ -27,7 +27,6 @@ import headrace
 from headrace.cli.top import columns, keyboard, panels, reading, view
 from headrace.cli.top.panels import Panel
 from headrace.v1 import (
-    admin_service_pb2,
     job_pb2,
     job_service_pb2,
     queue_pb2,
@@ -101,21 +100,6 @@ def test_a_wide_frame_shows_everything_and_a_narrow_one_what_matters() -> None:
     for word in ("QUEUED", "RUNS FOR", "folder 39", "SLOTS"):
         assert word in narrow
     assert "BLOCKED" not in narrow
-
-
-@pytest.mark.parametrize("height", [5, 13, 24])
-def test_standing_alerts_have_a_line_the_gravest_first(height: int) -> None:
-    names = {
-        "queue-full": admin_service_pb2.ALERT_SEVERITY_WARNING,
-        "no-worker": admin_service_pb2.ALERT_SEVERITY_CRITICAL,
-    }
-    alerts = [
-        admin_service_pb2.Alert(name=name, severity=severity, message="2 jobs\x1b[2J")
-        for name, severity in names.items()
-    ]
-    lines = view.frame(a_scene(replace(a_snapshot(), alerts=tuple(alerts))), 80, height, NOW).plain.split("\n")
-    assert lines[2] == "CRITICAL no-worker: 2 jobs[2J  |  also queue-full"
-    assert len(lines) == height
 
 
 def test_panels_share_the_height_and_a_low_terminal_has_the_focused_one() -> None:
@@ -252,20 +236,6 @@ def test_a_server_without_statistics_is_not_asked_again(served: Any) -> None:
             await reader.read()
             assert measured(served) == []
         assert "queue-1" in view.frame(a_scene(snapshot), 200, 40, NOW).plain
-
-    asyncio.run(run())
-
-
-def test_alerts_that_stand_are_read_and_a_server_without_them_is_not_asked_again(served: Any) -> None:
-    async def run() -> None:
-        async with headrace.connect(served.address) as server:
-            reader = reading.Reader(server, lambda: NOW)
-            assert [(await reader.read()).alerts for _ in range(2)] == [(), ()]
-            assert sum(isinstance(one, admin_service_pb2.WatchHealthRequest) for one in served.requests) == 1
-            alert = admin_service_pb2.Alert(name="no-worker")
-            served.health = [admin_service_pb2.WatchHealthResponse(alerts=[alert])]
-            reader = reading.Reader(server, lambda: NOW)
-            assert [(await reader.read()).alerts for _ in range(6)] == [(alert,)] * 6
 
     asyncio.run(run())
 
