@@ -1,59 +1,9 @@
 """What a person does by hand with grpcurl, knowing the address and nothing else."""
 
-import json
-import shutil
-import subprocess
-from typing import Any
-
 import pytest
 
-from e2e.control_plane import BIN, DEADLINE_SECONDS, ControlPlane
-
-Json = dict[str, Any]
-
-
-class Grpcurl:
-    """The program, pointed at a control plane."""
-
-    def __init__(self, address: str) -> None:
-        program = shutil.which("grpcurl", path=str(BIN))
-        assert program, "the development environment brings grpcurl"
-        self._start = [program, "-plaintext", "-emit-defaults"]
-        self._address = address
-
-    def run(self, *words: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        command = [*self._start, *options, self._address, *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
-
-    def lines(self, *words: str) -> list[str]:
-        done = self.run(*words)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines()
-
-    def call(self, method: str, request: Json) -> list[Json]:
-        """The answers of a call; one, unless it streams."""
-        done = self.run(method, options=("-d", json.dumps(request)))
-        assert done.returncode == 0, done.stderr
-        return list(documents(done.stdout))
-
-    def refused(self, method: str, request: Json) -> Json:
-        """The error of a call that is refused, with its details by type."""
-        done = self.run(method, options=("-format-error", "-d", json.dumps(request)))
-        assert done.returncode != 0, done.stdout
-        error: Json = json.loads(done.stderr)
-        details = {detail["@type"].rpartition(".")[2]: detail for detail in error["details"]}
-        return {**error, "details": details}
-
-
-def documents(text: str) -> list[Json]:
-    """JSON documents that stand one after the other."""
-    found, decoder = [], json.JSONDecoder()
-    text = text.strip()
-    while text:
-        document, end = decoder.raw_decode(text)
-        found.append(document)
-        text = text[end:].strip()
-    return found
+from e2e.control_plane import ControlPlane
+from e2e.grpcurl import Grpcurl
 
 
 @pytest.fixture
@@ -64,7 +14,7 @@ def grpcurl(shared_plane: ControlPlane) -> Grpcurl:
 def test_reflection_lists_every_service_and_describes_them(grpcurl: Grpcurl) -> None:
     assert set(grpcurl.lines("list")) == {
         *("headrace.v1.JobService", "headrace.v1.QueueService", "headrace.v1.ScheduleService"),
-        *("headrace.v1.WorkerService", "headrace.v1.AdminService"),
+        *("headrace.v1.WorkerService", "headrace.v1.AdminService", "headrace.v1.EventService"),
         *("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", "grpc.channelz.v1.Channelz"),
     }
     assert "headrace.v1.JobService.SubmitJob" in grpcurl.lines("list", "headrace.v1.JobService")
