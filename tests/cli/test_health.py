@@ -1,4 +1,4 @@
-"""`health`: what it prints, what its exit status says, that --watch tells of each alert once; and the alerts of `top`."""
+"""`health`: what it prints, its exit status, that --watch tells of each alert once; and the alerts of `top`."""
 
 from __future__ import annotations
 
