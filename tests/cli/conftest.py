@@ -23,6 +23,8 @@ from headrace.v1 import (
     admin_service_pb2,
     admin_service_pb2_grpc,
     event_pb2,
+    event_service_pb2,
+    event_service_pb2_grpc,
     job_pb2,
     job_service_pb2,
     job_service_pb2_grpc,
@@ -90,6 +92,7 @@ class Answers:
     watches: list[list[job_service_pb2.WatchJobResponse]] = field(default_factory=list)
     health: list[admin_service_pb2.WatchHealthResponse] = field(default_factory=list)
     """What each stream of the server's health says before it goes on in silence."""
+    feeds: list[list[event_service_pb2.WatchEventsResponse]] = field(default_factory=list)
     requests: list[Any] = field(default_factory=list)
     watching: threading.Event = field(default_factory=threading.Event)
     hold: threading.Event = field(default_factory=threading.Event)
@@ -156,13 +159,26 @@ class Admin(admin_service_pb2_grpc.AdminServiceServicer):
         left.wait(60)
 
 
-SERVANTS: dict[str, Any] = {"JobService": Jobs, "AdminService": Admin}
+class Events(event_service_pb2_grpc.EventServiceServicer):
+    answers: Answers
+
+    def WatchEvents(self, request: Any, context: Any) -> Iterator[Any]:
+        self.answers.requests.append(request)
+        messages = self.answers.feeds.pop(0)
+        yield from messages
+        if not self.answers.feeds and messages[-1].WhichOneof("kind") != "end":
+            self.answers.watching.set()
+            self.answers.hold.wait(60)
+
+
+SERVANTS: dict[str, Any] = {"JobService": Jobs, "AdminService": Admin, "EventService": Events}
 SERVICES = (
     (job_service_pb2_grpc, job_service_pb2, "JobService"),
     (queue_service_pb2_grpc, queue_service_pb2, "QueueService"),
     (schedule_service_pb2_grpc, schedule_service_pb2, "ScheduleService"),
     (worker_service_pb2_grpc, worker_service_pb2, "WorkerService"),
     (admin_service_pb2_grpc, admin_service_pb2, "AdminService"),
+    (event_service_pb2_grpc, event_service_pb2, "EventService"),
 )
 
 
