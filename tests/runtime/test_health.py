@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -238,6 +239,22 @@ def test_that_the_store_fails_is_looked_at_at_once(run: Run, monkeypatch: pytest
         await looked.wait()
         assert [alert.name for alert in monitor.alerts.standing()] == [AlertName.STORE_UNAVAILABLE]
         running.cancel()
+
+    run(test)
+
+
+def test_a_look_does_without_descriptors(run: Run) -> None:
+    async def test(node: Node) -> None:
+        monitor = monitor_of(node)
+        await monitor.look()
+        known = monitor.sample.memory_bytes
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+        try:
+            await monitor.look()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert (monitor.window, monitor.sample.memory_bytes) == (2, known)
 
     run(test)
 

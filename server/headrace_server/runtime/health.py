@@ -208,9 +208,16 @@ class HealthMonitor:
             stuck_seconds=self._stuck(window, seconds),
             commits=self._commits,
             disk_free_bytes=self._free_bytes(),
-            memory_bytes=self._process.memory_info().rss,
+            memory_bytes=self._memory_bytes(),
             local_fault=self._registry.local_fault,
         )
+
+    def _memory_bytes(self) -> int:
+        try:
+            return int(self._process.memory_info().rss)
+        except OSError:
+            # Asking takes a descriptor, and there may be none.
+            return self.sample.memory_bytes
 
     def _unplaced(self, lanes: Sequence[ControlLane]) -> list[Unplaced]:
         able = [lane.capabilities for lane in lanes if not lane.is_drained]
