@@ -5,7 +5,8 @@ from enum import IntEnum
 import pytest
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
-from headrace.v1 import error_pb2, event_pb2, job_pb2, outcome_pb2, task_pb2, worker_service_pb2
+from headrace.v1 import admin_service_pb2, error_pb2, event_pb2, job_pb2, outcome_pb2, task_pb2, worker_service_pb2
+from headrace_server.core.alerts import Severity
 from headrace_server.core.facts import QueuedCause, ReleaseCause
 from headrace_server.core.failures import FailureClass, TimeoutKind
 from headrace_server.core.refusal import Reason
@@ -25,6 +26,7 @@ from headrace_server.store.leases import Disposition
         (ReleaseCause, event_pb2.ReleaseCause, "RELEASE_CAUSE_"),
         (Disposition, worker_service_pb2.FinishDisposition, "FINISH_DISPOSITION_"),
         (ResumePolicy, task_pb2.ResumePolicy, "RESUME_POLICY_"),
+        (Severity, admin_service_pb2.AlertSeverity, "ALERT_SEVERITY_"),
     ],
 )
 def test_numbers_are_those_of_the_contract(ours: type[IntEnum], theirs: EnumTypeWrapper, prefix: str) -> None:
