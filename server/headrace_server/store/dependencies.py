@@ -19,6 +19,8 @@ from headrace_server.store.engine import Connection, Row, in_list
 from headrace_server.store.ledger import Ledger
 
 _IN_COUNT_MAX = 512
+_ANY = ("any dependencies",)
+"""Whether there are any: where nobody uses them, no end of a job has to look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def dependency_rows(child: int, rule: DependencyRule, parents: Sequence[Parent])
 
 def insert_dependencies(ledger: Ledger, dependencies: Sequence[tuple[Any, ...]]) -> None:
     """Stores the rows of new children."""
+    ledger.forget(_ANY)
     ledger.insert("dependencies", ("child", "place", "parent", "parent_id", "rule", "state"), dependencies)
 
 
@@ -77,6 +80,8 @@ def judged_children(ledger: Ledger, children: Sequence[int]) -> dict[int, Judged
 
 def note_ended_parents(ledger: Ledger, ended: Iterable[Job]) -> None:
     """Takes note of which of these jobs have children that have to be told."""
+    if not ledger.value(_ANY, lambda: bool(ledger.look_up("SELECT 1 FROM dependencies LIMIT 1"))):
+        return
     states = {job.row: int(job.state) for job in ended}
     all_rows = list(states)
     for start in range(0, len(all_rows), _IN_COUNT_MAX):

@@ -75,7 +75,7 @@ class Ledger:
         self._new: dict[JobId, _NewJob] = {}
         self._changed: dict[JobId, Job] = {}
         self._events: list[tuple[int, int, int, bytes]] = []
-        self._outputs: list[tuple[int, int, bytes]] = []
+        self._outputs: list[tuple[int, int, bytes, int, int]] = []
         self.counters = Counters()
         self.ended: list[Job] = []
         """Jobs that have ended in this transaction and that nobody has drawn the consequences of yet."""
@@ -89,7 +89,7 @@ class Ledger:
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Rows as they are with everything that was recorded so far."""
-        self.flush()
+        self._write_recorded()
         return self._connection.rows(sql, parameters)
 
     def look_up(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
@@ -225,7 +225,7 @@ class Ledger:
 
     def remove(self, jobs: Iterable[Job]) -> None:
         """Takes jobs that have ended out of the table of jobs, and of what is counted."""
-        self.flush()
+        self._write_recorded()
         for job in jobs:
             assert job.state in ENDED, "only what has ended is removed"
             self._connection.run("DELETE FROM jobs WHERE job = ?", (job.row,))
@@ -291,7 +291,12 @@ class Ledger:
         return int(stored) - self.counters.waiting[namespace, queue]
 
     def flush(self) -> None:
-        """Writes what was recorded. Called before every query, and once more before the commit."""
+        """Writes what was recorded. Once, before the commit."""
+        self._write_recorded()
+        self._flush_sequences()
+
+    def _write_recorded(self) -> None:
+        """Called before every query, too."""
         self._flush_new()
         if self._changed:
             changed = [(job.row, *rows.changing_of(job)) for job in self._changed.values()]
@@ -301,10 +306,9 @@ class Ledger:
             self._connection.insert_many("events", ("position", "job", "sequence", "body"), self._events)
             self._events.clear()
         if self._outputs:
-            self._connection.insert_many("outputs", ("job", "sequence", "body"), self._outputs)
+            self._connection.insert_many("outputs", ("job", "sequence", "body", "attempt", "kind"), self._outputs)
             self._outputs.clear()
         self.counters.flush(self._connection, {key: self.place_of(key).group for key in self.counters.changed_keys()})
-        self._flush_sequences()
 
     def _flush_new(self) -> None:
         if not self._new:
@@ -333,7 +337,8 @@ class Ledger:
         if job.wake:
             self.effects.next_due = min(job.wake, self.effects.next_due or job.wake)
         if type(fact) is facts.Produced:
-            self._outputs.append((job.row, job.sequence, codec.encode(job, fact, 0, self.now, of_attempt)))
+            body = codec.encode(job, fact, 0, self.now, of_attempt)
+            self._outputs.append((job.row, job.sequence, body, job.attempt, fact.kind))
             return
         self._sequences["position"] += 1
         position = self.effects.position = self._sequences["position"]
