@@ -26,6 +26,10 @@ class Grpcurl:
         command = [*self._start, *options, self._address, *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
 
+    def command(self, method: str, request: Json) -> list[str]:
+        """The words of a call, for who runs it himself."""
+        return [*self._start, "-d", json.dumps(request), self._address, method]
+
     def lines(self, *words: str) -> list[str]:
         done = self.run(*words)
         assert done.returncode == 0, done.stderr
