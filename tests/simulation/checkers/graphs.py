@@ -35,6 +35,11 @@ class GraphChecker:
         dependent = [(known, logged) for known, logged in fresh.events if known.row.dependent]
         if dependent:
             parents = _parents(connection)
+            there = {known.row.row for known in chronicle.jobs.values()}
+            for one in (one for child in parents.values() for one in child):
+                if one.ended_as and one.row not in there:
+                    # It ended and was deleted in one transaction: what its children noted is all that is left.
+                    self._ends.setdefault(one.row, JobState(one.ended_as))
             for known, logged in dependent:
                 self._check_child(known, logged, [one.row for one in parents[known.row.row]])
             for child in parents.values():
