@@ -52,6 +52,7 @@ from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.feed_pages import FeedPages
 from headrace_server.runtime.health import HealthMonitor
 from headrace_server.runtime.local_worker import LocalWorker, LocalWorkerCommand
+from headrace_server.runtime.log_pages import LogPages
 from headrace_server.runtime.metrics import Metrics
 from headrace_server.runtime.pool import Pool
 from headrace_server.runtime.registry import Registry
@@ -158,7 +159,7 @@ class App:
             raise
         self._tasks.append(asyncio.create_task(self._scheduler.run(), name="scheduler"))
         self._tasks.append(asyncio.create_task(self._statistics.run(), name="statistics"))
-        keeping = Keeping(settings.keep_jobs_days, settings.keep_audit_days)
+        keeping = Keeping(settings.keep_jobs_days, settings.keep_audit_days, settings.keep_output_days)
         retention = Retention(self._store, self._clock, keeping)
         self._tasks.append(asyncio.create_task(retention.run(), name="retention"))
         self._tasks.append(asyncio.create_task(StoreWatch(self._store, self._store_said).run(), name="store-watch"))
@@ -319,6 +320,7 @@ class App:
             clock=self._clock,
             draining=self._admission.draining,
             heartbeat_seconds=settings.heartbeat_seconds,
+            logs=LogPages(self._store, self._feed, self._clock),
         )
         watching = HealthWatching(self._monitor, self._admission.draining, lambda: self._health.serving)
         rate = self._statistics.start_rate

@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     """With less free on the disk of `data`, new jobs are refused, so that those that run can finish; 0 keeps none."""
     keep_jobs_days: float = Field(default=30.0, gt=0, le=36_500)
     """How long a job is kept after its end, with its log."""
+    keep_output_days: float = Field(default=7.0, gt=0, le=36_500)
+    """How long the output of a job is kept after its end."""
     keep_audit_days: float = Field(default=365.0, gt=0, le=36_500)
     """How long entries of the audit log are kept."""
     alert_after_seconds: float = Field(default=10.0, ge=0, le=3600)

@@ -17,6 +17,7 @@ from headrace_server.rpc.validate_event import check_list, check_watch
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.feed_pages import FeedPages
+from headrace_server.runtime.log_pages import LogPages
 from headrace_server.runtime.registry import Registry
 from headrace_server.store.deletions import delete
 from headrace_server.store.effects import Effects
@@ -83,7 +84,9 @@ class Node:
         self.bench.observers.append(self.pages.committed)
         self.draining = asyncio.Event()
         self.may_see = True
-        node = Following(self.bench.store, self.feed, Deltas(), Registry(30.0), self.bench.clock, self.draining, 0.02)
+        store, clock = self.bench.store, self.bench.clock
+        logs = LogPages(store, self.feed, clock)
+        node = Following(store, self.feed, Deltas(), Registry(30.0), clock, self.draining, 0.02, logs)
         self.all = FeedFollowing(node, self.pages, lambda principal, namespace, owner: self.may_see)
         self.service = EventService(self.all)
 

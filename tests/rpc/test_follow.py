@@ -11,10 +11,12 @@ from headrace.v1 import job_service_pb2 as pb
 from headrace.v1 import watch_pb2
 from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.refusal import Reason, Refused
-from headrace_server.rpc import follow as following
-from headrace_server.rpc.follow import Following, decode_cursor, encode_cursor, follow, job_of_cursor
+from headrace_server.rpc.follow import Following, follow
+from headrace_server.rpc.log_cursor import decode_cursor, encode_cursor, job_of_cursor
+from headrace_server.runtime import log_pages as pages
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
+from headrace_server.runtime.log_pages import LogPages
 from headrace_server.runtime.registry import Registry
 from headrace_server.store.deletions import delete
 from headrace_server.store.sqlite import SqliteEngine
@@ -71,9 +73,9 @@ class Node:
         self.bench = Bench(SqliteEngine(folder))
         self.feed = Feed()
         self.draining = asyncio.Event()
-        self.all = Following(
-            self.bench.store, self.feed, Deltas(), Registry(30.0), self.bench.clock, self.draining, 0.02
-        )
+        store, clock = self.bench.store, self.bench.clock
+        self.logs = LogPages(store, self.feed, clock)
+        self.all = Following(store, self.feed, Deltas(), Registry(30.0), clock, self.draining, 0.02, self.logs)
 
     def follow(self, request: pb.WatchJobRequest, written: Callable[[pb.WatchJobResponse], Awaitable[None]]) -> Stream:
         """Follows to the end."""
@@ -90,7 +92,7 @@ def node(tmp_path: Path) -> Any:
 
 
 def test_a_stream_whose_job_is_deleted_meanwhile_says_so(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(following, "EVENT_PAGE_COUNT", 1)
+    monkeypatch.setattr(pages, "EVENT_PAGE_COUNT", 1)
     (job,) = node.bench.submit()
     node.bench.cancel(job.id)
 

@@ -23,6 +23,7 @@ from headrace_server.rpc.schedule_service import ScheduleService
 from headrace_server.runtime.clock import Clock, SteadyClock
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
+from headrace_server.runtime.log_pages import LogPages
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.runtime.statistics import Statistics
@@ -81,6 +82,7 @@ class Server(App):
             clock=clock,
             draining=draining,
             heartbeat_seconds=HEARTBEAT_SECONDS,
+            logs=LogPages(self._store, self._feed, clock),
         )
         self._statistics = Statistics(self._store, clock)
         self._observers = [self._statistics.committed]

@@ -34,6 +34,9 @@ def check_store(connection: Connection) -> None:
     jobs = [rows.job_of(row) for row in connection.rows(rows.SELECT)]
     for job in jobs:
         log = read_log(connection, job)
+        if connection.rows("SELECT 1 FROM dropped_outputs WHERE job = ?", (job.row,)):
+            check_dropped_output(job, log)
+            continue
         check_row_is_fold_of_log(job, log)
         check_log(job, log)
     check_positions(connection)
@@ -51,6 +54,14 @@ def read_log(connection: Connection, job: Job) -> list[event_pb2.Event]:
     log = [event_pb2.Event.FromString(body) for _, body in found]
     assert [event.sequence for event in log] == [sequence for sequence, _ in found]
     return log
+
+
+def check_dropped_output(job: Job, log: list[event_pb2.Event]) -> None:
+    """E8, I14: of a job whose output was removed, all else is left, and it has ended."""
+    assert job.state in ENDED
+    assert log[0].HasField("submitted")
+    assert log[-1].WhichOneof("kind") in TERMINAL_KINDS
+    assert log[-1].sequence == job.sequence
 
 
 def check_row_is_fold_of_log(job: Job, log: list[event_pb2.Event]) -> None:

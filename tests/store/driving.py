@@ -24,6 +24,7 @@ from headrace_server.store.effects import Effects
 from headrace_server.store.engine import Connection, Engine
 from headrace_server.store.leases import Disposition, Finish, Holder, Lease, Snooze
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.log_pages import read_page
 from headrace_server.store.outputs import Appended, Batch, append_each
 from headrace_server.store.queue_policy import timeouts_of
 from headrace_server.store.store import Store
@@ -165,7 +166,7 @@ class Bench:
 
     def events(self, job_id: JobId) -> list[event_pb2.Event]:
         """The whole log of a job."""
-        page = self.read(reads.read_page, self.job(job_id).row, 0, 1 << 30, 1 << 30)
+        page = self.read(read_page, self.job(job_id).row, 0, 1 << 30, 1 << 30)
         return [event_pb2.Event.FromString(body) for body in page.events]
 
     def kinds(self, job_id: JobId) -> list[str | None]:

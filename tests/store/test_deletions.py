@@ -37,6 +37,7 @@ OF_A_JOB = (
     "events",
     "outputs",
     "removals",
+    "dropped_outputs",
 )
 
 
@@ -58,8 +59,9 @@ def ran(bench: Bench, **fields: Any) -> Job:
     return bench.job(job.id)
 
 
-def retention(bench: Bench, jobs_days: float = 30, audit_days: float = 365) -> None:
-    bench.run(Retention(bench.store, bench.clock, Keeping(jobs_days, audit_days), pause_seconds=0).sweep())
+def retention(bench: Bench, jobs_days: float = 30, audit_days: float = 365, output_days: float = 7) -> None:
+    keeping = Keeping(jobs_days, audit_days, output_days)
+    bench.run(Retention(bench.store, bench.clock, keeping, pause_seconds=0).sweep())
 
 
 def days_pass(bench: Bench, days: float) -> None:

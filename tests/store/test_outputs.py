@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from headrace.v1 import event_pb2
 from headrace_server.core.job import Progress
 from headrace_server.core.states import JobState
-from headrace_server.store import reads
 from headrace_server.store.codec import produced_of
 from headrace_server.store.leases import Lease
+from headrace_server.store.log_pages import read_page
 from headrace_server.store.outputs import Appended
 from store.driving import Bench, chunk, claude_spec, frame
 
@@ -123,7 +123,7 @@ def test_e1_a_page_ends_before_it_is_too_large_and_a_larger_event_is_a_page_of_i
     bench.finish(lease, outputs=3)
     row, after, pages = bench.job(lease.job_id).row, 0, []
     while True:
-        page = bench.read(reads.read_page, row, after, 300, 100)
+        page = bench.read(read_page, row, after, 300, 100)
         pages.append([event_pb2.Event.FromString(body).sequence for body in page.events])
         after = page.last_sequence
         if page.ended:
@@ -136,7 +136,7 @@ def test_e1_pages_bounded_by_number_are_the_whole_log(bench: Bench) -> None:
     lease = bench.running()
     bench.append(lease, *(chunk(n) for n in range(1, 20)))
     row, after, read = bench.job(lease.job_id).row, 0, 0
-    while (page := bench.read(reads.read_page, row, after, 1 << 20, 4)).events:
+    while (page := bench.read(read_page, row, after, 1 << 20, 4)).events:
         assert len(page.events) <= 4
         assert not page.ended
         read += len(page.events)

@@ -193,6 +193,8 @@ class Produced:
     session: str = ""
     progress: Progress | None = None
     usage: Usage | None = None
+    kind: int = 0
+    """As readers choose it."""
 
 
 @dataclass(frozen=True, slots=True)

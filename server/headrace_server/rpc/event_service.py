@@ -21,7 +21,6 @@ from headrace_server.store.feed_reads import (
     read_feed,
     read_feed_back,
 )
-from headrace_server.store.wire import feed_event
 
 SCANNED_EVENTS_COUNT = 20_000
 """Events that a page looks at, at most: a filter that matches little costs many short pages, never one long call."""
@@ -40,7 +39,7 @@ class EventService:
             self.following.may_see, namespace_of(request.namespace), request.scope, request.filter, call.principal
         )
         found, further = await self.following.node.store.read(_listed, request, wanted, token)
-        response = pb.ListEventsResponse(events=[feed_event(row.body, row.job.encoded) for row in found])
+        response = pb.ListEventsResponse(events=[row.message() for row in found])
         if further:
             response.next_page_token = encode_page_token((further,), *scope)
         return response
@@ -97,8 +96,7 @@ class _Page:
         """From right before a position down to the one after `first`."""
         scanned = 0
         while before > first + 1 and scanned < SCANNED_EVENTS_COUNT:
-            read, lowest = read_feed_back(connection, before, EVENT_PAGE_COUNT, EVENT_PAGE_BYTES)
-            page = FeedPage(0, 0, tuple(read), 0, (), 0)
+            page, lowest = read_feed_back(connection, before, EVENT_PAGE_COUNT, EVENT_PAGE_BYTES)
             rows = [row for row in self._selected(connection, page) if row.position > first]
             stopped = self._add(rows)
             if stopped:
@@ -115,7 +113,7 @@ class _Page:
     def _add(self, rows: Iterable[FeedRow]) -> int:
         """Adds what there is room for; the position of the last one when there is no room for more, else zero."""
         for row in rows:
-            self._bytes -= len(row.body) + len(row.job.encoded)
+            self._bytes -= len(row.entry)
             if self._found and self._bytes < 0:
                 return self._found[-1].position
             self._found.append(row)

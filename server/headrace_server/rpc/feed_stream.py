@@ -23,7 +23,7 @@ from headrace_server.rpc.rights import MaySee
 from headrace_server.runtime.feed import FEED
 from headrace_server.runtime.feed_pages import FeedPages, Selection
 from headrace_server.store.codec import set_time, time_of
-from headrace_server.store.feed_reads import FeedPage, FeedRow, position_before
+from headrace_server.store.feed_reads import FeedPage, position_before
 from headrace_server.store.wire import feed_batch
 
 PACE_LOOK_SECONDS = 0.5
@@ -84,7 +84,7 @@ class _Follower:
         self._told_position = 0
         self._written = self._read = 0.0
         """When the last message was sent, and the last page read."""
-        self._batch: list[FeedRow] = []
+        self._batch: list[bytes] = []
         self._batch_size = 0
         self._gap: pb.FeedGap | None = None
 
@@ -171,23 +171,29 @@ class _Follower:
 
     async def _take(self, page: FeedPage) -> None:
         """Adds a page to what is to be sent, and sends what makes a whole message."""
+        rows = self._selected.rows(page)
+        if rows and not page.holes and self._gap is None and not self._is_full(page.size, len(rows)):
+            self._batch += [row.entry for row in rows]
+            self._batch_size += page.size
+            self._position = page.last
+            return
         holes = deque(page.holes)
-        for row in self._selected.rows(page):
+        for row in rows:
             while holes and holes[0][0] < row.position:
                 await self._add_hole(*holes.popleft(), page.earliest)
-            size = len(row.body) + len(row.job.encoded)
-            if self._gap is not None or self._is_full(size):
+            if self._gap is not None or self._is_full(len(row.entry), 1):
                 await self._flush()
-            self._batch.append(row)
-            self._batch_size += size
+            self._batch.append(row.entry)
+            self._batch_size += len(row.entry)
             self._position = row.position
         for hole in holes:
             await self._add_hole(*hole, page.earliest)
         self._position = page.last
 
-    def _is_full(self, size: int) -> bool:
-        count = len(self._batch)
-        return count == EVENT_PAGE_COUNT or (count > 0 and self._batch_size + size > self._batch_bytes)
+    def _is_full(self, size: int, count: int) -> bool:
+        """Whether so much more would make the message too large; a single event never does."""
+        told = len(self._batch)
+        return told + count > EVENT_PAGE_COUNT or (told + count > 1 and self._batch_size + size > self._batch_bytes)
 
     async def _add_hole(self, first: int, last: int, earliest: int) -> None:
         """Holes with nothing for this reader between them are one gap."""
@@ -206,8 +212,8 @@ class _Follower:
             self._gap = None
             await self._write(response)
         elif self._batch:
-            rows, self._batch, self._batch_size = self._batch, [], 0
-            message = feed_batch(self._cursor(), [(row.body, row.job.encoded) for row in rows])
+            message = feed_batch(self._cursor(), self._batch)
+            self._batch, self._batch_size = [], 0
             await self._keep_pace()
             await self._write(message)
             self._pace.sent(len(message), self._loop.time())

@@ -1,34 +1,42 @@
 """Following one job: opened, then pages of its log, deltas and heartbeats between them, then end (E1–E5, E9).
 
 One page is in flight for each follower: a slow one costs one page of memory and delays nobody. Wake-ups are hints;
-what is sent is always read from the store.
+what is sent is always read from the store, or from the pages that others at the same place have just read.
 """
 
 import asyncio
-import re
 from dataclasses import dataclass
-from typing import Any
 
 from headrace.v1 import watch_pb2
 from headrace.v1.job_service_pb2 import WatchJobRequest, WatchJobResponse
-from headrace_server.core.ids import JobId, job_id_text, parse_job_id
-from headrace_server.core.limits import EVENT_PAGE_BYTES, EVENT_PAGE_COUNT
+from headrace_server.core.ids import JobId, parse_job_id
+from headrace_server.core.limits import EVENT_PAGE_BYTES
 from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.call import Call
+from headrace_server.rpc.follow_request import first_place, wanted_of
 from headrace_server.rpc.job_view import get_snapshot, read_snapshot, watched_message
+from headrace_server.rpc.log_cursor import encode_cursor, job_of_cursor
 from headrace_server.rpc.new_job import namespace_of
+from headrace_server.rpc.pacing import Pace
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
+from headrace_server.runtime.log_pages import LogPage, LogPages, Place
 from headrace_server.runtime.registry import Registry
-from headrace_server.store import reads
 from headrace_server.store.codec import set_time
 from headrace_server.store.queue_policy import DEFAULT_QUEUE
 from headrace_server.store.store import Store
 from headrace_server.store.unique_keys import newest_with_key
 from headrace_server.store.wire import watch_batch
 
-_CURSOR = re.compile(r"([0-9]{1,18}):([0-9]{1,18})(?::([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}))?", re.ASCII)
+GATHER_SECONDS_EACH = 0.0001
+"""A follower reads again at the earliest so long after its last read for each other follower that the job has: all of
+them together cost no more than a share of the process."""
+PACE_LOOK_SECONDS = 0.5
+"""While a stream keeps its pace it looks so often whether the server drains."""
+UNTOLD_SEQUENCES_COUNT = 10_000
+"""After so many sequences of which the reader wanted none it is told its place, so that one that is cut off need not
+wait for them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,40 +49,9 @@ class Following:
     registry: Registry
     clock: Clock
     draining: asyncio.Event
+    """Whoever sets it wakes the feed."""
     heartbeat_seconds: float
-
-
-def encode_cursor(generation: int, sequence: int, job_id: JobId | None = None) -> str:
-    """The place right after a sequence; names the job where the request names a unique key only."""
-    return f"{generation}:{sequence}" if job_id is None else f"{generation}:{sequence}:{job_id_text(job_id)}"
-
-
-def decode_cursor(cursor: str, generation: int, last_sequence: int, job_id: JobId) -> int:
-    """The sequence in a cursor; zero for the beginning. Raises Refused (INVALID_TOKEN)."""
-    if not cursor:
-        return 0
-    made_by, sequence, named = _parts(cursor)
-    if made_by != generation or sequence > last_sequence or named not in (None, job_id):
-        raise Refused(_bad_cursor("is not one of this job"))
-    return sequence
-
-
-def job_of_cursor(cursor: str) -> JobId | None:
-    """The job that a cursor of a unique key's stream names; None for no cursor. Raises Refused (INVALID_TOKEN)."""
-    if not cursor:
-        return None
-    named = _parts(cursor)[2]
-    if named is None:
-        raise Refused(_bad_cursor("is not one of a unique key's stream"))
-    return named
-
-
-def _parts(cursor: str) -> tuple[int, int, JobId | None]:
-    match = _CURSOR.fullmatch(cursor)
-    if match is None:
-        raise Refused(_bad_cursor("was not made by this server"))
-    generation, sequence, job_id = match.groups()
-    return int(generation), int(sequence), parse_job_id(job_id) if job_id else None
+    logs: LogPages
 
 
 async def follow(following: Following, request: WatchJobRequest, call: Call) -> None:
@@ -112,7 +89,7 @@ async def _job_of_key(following: Following, request: WatchJobRequest, call: Call
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(max(0.0, seconds)):
             await event.wait()
     except TimeoutError:
         return False
@@ -147,58 +124,75 @@ class _Follower:
         self._named = job_id if by_key else None
         """In cursors."""
         self._changed = changed
+        self._wanted = wanted_of(request)
+        self._pace = Pace(request.max_bytes_per_second)
+        self._page_bytes = self._pace.room(EVENT_PAGE_BYTES)
+        self._loop = asyncio.get_running_loop()
+        self._row = 0
         self._sequence = 0
+        """Everything up to it was sent, or is not wanted."""
+        self._until = 0
+        """What `no_follow` goes to."""
+        self._told = 0
+        """The sequence of the last cursor that was sent."""
         self._delta = 0
+        self._written = self._read = 0.0
+        """When the last message was sent, and the last page read."""
 
     async def run(self) -> None:
-        row = await self._open()
-        draining: asyncio.Task[Any] = asyncio.ensure_future(self._all.draining.wait())
-        try:
-            while (ended := await self._send_what_is_there(row)) is None:
-                if self._request.no_follow:
-                    return await self._end(watch_pb2.END_REASON_CAUGHT_UP)
-                if draining.done():
-                    return await self._end(watch_pb2.END_REASON_DRAINING)
-                await self._wait(draining)
-            await self._end(ended)
-        finally:
-            draining.cancel()
+        await self._open()
+        while (ended := await self._send_what_is_there()) is None:
+            await self._wait()
+        await self._end(ended)
 
-    async def _open(self) -> int:
+    async def _open(self) -> None:
         snapshot = await get_snapshot(self._all.store, self._namespace, self._job_id, with_attempts=False)
         job = snapshot.job
-        self._sequence = decode_cursor(self._request.cursor, self._all.store.generation, job.sequence, job.id)
+        self._row, self._until = job.row, job.sequence
+        self._sequence = await first_place(self._all.store, self._request, job, self._wanted)
         response = self._response()
         response.opened.job.CopyFrom(watched_message(snapshot, self._all.registry))
         response.opened.generation = self._all.store.generation
         response.opened.deltas_available = job.worker == "" or self._all.registry.lane(job.worker) is not None
-        await self._call.write(response)
-        return job.row
+        await self._write(response)
 
-    async def _send_what_is_there(self, row: int) -> watch_pb2.EndReason | None:
+    async def _send_what_is_there(self) -> watch_pb2.EndReason | None:
         """Sends everything after the follower's place; says why nothing will follow, or None when more may."""
         self._changed.clear()
         await self._send_deltas()
         while True:
-            page = await self._all.store.read(
-                reads.read_page,
-                row,
-                self._sequence,
-                EVENT_PAGE_BYTES,
-                EVENT_PAGE_COUNT,
-                with_output=not self._request.without_output,
-            )
-            if not page.events:
-                break
-            self._sequence = page.last_sequence
-            await self._call.write(watch_batch(self._cursor(), page.events))
-            if page.ended:
+            self._read = self._loop.time()
+            place = Place(self._job_id, self._row, self._sequence, self._wanted, self._page_bytes)
+            page = await self._all.logs.page(place)
+            if page.read.deleted:
+                return watch_pb2.END_REASON_JOB_DELETED
+            await self._keep_pace(page)
+            if self._all.draining.is_set():
+                return watch_pb2.END_REASON_DRAINING
+            await self._send(page)
+            if page.read.ended:
                 return watch_pb2.END_REASON_JOB_ENDED
-            await self._send_deltas()
-        if page.deleted:
-            return watch_pb2.END_REASON_JOB_DELETED
+            if self._request.no_follow and self._sequence >= self._until:
+                return watch_pb2.END_REASON_CAUGHT_UP
+            if self._all.logs.is_current(place, page):
+                return None
+
+    async def _send(self, page: LogPage) -> None:
+        """Sends a page, and what may be seen once it was."""
+        self._sequence = page.read.last_sequence
+        if page.read.gap is not None:
+            response = self._response()
+            response.gap.from_sequence, response.gap.to_sequence = page.read.gap
+            response.gap.reason = watch_pb2.GAP_REASON_RETENTION
+            response.gap.earliest_sequence = page.read.earliest
+            await self._write(response)
+        elif page.batch:
+            message = watch_batch(self._cursor(), page.batch)
+            await self._write(message)
+            self._pace.sent(len(message), self._loop.time())
+        elif self._sequence - self._told >= UNTOLD_SEQUENCES_COUNT:
+            await self._write(_heartbeat(self._all.clock, self._response()))
         await self._send_deltas()
-        return watch_pb2.END_REASON_JOB_ENDED if page.ended else None
 
     async def _send_deltas(self) -> None:
         if not self._request.deltas:
@@ -207,22 +201,28 @@ class _Follower:
         if deltas:
             response = self._response()
             response.deltas.deltas.extend(deltas)
-            await self._call.write(response)
+            await self._write(response)
 
-    async def _wait(self, draining: asyncio.Task[Any]) -> None:
+    async def _keep_pace(self, page: LogPage) -> None:
+        while (delay := self._pace.delay(self._loop.time())) > 0 and page.batch and not self._all.draining.is_set():
+            quiet = self._quiet_seconds_left()
+            if quiet > 0:
+                await asyncio.sleep(min(delay, quiet, PACE_LOOK_SECONDS))
+            else:
+                await self._write(_heartbeat(self._all.clock, self._response()))
+
+    async def _wait(self) -> None:
         """Waits until there may be more, with a heartbeat whenever nothing happens."""
-        changed = asyncio.ensure_future(self._changed.wait())
-        try:
-            while not (changed.done() or draining.done()):
-                done, _ = await asyncio.wait(
-                    (changed, draining),
-                    timeout=self._all.heartbeat_seconds,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if not done:
-                    await self._call.write(_heartbeat(self._all.clock, self._response()))
-        finally:
-            changed.cancel()
+        while not await _set_within(self._changed, self._quiet_seconds_left()):
+            await self._write(_heartbeat(self._all.clock, self._response()))
+        gather = GATHER_SECONDS_EACH * (self._all.feed.count(self._job_id) - 1)
+        left = self._read + gather - self._loop.time()
+        if left > 0:
+            await asyncio.sleep(left)
+
+    def _quiet_seconds_left(self) -> float:
+        """Until something has to be said, so that the reader knows that the stream lives."""
+        return self._written + self._all.heartbeat_seconds - self._loop.time()
 
     async def _end(self, reason: watch_pb2.EndReason) -> None:
         response = self._response()
@@ -232,14 +232,15 @@ class _Follower:
         )
         if snapshot is not None:
             response.end.job.CopyFrom(watched_message(snapshot, self._all.registry))
-        await self._call.write(response)
+        await self._write(response)
+
+    async def _write(self, message: WatchJobResponse | bytes) -> None:
+        self._told = self._sequence
+        await self._call.write(message)
+        self._written = self._loop.time()
 
     def _response(self) -> WatchJobResponse:
         return WatchJobResponse(cursor=self._cursor())
 
     def _cursor(self) -> str:
         return encode_cursor(self._all.store.generation, self._sequence, self._named)
-
-
-def _bad_cursor(why: str) -> Refusal:
-    return Refusal(Reason.INVALID_TOKEN, f"cursor {why}", metadata={"field": "cursor"})

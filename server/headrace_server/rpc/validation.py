@@ -45,6 +45,7 @@ from headrace_server.rpc.violations import (
     queue_name,
     request_id,
     text,
+    timestamp,
     worker_id,
 )
 
@@ -127,6 +128,11 @@ def _watch_job(request: job_service_pb2.WatchJobRequest) -> Refusal | None:
     elif subject == "unique_key" and not request.unique_key.key:
         violations.add("unique_key.key", "is required")
     check_fields(request, _WATCH_JOB, "", violations)
+    for name in ("last", "start_time"):
+        if request.cursor and any(field.name == name for field, _ in request.ListFields()):
+            violations.add(name, "can't be given with a cursor, which says where to begin")
+    if request.without_output and request.outputs:
+        violations.add("outputs", "can't be chosen from without output")
     return violations.refusal()
 
 
@@ -200,7 +206,7 @@ _WATCH_JOB: Rules = _JOB | {
     "no_follow": anything,
     "without_output": anything,
     "last": between(0, limits.TAIL_COUNT_MAX),
-    "start_time": anything,
+    "start_time": timestamp,
     "attempt": at_least_zero,
     "outputs": each(enum(job_service_pb2.OutputKind), len(job_service_pb2.OutputKind.keys())),
     "max_bytes_per_second": at_least_zero,

@@ -5,6 +5,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 from headrace_server.core.ids import JobId
 from headrace_server.store.unique_keys import KeyName
@@ -18,12 +19,16 @@ class Feed:
 
     def __init__(self) -> None:
         self._followers: defaultdict[Hashable, set[asyncio.Event]] = defaultdict(set)
+        self._versions: dict[Hashable, int] = {}
+        self._numbers = count(1)
 
     @contextmanager
     def follow(self, subject: JobId | KeyName | str) -> Iterator[asyncio.Event]:
         """An event that is set whenever the job's log or the feed may have grown, or another job may have the key; the
         follower clears it before it reads."""
         event = asyncio.Event()
+        if subject not in self._versions:
+            self._versions[subject] = next(self._numbers)
         self._followers[subject].add(event)
         try:
             yield event
@@ -31,17 +36,24 @@ class Feed:
             followers = self._followers[subject]
             followers.discard(event)
             if not followers:
-                del self._followers[subject]
+                del self._followers[subject], self._versions[subject]
 
     def wake(self, subjects: Iterable[Hashable]) -> None:
         """Wakes the followers of these jobs or keys."""
         for subject in subjects:
-            for event in self._followers.get(subject, ()):
-                event.set()
+            followers = self._followers.get(subject)
+            if followers:
+                self._versions[subject] = next(self._numbers)
+                for event in followers:
+                    event.set()
 
     def wake_all(self) -> None:
         """Wakes every follower."""
         self.wake(list(self._followers))
+
+    def version(self, subject: Hashable) -> int:
+        """Of a subject that is followed: another number after each wake-up, and never one that it had before."""
+        return self._versions[subject]
 
     def count(self, subject: Hashable) -> int:
         """Followers of one subject."""

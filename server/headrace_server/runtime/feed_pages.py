@@ -1,8 +1,7 @@
 """The feed as its followers read it: pages out of the shared tail, jobs that are read once, and who may see them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 
-from headrace.v1 import event_pb2
 from headrace_server.core.event_filter import EventFilter
 from headrace_server.core.limits import EVENT_PAGE_BYTES, EVENT_PAGE_COUNT
 from headrace_server.runtime.feed import FEED, Feed
@@ -64,7 +63,7 @@ class FeedPages:
         jobs = self._jobs
         self.reads_count += 1
         page = await self._store.read(read_feed, after, jobs, EVENT_PAGE_COUNT, EVENT_PAGE_BYTES)
-        jobs.update((row.job.row, row.job) for row in page.rows if row.job.fixed)
+        jobs.update((job.row, job) for job in page.jobs if job.fixed)
         while len(jobs) > JOBS_COUNT_MAX:
             del jobs[next(iter(jobs))]
         return page
@@ -79,7 +78,7 @@ def kinds(page: FeedPage) -> tuple[str, ...]:
 
 def kind_of(row: FeedRow) -> str:
     """The kind of an event."""
-    return event_pb2.Event.FromString(row.body).WhichOneof("kind") or ""
+    return row.event().WhichOneof("kind") or ""
 
 
 class Selection:
@@ -96,21 +95,21 @@ class Selection:
         """The filter asks for workers, which have to be looked up."""
         return bool(self._wanted.worker_ids)
 
-    def rows(self, page: FeedPage) -> Iterator[FeedRow]:
+    def rows(self, page: FeedPage) -> Sequence[FeedRow]:
         """Those events of a page that the reader gets; its workers are looked up where they are needed."""
         wanted = self._wanted
-        types = kinds(page) if wanted.types else ()
-        workers = page.workers or ()
-        known: dict[int, bool] = {}
-        for place, row in enumerate(page.rows):
-            seen = known.get(row.job.row)
-            if seen is None:
-                seen = known[row.job.row] = self._has_job(row.job)
-            if not seen or (wanted.types and types[place] not in wanted.types):
-                continue
-            if wanted.worker_ids and workers[place] not in wanted.worker_ids:
-                continue
-            yield row
+        jobs = {job.row for job in page.jobs if self._has_job(job)}
+        rows: Sequence[FeedRow] = page.rows
+        if wanted.types or wanted.worker_ids:
+            types = kinds(page) if wanted.types else ()
+            workers = page.workers or ()
+            rows = [
+                row
+                for place, row in enumerate(rows)
+                if (not wanted.types or types[place] in wanted.types)
+                and (not wanted.worker_ids or workers[place] in wanted.worker_ids)
+            ]
+        return rows if len(jobs) == len(page.jobs) else [row for row in rows if row.job.row in jobs]
 
     def _has_job(self, job: FeedJob) -> bool:
         wanted = self._wanted

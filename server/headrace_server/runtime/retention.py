@@ -1,5 +1,5 @@
-"""What is kept no longer than it has to be: jobs that ended long ago with their logs, and rows that have served their
-time (E8). Never anything live (I14).
+"""What is kept no longer than it has to be: output and whole logs of jobs that ended long ago, and rows that have served
+their time (E8). Never anything live (I14).
 
 Small steps with a pause between, each a transaction of its own, so that nobody else's write waits for more than one.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.refusal import Refused
 from headrace_server.runtime.clock import Clock
-from headrace_server.store import deletions, expiry
+from headrace_server.store import deletions, expiry, output_expiry
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.store import Store
 
@@ -40,6 +40,8 @@ class Keeping:
     jobs_days: float
     """After their end."""
     audit_days: float
+    output_days: float
+    """After the end of their job."""
 
 
 class Retention:
@@ -63,6 +65,7 @@ class Retention:
     async def sweep(self) -> None:
         """Removes everything whose time has passed. Raises Refused when the store can't commit a step."""
         await self._jobs()
+        await self._output()
         await self._all(deletions.remove_some_log)
         deleted_by = self._ago(REQUESTS_KEPT_DAYS)
         await self._all(lambda ledger: expiry.drop_requests(ledger, deleted_by))
@@ -81,6 +84,19 @@ class Retention:
             ids, after = await self._store.read(deletions.ended_long_ago, after, ended_by, JOBS_LOOKED_AT_COUNT)
             for start in range(0, len(ids), JOBS_REMOVED_COUNT):
                 await self._remove(ids[start : start + JOBS_REMOVED_COUNT], ended_by)
+
+    async def _output(self) -> None:
+        ended_by = self._ago(self._keeping.output_days)
+        after: int | None = 0
+        while after is not None:
+            ids, after = await self._store.read(output_expiry.old_outputs, after, ended_by, JOBS_REMOVED_COUNT)
+            while ids:
+                ids = ids[await self._drop_outputs(ids, ended_by) :]
+
+    async def _drop_outputs(self, ids: list[JobId], ended_by: Micros) -> int:
+        done = await self._store.write(lambda ledger: output_expiry.drop_outputs(ledger, ids, ended_by), bounded=False)
+        await asyncio.sleep(self._pause_seconds)
+        return done
 
     async def _remove(self, ids: list[JobId], ended_by: Micros) -> None:
         await self._store.write(lambda ledger: deletions.remove_ended(ledger, ids, ended_by), bounded=False)

@@ -2,7 +2,8 @@
 
 A page is known by its subject and by the place that it begins after. What it holds is true for good, though more may
 have come since; that there was nothing is true only of one version of the subject. So pages are kept until there is no
-room, and an empty one is used again only while the version is the same.
+room, and an empty one is used again only while the version is the same. So is one that its owner calls stale: it is
+much shorter than what follows its place by now.
 """
 
 import asyncio
@@ -29,8 +30,12 @@ Place = tuple[Hashable, int]
 class Tail(Generic[P]):
     """Pages by subject and place, the latest used ones, up to a number of bytes."""
 
-    def __init__(self, bytes_max: int = PAGES_BYTES_MAX) -> None:
+    def __init__(
+        self, bytes_max: int = PAGES_BYTES_MAX, is_stale: Callable[[P], bool] = lambda page: page.is_empty
+    ) -> None:
+        """`is_stale` says which pages are used again only while the version is the same; empty ones have to be."""
         self._bytes_max = bytes_max
+        self._is_stale = is_stale
         self._pages: dict[Place, tuple[P, int]] = {}
         self._bytes = 0
         self._reading: dict[tuple[Place, int], asyncio.Task[P]] = {}
@@ -49,7 +54,7 @@ class Tail(Generic[P]):
         """
         place = (subject, after)
         kept = self._pages.get(place)
-        if kept is not None and (kept[1] == version or not kept[0].is_empty):
+        if kept is not None and (kept[1] == version or not self._is_stale(kept[0])):
             self._pages[place] = self._pages.pop(place)
             return kept[0]
         reading = self._reading.get((place, version))

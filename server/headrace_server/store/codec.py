@@ -28,6 +28,7 @@ from headrace_server.core.job import (
 )
 from headrace_server.core.limits import KEY_CHARACTERS_MAX, REASON_CHARACTERS_MAX
 from headrace_server.core.retry import Decision
+from headrace_server.store.output_kinds import kind_of
 from headrace_server.store.wire import output_event
 
 
@@ -329,5 +330,13 @@ def produced_of(output: event_pb2.Output) -> facts.Produced:
     elif kind == "checkpoint":
         size = output.checkpoint.ByteSize()
     return facts.Produced(
-        output.producer_sequence, size, output.SerializeToString(), output.dirty, simulated, session, progress, usage
+        output.producer_sequence,
+        size,
+        output.SerializeToString(),
+        output.dirty,
+        simulated,
+        session,
+        progress,
+        usage,
+        kind_of(output),
     )

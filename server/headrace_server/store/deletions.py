@@ -5,6 +5,7 @@ never makes a long transaction. What stays for a while is its `request_id` (S1),
 """
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from headrace.v1 import job_pb2
 from headrace_server.core.ids import JobId, Micros, job_id_text
@@ -23,6 +24,14 @@ SMALL_LOG_EVENTS_COUNT = 200
 SMALL_LOG_BYTES = 256 * 1024
 STEP_EVENTS_COUNT = 500
 STEP_BYTES = 4 * 1024 * 1024
+
+
+class Removed(NamedTuple):
+    """Part of a log that was removed."""
+
+    last_sequence: int
+    events_count: int
+    bytes_count: int
 
 
 def delete(ledger: Ledger, namespace: str, job_id: JobId, etag: str, actor: str) -> Refusal | None:
@@ -80,6 +89,7 @@ def remove(ledger: Ledger, jobs: Sequence[Job]) -> None:
         ("unique_keys", "job"),
         ("checkpoints", "job"),
         ("late_results", "job"),
+        ("dropped_outputs", "job"),
         ("dependencies", "child"),
     ):
         ledger.run(f"DELETE FROM {table} WHERE {column} IN ({marks})", values)
@@ -115,25 +125,26 @@ def remove_some_log(ledger: Ledger) -> bool:
     if not found:
         return False
     row = int(found[0][0])
-    if not (_remove_part(ledger, "outputs", row) or _remove_part(ledger, "events", row)):
+    removed = remove_part(ledger, "outputs", row, STEP_EVENTS_COUNT, STEP_BYTES)
+    if not (removed or remove_part(ledger, "events", row, STEP_EVENTS_COUNT, STEP_BYTES)):
         ledger.run("DELETE FROM removals WHERE job = ?", (row,))
     return True
 
 
-def _remove_part(ledger: Ledger, table: str, row: int) -> bool:
+def remove_part(ledger: Ledger, table: str, row: int, count_max: int, bytes_max: int) -> Removed | None:
+    """Removes rows from the beginning of a log, at least one and of bounded size; None when none is left."""
     found = ledger.look_up(
-        f"SELECT sequence, length(body) FROM {table} WHERE job = ? ORDER BY sequence LIMIT ?", (row, STEP_EVENTS_COUNT)
+        f"SELECT sequence, length(body) FROM {table} WHERE job = ? ORDER BY sequence LIMIT ?", (row, count_max)
     )
     if not found:
-        return False
-    room, last = STEP_BYTES, found[0][0]
-    for sequence, size in found:
-        room -= size
-        if room < 0:
+        return None
+    count, size, last = 0, 0, 0
+    for sequence, length in found:
+        if count and size + length > bytes_max:
             break
-        last = sequence
+        count, size, last = count + 1, size + length, int(sequence)
     ledger.run(f"DELETE FROM {table} WHERE job = ? AND sequence <= ?", (row, last))
-    return True
+    return Removed(last, count, size)
 
 
 def ended_long_ago(connection: Connection, after: int, ended_by: Micros, count: int) -> tuple[list[JobId], int | None]:

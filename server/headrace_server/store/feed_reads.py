@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from headrace.v1 import event_pb2, job_pb2
+from headrace.v1 import event_pb2, event_service_pb2, job_pb2
 from headrace_server.core.ids import JobId, Micros, job_id_text
 from headrace_server.store.codec import time_of
 from headrace_server.store.engine import Connection, in_list
-from headrace_server.store.wire import feed_job_fields
+from headrace_server.store.wire import feed_entry, feed_job_fields
 
 _JOBS_AT_ONCE = 256
 
@@ -36,11 +36,20 @@ class FeedJob:
 
 
 class FeedRow(NamedTuple):
-    """One event, serialised."""
+    """One event."""
 
     position: int
     job: FeedJob
-    body: bytes
+    entry: bytes
+    """As it is sent; see `feed_entry`."""
+
+    def message(self) -> event_service_pb2.FeedEvent:
+        """As readers get it."""
+        return event_service_pb2.FeedBatch.FromString(self.entry).events[0]
+
+    def event(self) -> event_pb2.Event:
+        """The event alone."""
+        return self.message().event
 
 
 @dataclass(slots=True)
@@ -51,6 +60,8 @@ class FeedPage:
     last: int
     """Every position up to here was looked at."""
     rows: tuple[FeedRow, ...]
+    jobs: tuple[FeedJob, ...]
+    """Of the events, each once."""
     size: int
     """Bytes of the events."""
     holes: tuple[tuple[int, int], ...]
@@ -89,15 +100,20 @@ def read_feed(
         size += len(body)
     full = full or len(found) == count_max
     last = found[-1][0] if full else max(last_position(connection), after)
-    rows = _with_jobs(connection, found, known)
-    holes = tuple(_holes(after, last, rows))
-    size = sum(len(row.body) for row in rows)
-    return FeedPage(after, last, rows, size, holes, _earliest(connection) if holes else 0)
+    page = _page(after, last, *_with_jobs(connection, found, known))
+    if len(page.rows) != last - after:
+        page.holes = tuple(_holes(page))
+        page.earliest = _earliest(connection)
+    return page
 
 
-def read_feed_back(connection: Connection, before: int, count_max: int, bytes_max: int) -> tuple[list[FeedRow], int]:
-    """The events before a position, the latest first, and the position down to which they were looked at; zero when
-    there are no earlier ones."""
+def _page(after: int, last: int, rows: tuple[FeedRow, ...], jobs: tuple[FeedJob, ...]) -> FeedPage:
+    return FeedPage(after, last, rows, jobs, sum([len(row.entry) for row in rows]), (), 0)
+
+
+def read_feed_back(connection: Connection, before: int, count_max: int, bytes_max: int) -> tuple[FeedPage, int]:
+    """The events before a position, the latest first and without holes, and the position down to which they were looked
+    at; zero when there are no earlier ones."""
     found: list[tuple[int, int, bytes]] = []
     size = 0
     for position, job, body in connection.iterate(
@@ -108,7 +124,8 @@ def read_feed_back(connection: Connection, before: int, count_max: int, bytes_ma
         if size > bytes_max:
             break
     full = len(found) == count_max or size > bytes_max
-    return list(_with_jobs(connection, found, {})), found[-1][0] if full else 0
+    lowest = found[-1][0] if full else 0
+    return _page(lowest, before, *_with_jobs(connection, found, {})), lowest
 
 
 def position_before(connection: Connection, time: Micros) -> tuple[int, bool]:
@@ -133,7 +150,7 @@ def attempt_workers(connection: Connection, rows: Iterable[FeedRow]) -> tuple[st
     assigned: dict[tuple[int, int], str] = {}
     workers = []
     for row in rows:
-        event = event_pb2.Event.FromString(row.body)
+        event = row.event()
         attempt = (row.job.row, event.epoch)
         if event.WhichOneof("kind") == "attempt_assigned":
             assigned[attempt] = event.attempt_assigned.worker_id
@@ -161,20 +178,20 @@ def _earliest(connection: Connection) -> int:
     return int(found[0][0]) if found else 0
 
 
-def _holes(after: int, last: int, rows: Iterable[FeedRow]) -> Iterator[tuple[int, int]]:
-    reached = after
-    for row in rows:
+def _holes(page: FeedPage) -> Iterator[tuple[int, int]]:
+    reached = page.after
+    for row in page.rows:
         if row.position > reached + 1:
             yield reached + 1, row.position - 1
         reached = row.position
-    if last > reached:
-        yield reached + 1, last
+    if page.last > reached:
+        yield reached + 1, page.last
 
 
 def _with_jobs(
     connection: Connection, found: list[tuple[int, int, bytes]], known: Mapping[int, FeedJob]
-) -> tuple[FeedRow, ...]:
-    """The events with their jobs, without those of jobs that are deleted and whose logs are still being removed."""
+) -> tuple[tuple[FeedRow, ...], tuple[FeedJob, ...]]:
+    """The events with their jobs, and the jobs, without those of jobs that are deleted and whose logs are still being removed."""
     jobs: dict[int, FeedJob] = {}
     missing: dict[int, None] = {}
     for _, row, _ in found:
@@ -184,7 +201,12 @@ def _with_jobs(
         else:
             jobs[row] = job
     jobs.update((job.row, job) for job in _read_jobs(connection, list(missing)))
-    return tuple(FeedRow(position, jobs[row], bytes(body)) for position, row, body in found if row in jobs)
+    rows = []
+    for position, row, body in found:
+        job = jobs.get(row)
+        if job is not None:
+            rows.append(FeedRow(position, job, feed_entry(body, job.encoded)))
+    return tuple(rows), tuple(jobs.values())
 
 
 def _read_jobs(connection: Connection, missing: list[int]) -> Iterator[FeedJob]:

@@ -1,7 +1,6 @@
-"""Reading jobs and their logs. Every function reads one moment of the store."""
+"""Reading jobs, and single events of their logs. Every function reads one moment of the store."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from headrace.v1 import event_pb2, job_pb2
 from headrace_server.core.ids import JobId, Micros
@@ -12,17 +11,6 @@ from headrace_server.core.states import ENDED, JobState
 from headrace_server.store import rows
 from headrace_server.store.codec import time_of
 from headrace_server.store.engine import Connection
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Serialised events of one job, in order, the sequence of the last one, and whether nothing will ever follow it:
-    because the job has ended, or because it was deleted."""
-
-    events: tuple[bytes, ...]
-    last_sequence: int
-    ended: bool
-    deleted: bool = False
 
 
 def generation(connection: Connection) -> int:
@@ -97,34 +85,6 @@ def late_results(connection: Connection, job: Job) -> list[tuple[int, int, bytes
             "SELECT epoch, received, body FROM late_results WHERE job = ? ORDER BY epoch", (job.row,)
         )
     ]
-
-
-_OUTPUT_TOO = " UNION ALL SELECT sequence, body FROM outputs WHERE job = ? AND sequence > ?"
-
-
-def read_page(
-    connection: Connection, row: int, after: int, bytes_max: int, count_max: int, *, with_output: bool = True
-) -> Page:
-    """The events of a job after a sequence, up to a number of bytes; a larger event is a page of its own."""
-    events: list[bytes] = []
-    size = 0
-    last = after
-    found = connection.iterate(
-        "SELECT sequence, body FROM events WHERE job = ? AND sequence > ?"
-        f"{_OUTPUT_TOO if with_output else ''} ORDER BY 1 LIMIT ?",
-        (*(row, after) * (2 if with_output else 1), count_max),
-    )
-    for sequence, body in found:
-        if events and size + len(body) > bytes_max:
-            break
-        events.append(bytes(body))
-        size += len(body)
-        last = sequence
-    job = connection.rows("SELECT state, sequence FROM jobs WHERE job = ?", (row,))
-    if not job:
-        return Page((), after, ended=False, deleted=True)
-    state, sequence = job[0]
-    return Page(tuple(events), last, last == sequence and state in ENDED)
 
 
 def queue_position(connection: Connection, job: Job) -> int:

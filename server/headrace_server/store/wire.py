@@ -36,12 +36,17 @@ def output_event(header: bytes, output: bytes) -> bytes:
     return b"".join((header, varint(_EVENT_OUTPUT), varint(len(output)), output))
 
 
-def watch_batch(cursor: str, events: Iterable[bytes]) -> bytes:
-    """A `WatchJobResponse` that holds a batch of serialised events."""
+def batch_field(events: Iterable[bytes]) -> bytes:
+    """The field of a `WatchJobResponse` that holds a batch of serialised events."""
     tag = varint(_BATCH_EVENTS)
     batch = b"".join(part for event in events for part in (tag, varint(len(event)), event))
+    return b"".join((varint(_WATCH_BATCH), varint(len(batch)), batch))
+
+
+def watch_batch(cursor: str, batch: bytes) -> bytes:
+    """A `WatchJobResponse` with a cursor and a `batch_field`."""
     text = cursor.encode()
-    return b"".join((varint(_WATCH_CURSOR), varint(len(text)), text, varint(_WATCH_BATCH), varint(len(batch)), batch))
+    return b"".join((varint(_WATCH_CURSOR), varint(len(text)), text, batch))
 
 
 def feed_job_fields(queue: str, owner: str, display_name: str) -> bytes:
@@ -49,17 +54,15 @@ def feed_job_fields(queue: str, owner: str, display_name: str) -> bytes:
     return event_service_pb2.FeedEvent(queue=queue, owner=owner, display_name=display_name).SerializeToString()
 
 
-def feed_batch(cursor: str, events: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """A `WatchEventsResponse` that holds a batch of events, each serialised and with its `feed_job_fields`."""
-    parts = []
-    for event, job in events:
-        size = varint(len(event))
-        parts += [_FEED_TAG, varint(len(_EVENT_TAG) + len(size) + len(event) + len(job)), _EVENT_TAG, size, event, job]
-    batch = b"".join(parts)
+def feed_entry(event: bytes, job: bytes) -> bytes:
+    """A `FeedBatch` of one serialised event with its `feed_job_fields`. Joined, several are the batch of all of them."""
+    size = varint(len(event))
+    length = varint(len(_EVENT_TAG) + len(size) + len(event) + len(job))
+    return b"".join((_FEED_TAG, length, _EVENT_TAG, size, event, job))
+
+
+def feed_batch(cursor: str, entries: Iterable[bytes]) -> bytes:
+    """A `WatchEventsResponse` that holds a batch of entries."""
+    batch = b"".join(entries)
     text = cursor.encode()
     return b"".join((varint(_FEED_CURSOR), varint(len(text)), text, varint(_FEED_BATCH), varint(len(batch)), batch))
-
-
-def feed_event(event: bytes, job: bytes) -> event_service_pb2.FeedEvent:
-    """A `FeedEvent` of a serialised event and its `feed_job_fields`."""
-    return event_service_pb2.FeedEvent.FromString(b"".join((_EVENT_TAG, varint(len(event)), event, job)))

@@ -1,6 +1,7 @@
 """Broken variants of what the parts keep: log and positions, queues, renewals, streams, and the worker itself."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
@@ -11,7 +12,7 @@ from headrace_server.core.states import JobState
 from headrace_server.runtime import cycle, registry
 from headrace_server.runtime.clock import Clock
 from headrace_server.store import ledger as ledgers
-from headrace_server.store import reads, ready, submit, writer
+from headrace_server.store import log_pages, ready, submit, writer
 from simulation import server as servers
 from simulation import workers as simulated
 
@@ -22,7 +23,7 @@ _submit_all = submit.submit_each
 _apply = lifecycle.apply
 _record = ledgers.Ledger.record
 _window = ready.window
-_read_page = reads.read_page
+_read_page = log_pages.read_page
 
 
 def unconfirmed_requeued() -> Patches:
@@ -182,11 +183,11 @@ async def _watch_nobody(server: Any) -> None:
 def reader_skips() -> Patches:
     """A page that is full leaves one event out."""
 
-    def read_page(connection: Any, row: int, after: int, bytes_max: int, count_max: int, **named: Any) -> Any:
-        page = _read_page(connection, row, after, bytes_max, count_max, **named)
-        return reads.Page(page.events[:1] + page.events[2:], page.last_sequence, page.ended)
+    def read_page(*arguments: Any) -> Any:
+        page = _read_page(*arguments)
+        return replace(page, events=page.events[:1] + page.events[2:])
 
-    return [(reads, "read_page", read_page)]
+    return [(log_pages, "read_page", read_page)]
 
 
 def promotion_forgotten() -> Patches:

@@ -245,3 +245,13 @@ CREATE TABLE queue_minutes (
     PRIMARY KEY (namespace, queue, minute, measure, value)
 ) WITHOUT ROWID;
 CREATE INDEX queue_minutes_minute ON queue_minutes (minute);
+
+-- Which attempt made a piece of output, and of which kind it is; zero where it was written before anybody kept that.
+ALTER TABLE outputs ADD COLUMN attempt BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE outputs ADD COLUMN kind BIGINT NOT NULL DEFAULT 0;
+
+-- Jobs that ended long ago, and the sequence up to which their output was removed.
+CREATE TABLE dropped_outputs (
+    job INTEGER PRIMARY KEY,
+    up_to BIGINT NOT NULL
+);
