@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from headrace.v1 import event_pb2, event_service_pb2, job_pb2
+from headrace.v1 import event_service_pb2, job_pb2
 from headrace_server.core.ids import SECOND, JobId, Micros, job_id_text
 from headrace_server.runtime.feed_pages import kind_of
 from headrace_server.store import deletions
@@ -20,7 +20,7 @@ from headrace_server.store.feed_reads import (
     read_feed_back,
 )
 from headrace_server.store.updates import Change, update
-from headrace_server.store.wire import feed_batch, feed_event
+from headrace_server.store.wire import feed_batch
 from store.driving import HOME, NAMESPACE, Bench, chunk, handler_spec, new_job
 
 ALL = 1 << 30
@@ -50,7 +50,7 @@ def test_e1_the_feed_holds_every_event_but_output_in_the_order_of_commits(bench:
     bench.append(lease, chunk(1), chunk(2))
     bench.finish(lease, outputs=2)
     (page,) = pages(bench)
-    events = [event_pb2.Event.FromString(row.body) for row in page.rows]
+    events = [row.event() for row in page.rows]
     assert [event.position for event in events] == list(range(1, len(events) + 1)) == positions(page)
     assert {event.job_id for event in events} == {job_id_text(lease.job_id), job_id_text(other.id)}
     assert "output" not in {event.WhichOneof("kind") for event in events}
@@ -67,7 +67,7 @@ def test_a_row_says_what_a_reader_wants_to_know_of_the_job(bench: Bench) -> None
     found = page.rows[0].job
     assert (found.id, found.namespace, found.queue, found.owner) == (job_id_text(job.id), NAMESPACE, "default", "anna")
     assert (found.labels, found.schedule, found.fixed) == ({"team": "search"}, "", False)
-    message = feed_event(page.rows[0].body, found.encoded)
+    message = page.rows[0].message()
     assert (message.queue, message.owner, message.display_name) == ("default", "anna", "Index")
     assert message.event.position == 1
 
@@ -75,8 +75,8 @@ def test_a_row_says_what_a_reader_wants_to_know_of_the_job(bench: Bench) -> None
 def test_a_batch_is_the_message_of_its_parts(bench: Bench) -> None:
     bench.submit(new_job(), new_job())
     (page,) = pages(bench)
-    encoded = feed_batch("feed:1:2", [(row.body, row.job.encoded) for row in page.rows])
-    batch = event_service_pb2.FeedBatch(events=[feed_event(row.body, row.job.encoded) for row in page.rows])
+    encoded = feed_batch("feed:1:2", [row.entry for row in page.rows])
+    batch = event_service_pb2.FeedBatch(events=[row.message() for row in page.rows])
     assert event_service_pb2.WatchEventsResponse.FromString(encoded) == event_service_pb2.WatchEventsResponse(
         cursor="feed:1:2", batch=batch
     )
@@ -148,8 +148,8 @@ def test_reading_back_goes_from_the_latest_to_the_first(bench: Bench) -> None:
     found: list[list[int]] = []
     before = 6
     while before:
-        rows, before = bench.read(read_feed_back, before, 2, ALL)
-        found.append([row.position for row in rows])
+        page, before = bench.read(read_feed_back, before, 2, ALL)
+        found.append(positions(page))
     assert found == [[5, 4], [3, 2], [1]]
 
 

@@ -2,6 +2,7 @@
 
 from benchmark.bench import Row
 from benchmark.rows.deep import measure_depth
+from benchmark.rows.feed import measure_feed
 from benchmark.rows.followers import measure_fan_out, measure_idle
 from benchmark.rows.handlers import measure_handlers, measure_latency
 from benchmark.rows.limits import measure_fair, measure_saturated
@@ -21,6 +22,7 @@ ROWS = {
         Row("stalled", "a follower that stops reading while much is produced", measure_stalled),
         Row("idle", "followers of a job on which nothing happens", measure_idle),
         Row("fanout", "1, 10 and 100 followers of one job", measure_fan_out),
+        Row("feed", "the feed: live, from its beginning, through a filter, to 100 readers", measure_feed),
         Row("depth", "submit and dispatch with a deep queue against an empty one", measure_depth),
         Row("saturated", "dispatch beside a backlog that a limit holds", measure_saturated),
         Row("fair", "slots shared out among owners by weight", measure_fair),

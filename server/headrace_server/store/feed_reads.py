@@ -191,7 +191,7 @@ def _holes(page: FeedPage) -> Iterator[tuple[int, int]]:
 def _with_jobs(
     connection: Connection, found: list[tuple[int, int, bytes]], known: Mapping[int, FeedJob]
 ) -> tuple[tuple[FeedRow, ...], tuple[FeedJob, ...]]:
-    """The events with their jobs, and the jobs, without those of jobs that are deleted and whose logs are still being removed."""
+    """The events with their jobs, and the jobs; without those of deleted jobs whose logs are still being removed."""
     jobs: dict[int, FeedJob] = {}
     missing: dict[int, None] = {}
     for _, row, _ in found:

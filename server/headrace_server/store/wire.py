@@ -55,7 +55,7 @@ def feed_job_fields(queue: str, owner: str, display_name: str) -> bytes:
 
 
 def feed_entry(event: bytes, job: bytes) -> bytes:
-    """A `FeedBatch` of one serialised event with its `feed_job_fields`. Joined, several are the batch of all of them."""
+    """A `FeedBatch` of one serialised event with its `feed_job_fields`; several, joined, are a batch of all of them."""
     size = varint(len(event))
     length = varint(len(_EVENT_TAG) + len(size) + len(event) + len(job))
     return b"".join((_FEED_TAG, length, _EVENT_TAG, size, event, job))
