@@ -61,7 +61,7 @@ class JobService:
             return pb.SubmitJobResponse(job=job_pb2.Job(namespace=new.namespace, spec=request.spec))
         submitting = self.store.write_each(submit_each, new, crowd=True)
         # A cycle that is asked for now mostly commits together with the submit, instead of after its answer.
-        self.scheduler.wake()
+        self.scheduler.queued()
         accepted = _done(await submitting)
         if accepted.deduplicated:
             return pb.SubmitJobResponse(job=await self._message(accepted.job, new.spec), deduplicated=True)

@@ -283,6 +283,10 @@ class Registry:
         """Every lane."""
         return list(self._lanes.values())
 
+    def has_room(self) -> bool:
+        """Whether a worker has a free slot."""
+        return any(lane.free_slots > 0 for lane in self._lanes.values())
+
     def offers(self) -> list[Offer]:
         """Workers that take work, and what of them is free; some may be full."""
         return [lane.offer() for lane in self._lanes.values() if not lane.is_drained]

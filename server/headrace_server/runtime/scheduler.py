@@ -51,13 +51,20 @@ class Scheduler:
         self._queued = True
         self._wake.set()
 
+    def queued(self) -> None:
+        """Asks for a cycle soon when somebody has room: a job was queued, or is about to be. Where nobody has, a crowd of
+        submits costs nothing here."""
+        self._queued = True
+        if self._registry.has_room():
+            self._wake.set()
+
     def committed(self, effects: Effects) -> None:
         """Takes note of what a transaction changed."""
         if effects.next_due is not None and (self._next_due is None or effects.next_due < self._next_due):
             self._next_due = effects.next_due
             self._wake.set()
         if effects.queued:
-            self.wake()
+            self.queued()
 
     async def run_once(self) -> Cycle | None:
         """Runs one cycle now, unless there is nothing that one could do.
