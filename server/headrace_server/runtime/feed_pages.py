@@ -17,7 +17,7 @@ from headrace_server.store.feed_reads import (
 )
 from headrace_server.store.store import Store
 
-JOBS_COUNT_MAX = 4096
+JOBS_COUNT_MAX = 16_384
 """Jobs that are remembered between pages."""
 
 

@@ -7,6 +7,7 @@ reader learns what is missing; nobody keeps a list of it.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from headrace.v1 import event_pb2, event_service_pb2, job_pb2
@@ -15,7 +16,8 @@ from headrace_server.store.codec import time_of
 from headrace_server.store.engine import Connection, in_list
 from headrace_server.store.wire import feed_entry, feed_job_fields
 
-_JOBS_AT_ONCE = 256
+_JOBS_AT_ONCE = 512
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,7 @@ def _read_jobs(connection: Connection, missing: list[int]) -> Iterator[FeedJob]:
                 queue,
                 owner,
                 json.loads(details)["origin"][1] if '"origin"' in details else "",
-                dict(asked.labels),
+                dict(asked.labels) if asked.labels else _NO_LABELS,
                 feed_job_fields(queue, owner, asked.display_name),
                 fixed=begun > 0,
             )

@@ -4,6 +4,7 @@ Events are serialised once, when they are written; pages of them go to every fol
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from headrace.v1 import event_pb2, event_service_pb2, job_service_pb2, watch_pb2
 
@@ -49,6 +50,7 @@ def watch_batch(cursor: str, batch: bytes) -> bytes:
     return b"".join((varint(_WATCH_CURSOR), varint(len(text)), text, batch))
 
 
+@lru_cache(maxsize=1024)
 def feed_job_fields(queue: str, owner: str, display_name: str) -> bytes:
     """The fields of a `FeedEvent` after its event."""
     return event_service_pb2.FeedEvent(queue=queue, owner=owner, display_name=display_name).SerializeToString()
