@@ -89,5 +89,5 @@ def sequences_of(messages: list[Json]) -> list[int]:
 
 def kinds_of(messages: list[Json]) -> list[str]:
     """What the messages of a follow stream are, without those that only say that it lives."""
-    kinds = ("opened", "batch", "gap", "end", "cut")
+    kinds = ("opened", "batch", "gap", "end")
     return [kind for message in messages for kind in kinds if kind in message or message.get("kind") == kind]

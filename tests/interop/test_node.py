@@ -3,7 +3,7 @@
 import base64
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from google.rpc import error_details_pb2
 
 from e2e.control_plane import ControlPlane, Gate
+from e2e.grpcurl import Grpcurl
 from interop.npm import PACKAGE
 from interop.program import Json, Program, events_of, kinds_of, sequences_of
 
@@ -177,23 +178,48 @@ def test_e1_e7_node_follows_the_feed_of_a_queue(seen: Seen) -> None:
     assert [one["event"]["kind"] for one in followed].count("succeeded") == 2
 
 
-def test_l7_a_follower_in_node_goes_on_when_the_server_was_killed(
-    drive: Drive, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@pytest.fixture
+def own_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """For tests that end it and start it again."""
     with ControlPlane(tmp_path_factory.mktemp("plane"), "--claude", "none", "--allow-command", "sh") as plane:
-        gate = Gate(plane.folder / "gate")
-        spec = sh("printf one; cat gate; printf two", plane.folder)
-        with drive("follow", address=plane.address, spec=spec) as program:
-            messages: list[Json] = []
-            while stdout_of(events_of(messages)) != b"one":
-                messages.append(program.next())
-            plane.kill()
-            plane.start()
-            gate.open()
-            messages += program.finish()
-    assert "cut" in kinds_of(messages)
+        yield plane
+
+
+def test_l7_a_follower_in_node_goes_on_when_the_server_was_killed(drive: Drive, own_plane: ControlPlane) -> None:
+    gate = Gate(own_plane.folder / "gate")
+    spec = sh("printf one; cat gate; printf two", own_plane.folder)
+    with drive("follow", address=own_plane.address, spec=spec) as program:
+        messages: list[Json] = []
+        while stdout_of(events_of(messages)) != b"one":
+            messages.append(program.next())
+        own_plane.kill()
+        own_plane.start()
+        gate.open()
+        messages += program.finish()
+    assert (kinds_of(messages).count("opened"), kinds_of(messages).count("end")) == (2, 1)
     assert sequences_of(messages) == list(range(1, len(sequences_of(messages)) + 1))
     assert stdout_of(events_of(messages)) == b"onetwo"
+    assert messages[-1]["end"]["job"]["state"] == "JOB_STATE_SUCCEEDED"
+
+
+def test_e2_a_follower_in_node_is_told_that_the_server_drains_and_goes_on(
+    drive: Drive, own_plane: ControlPlane
+) -> None:
+    grpcurl = Grpcurl(own_plane.address)
+    grpcurl.call("headrace.v1.QueueService/PauseQueue", {"name": "default"})
+    with drive("follow", address=own_plane.address, spec=sh("printf x")) as program:
+        messages: list[Json] = []
+        while not events_of(messages):
+            messages.append(program.next())
+        own_plane.stop()
+        while kinds_of(messages)[-1] != "end":
+            messages.append(program.next())
+        own_plane.start()
+        grpcurl.call("headrace.v1.QueueService/ResumeQueue", {"name": "default"})
+        messages += program.finish()
+    ends = [message["end"]["reason"] for message in messages if message.get("kind") == "end"]
+    assert ends == ["END_REASON_DRAINING", "END_REASON_JOB_ENDED"]
+    assert sequences_of(messages) == list(range(1, len(sequences_of(messages)) + 1))
     assert messages[-1]["end"]["job"]["state"] == "JOB_STATE_SUCCEEDED"
 
 

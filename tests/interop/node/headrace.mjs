@@ -1,12 +1,18 @@
 // Headrace's services, with stubs made from the .proto files while the program runs: nothing is generated.
 // Owns loading, calls with a deadline, streams that are cancelled when they are left, and the details of errors.
 
+import { setTimeout } from "node:timers/promises";
 import grpc from "@grpc/grpc-js";
 import loader from "@grpc/proto-loader";
 
 const SERVICES = ["job_service", "queue_service", "event_service"].map((name) => `headrace/v1/${name}.proto`);
 const DETAILS = ["google/rpc/status.proto", "google/rpc/error_details.proto"];
 const DEADLINE_MILLISECONDS = 10_000;
+const PATIENCE = ["UNAVAILABLE", "RESOURCE_EXHAUSTED"];
+const BROKEN = ["UNAVAILABLE", "INTERNAL", "UNKNOWN", "CANCELLED"];
+const RETRY_NANOSECONDS = 100_000_000;
+// Finds out that a connection is dead while nothing is said on it.
+const CHANNEL = { "grpc.keepalive_time_ms": 30_000, "grpc.keepalive_timeout_ms": 10_000 };
 
 // 64-bit numbers as strings, since a double can't hold them all; enums by name; a oneof says which of its fields is set.
 const SHAPE = { longs: String, enums: String, defaults: true, oneofs: true };
@@ -17,9 +23,9 @@ export class Headrace {
     this.types = loader.loadSync([...SERVICES, ...DETAILS], { ...SHAPE, includeDirs: folders });
     const { v1 } = grpc.loadPackageDefinition(this.types).headrace;
     const credentials = grpc.credentials.createInsecure();
-    this.jobs = new v1.JobService(address, credentials);
-    this.queues = new v1.QueueService(address, credentials);
-    this.events = new v1.EventService(address, credentials);
+    this.jobs = new v1.JobService(address, credentials, CHANNEL);
+    this.queues = new v1.QueueService(address, credentials, CHANNEL);
+    this.events = new v1.EventService(address, credentials, CHANNEL);
   }
 
   close() {
@@ -46,22 +52,31 @@ export class Headrace {
     }
   }
 
-  // All messages about a job to its end, whatever happens to the connection: it goes on from the last cursor.
+  // All messages about a job to its end, whatever happens to the connection or the server: it goes on from the last
+  // cursor. Each stream begins with `opened`; only the last one ends with another reason than that the server drains.
   async *follow(request) {
     let cursor = "";
     for (;;) {
       try {
         for await (const message of this.stream(this.jobs, "watchJob", { ...request, cursor })) {
           cursor = message.cursor || cursor;
-          if (message.kind === "end" && message.end.reason === "END_REASON_DRAINING") break;
           yield message;
-          if (message.kind === "end") return;
+          if (message.kind === "end" && message.end.reason !== "END_REASON_DRAINING") return;
         }
       } catch (error) {
-        if (error.code !== grpc.status.UNAVAILABLE) throw error;
-        yield { kind: "cut", cursor };
+        await setTimeout(this.retryDelay(error));
       }
     }
+  }
+
+  // Milliseconds after which a stream can be opened again; throws the error when that is of no use. An error without
+  // ErrorInfo is not Headrace's: the connection broke, or the server ended it (a call that comes while grpc shuts down is
+  // answered with CANCELLED).
+  retryDelay(error) {
+    const { code, details } = this.explain(error);
+    if (!(details.ErrorInfo ? PATIENCE : BROKEN).includes(code)) throw error;
+    const { seconds, nanos } = details.RetryInfo?.retryDelay ?? { seconds: "0", nanos: RETRY_NANOSECONDS };
+    return Number(seconds) * 1_000 + nanos / 1_000_000;
   }
 
   // Code, message and details of an error, the details by the short name of their type.
