@@ -5,15 +5,14 @@ import logging
 import sys
 import time
 from contextlib import nullcontext
-from multiprocessing import get_context
 
+from simulation.many import run_all
 from simulation.mutants import MUTANTS, planted
-from simulation.run import STEPS_COUNT_DEFAULT, Failed, run_seed
+from simulation.run import STEPS_COUNT_DEFAULT, Failed
 from simulation.shrink import shrink
 from simulation.storage import MemoryEngine
 
 LAST_STEPS_COUNT = 12
-CHUNK_SEEDS = 25
 
 
 def main() -> int:
@@ -22,7 +21,7 @@ def main() -> int:
     logging.disable(logging.NOTSET if asked.verbose else logging.CRITICAL)
     begun = time.perf_counter()
     seeds = range(asked.first, asked.first + asked.seeds)
-    done, failed = _run_all(seeds, asked.steps, asked.mutant, asked.processes)
+    done, failed = run_all(seeds, asked.steps, asked.mutant, asked.processes)
     if failed is not None:
         _show(failed, asked)
     seconds = time.perf_counter() - begun
@@ -43,35 +42,6 @@ def _parse() -> argparse.Namespace:
         "--verbose", action="store_true", help="show the log, every step, and where a promise was broken"
     )
     return parser.parse_args()
-
-
-def _run_all(seeds: range, steps: int, mutant: str | None, processes: int) -> tuple[int, Failed | None]:
-    chunks = [(seeds[at : at + CHUNK_SEEDS], steps, mutant) for at in range(0, len(seeds), CHUNK_SEEDS)]
-    done = 0
-    if processes == 1:
-        for chunk in chunks:
-            count, failed = _run_chunk(chunk)
-            done += count
-            if failed is not None:
-                return done, failed
-        return done, None
-    with get_context("spawn").Pool(processes, initializer=logging.disable) as pool:
-        for count, failed in pool.imap(_run_chunk, chunks):
-            done += count
-            if failed is not None:
-                return done, failed
-    return done, None
-
-
-def _run_chunk(chunk: tuple[range, int, str | None]) -> tuple[int, Failed | None]:
-    seeds, steps, mutant = chunk
-    engine = MemoryEngine()
-    with planted(mutant) if mutant else nullcontext():
-        for count, seed in enumerate(seeds, start=1):
-            failed = run_seed(engine, seed, steps)
-            if failed is not None:
-                return count, failed
-    return len(seeds), None
 
 
 def _show(failed: Failed, asked: argparse.Namespace) -> None:
