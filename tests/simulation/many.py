@@ -1,4 +1,4 @@
-"""Many seeds, in one process or several. A module of its own, since processes that are spawned import it by its name."""
+"""Many seeds, in one process or several. A module of its own, since spawned processes import it by its name."""
 
 import logging
 from contextlib import nullcontext

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from simulation.many import CHUNK_SEEDS, run_all
 from simulation.mutants import planted
 from simulation.regressions import REGRESSIONS, Regression
 from simulation.run import STEPS_COUNT_DEFAULT, Failed, plan, run_seed, run_steps
@@ -67,3 +68,7 @@ def test_a_failing_run_shrinks_and_still_fails(engine: MemoryEngine) -> None:
     assert shortest.promise == failed.promise
     assert len(shortest.steps) <= 12
     assert again == shortest
+
+
+def test_several_processes_share_the_seeds() -> None:
+    assert run_all(range(2 * CHUNK_SEEDS), 3, None, processes=2) == (2 * CHUNK_SEEDS, None)
