@@ -206,17 +206,13 @@ class AsyncClient:
         *,
         queue: str = "",
         wait: bool = False,
-        cursor: str = "",
-        deltas: bool = False,
-        no_follow: bool = False,
-        output: bool = True,
+        **options: Unpack[calls.FollowOptions],
     ) -> Watch:
         """Follows the newest job with a unique key, ended or not; with `wait` also one that is still to come.
 
         `headrace.Events(watch)` is its log alone. Raises NotFound when there is none and `wait` is false.
         """
-        following = calls.jobs.Following(cursor, deltas, no_follow, output)
-        return self.watch(following.unique_key(self.namespace, key, queue, wait))
+        return self.watch(calls.following.of_unique_key(self.namespace, key, queue, wait, options))
 
     async def find(self, unique_key: str, *, queue: str = "", wait: bool = False) -> Job:
         """A handle of the newest job with a unique key, ended or not; with `wait` also of one that is still to come."""

@@ -101,7 +101,9 @@ class Follower:
         self._request = request
         self._cursor = request.cursor
         self._patience = Patience(chance, patience_seconds)
-        self._last_sequence: int | None = None if request.cursor else 0
+        later = request.cursor or request.last or request.HasField("start_time")
+        self._last_sequence: int | None = None if later else 0
+        self._dense = not (request.without_output or request.outputs or request.attempt)
         self.ended = False
         self.draining = False
 
@@ -110,6 +112,9 @@ class Follower:
         made = job_service_pb2.WatchJobRequest()
         made.CopyFrom(self._request)
         made.cursor = self._cursor
+        if self._cursor:
+            made.ClearField("last")
+            made.ClearField("start_time")
         self.draining = False
         return made
 
@@ -146,7 +151,7 @@ class Follower:
         last = self._last_sequence
         if last is not None and event.sequence <= last:
             return False
-        if last is not None and event.sequence != last + 1 and not self._request.without_output:
+        if last is not None and event.sequence != last + 1 and self._dense:
             raise errors.StreamBroken(
                 f"events {last + 1} to {event.sequence - 1} of job {event.job_id} are missing, and no gap says why"
             )

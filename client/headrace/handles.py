@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Unpack
 
 from headrace import calls, errors, outcomes
 from headrace.connection import Connection
@@ -28,19 +29,17 @@ class Job:
         """The job as it is now; `basic` leaves out what may be large."""
         return await self._connection.run(calls.jobs.get(self._connection.namespace, self.id, view))
 
-    def events(self, *, cursor: str = "", deltas: bool = False, no_follow: bool = False, output: bool = True) -> Events:
-        """Everything in the job's log after the cursor, then what happens, to the job's end.
+    def events(self, **options: Unpack[calls.FollowOptions]) -> Events:
+        """Everything in the job's log, then what happens, to the job's end; or what `FollowOptions` narrow it down to.
 
         Yields events once and in order; a `WatchGap` where events are gone for good; with `deltas` also pieces of
-        messages as they are said, which may be lost and are always followed by the whole message as an event. Without
-        `output` only the events of the job's life.
+        messages as they are said. Reads no faster than the caller does.
         """
-        return Events(self.watch(cursor=cursor, deltas=deltas, no_follow=no_follow, output=output))
+        return Events(self.watch(**options))
 
-    def watch(self, *, cursor: str = "", deltas: bool = False, no_follow: bool = False, output: bool = True) -> Watch:
+    def watch(self, **options: Unpack[calls.FollowOptions]) -> Watch:
         """As `events`, with what the stream says besides: snapshots, heartbeats, reconnects and the end."""
-        following = calls.jobs.Following(cursor, deltas, no_follow, output)
-        return self._connection.watch(following.job(self._connection.namespace, self.id))
+        return self._connection.watch(calls.following.of_job(self._connection.namespace, self.id, options))
 
     async def result(self) -> outcomes.Outcome:
         """Waits for the end. Raises JobFailed, JobCancelled, JobExpired, JobSkipped or JobDeleted."""

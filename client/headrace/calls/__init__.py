@@ -1,17 +1,20 @@
 """Every unary call as data: which method, which request, how its answer is read. Both clients run these; no I/O."""
 
-from headrace.calls import admin, events, jobs, queues, schedules, workers
+from headrace.calls import admin, events, following, jobs, queues, schedules, workers
 from headrace.calls.call import Call, Page, Stubs, new_request_id, stubs
+from headrace.calls.following import FollowOptions
 from headrace.calls.jobs import SubmitItem, Submitted, item, ref
 
 __all__ = [
     "Call",
+    "FollowOptions",
     "Page",
     "Stubs",
     "SubmitItem",
     "Submitted",
     "admin",
     "events",
+    "following",
     "item",
     "jobs",
     "new_request_id",

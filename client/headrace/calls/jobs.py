@@ -1,4 +1,4 @@
-"""The calls of JobService, and the request that follows a job."""
+"""The calls of JobService."""
 
 from __future__ import annotations
 
@@ -155,29 +155,3 @@ def delete(namespace: str, job_id: str, etag: str) -> Call[None]:
 def explain(namespace: str, job_id: str) -> Call[job_service_pb2.ExplainJobResponse]:
     request = job_service_pb2.ExplainJobRequest(namespace=namespace, job_id=job_id)
     return Call(lambda s: s.jobs.ExplainJob, request, lambda response: response)
-
-
-@dataclass(frozen=True, slots=True)
-class Following:
-    """How a job is followed: from where, and what of it."""
-
-    cursor: str = ""
-    deltas: bool = False
-    no_follow: bool = False
-    output: bool = True
-
-    def job(self, namespace: str, job_id: str) -> job_service_pb2.WatchJobRequest:
-        """The request for a job by id."""
-        return self._request(job_service_pb2.WatchJobRequest(namespace=namespace, job_id=job_id))
-
-    def unique_key(self, namespace: str, key: str, queue: str, wait: bool) -> job_service_pb2.WatchJobRequest:
-        """The request for the newest job with a unique key."""
-        subject = job_service_pb2.WatchUniqueKey(queue=queue, key=key, wait=wait)
-        return self._request(job_service_pb2.WatchJobRequest(namespace=namespace, unique_key=subject))
-
-    def _request(self, request: job_service_pb2.WatchJobRequest) -> job_service_pb2.WatchJobRequest:
-        request.cursor = self.cursor
-        request.deltas = self.deltas
-        request.no_follow = self.no_follow
-        request.without_output = not self.output
-        return request

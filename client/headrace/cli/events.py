@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
 
 from headrace import errors
-from headrace.cli import amounts, following, options
+from headrace.cli import following, options
 from headrace.cli.describe import feed_text
 from headrace.cli.exits import Exit
 from headrace.cli.filters import event_filter
@@ -77,7 +76,7 @@ async def watch(
             wanted.text(),
             scope=wanted.scope,
             cursor=cursor,
-            start=moment(begin, "--from") if begin not in ("", BEGINNING) else None,
+            start=options.past(begin, "--from") if begin not in ("", BEGINNING) else None,
             from_beginning=begin == BEGINNING,
             no_follow=not follow,
             max_bytes_per_second=options.size(max_rate, "--max-rate") if max_rate else 0,
@@ -144,8 +143,8 @@ async def list_events(
         listed = server.events.list(
             wanted.text(),
             scope=wanted.scope,
-            start=moment(begin, "--from") if begin else None,
-            end=moment(until, "--until") if until else None,
+            start=options.past(begin, "--from") if begin else None,
+            end=options.past(until, "--until") if until else None,
             oldest_first=oldest_first,
             page_size=min(limit, 500),
         )
@@ -158,11 +157,3 @@ async def list_events(
     else:
         following.print_lines([feed_text.event_line(event) for event in found] or ["no events"])
     return Exit.SUCCEEDED
-
-
-def moment(text: str, option: str) -> datetime:
-    """A time, or a length of time ago."""
-    try:
-        return options.now() - timedelta(seconds=amounts.parse_duration(text))
-    except ValueError:
-        return options.moment(text, option)

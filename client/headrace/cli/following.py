@@ -13,7 +13,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from rich.console import Console
 
-from headrace import client, errors, follow
+from headrace import calls, client, errors, follow
 from headrace.cli import exits, options
 from headrace.cli.exits import Exit
 from headrace.cli.parts import Part, printable
@@ -102,12 +102,22 @@ def view_for(connection: options.Connection, wanted: Wanted, *, status: bool = T
 
 
 async def present(
-    job: client.Job, view: View, *, cursor: str = "", no_follow: bool = False, way_back: str = ""
+    job: client.Job,
+    view: View,
+    *,
+    wanted: calls.FollowOptions | None = None,
+    no_follow: bool = False,
+    way_back: str = "",
 ) -> Exit:
     """Follows a job to its end. Ctrl-C detaches: the job goes on, and `way_back` says how to return."""
     try:
         with view.screen:
-            async with job.watch(cursor=cursor, deltas=view.deltas and not no_follow, no_follow=no_follow) as stream:
+            asked: calls.FollowOptions = {
+                **(wanted or {}),
+                "deltas": view.deltas and not no_follow,
+                "no_follow": no_follow,
+            }
+            async with job.watch(**asked) as stream:
                 return await _read(job, stream, view)
     except asyncio.CancelledError:
         if way_back:

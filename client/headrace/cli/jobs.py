@@ -16,8 +16,8 @@ from headrace import client
 from headrace.cli import following, job_changes, options, submitting, tree
 from headrace.cli.describe import job_text
 from headrace.cli.exits import Exit
+from headrace.cli.log_options import LogOptions
 from headrace.cli.selection import Selection
-from headrace.cli.transcript import Wanted
 from headrace.v1 import job_service_pb2
 
 jobs = typer.Typer(help="Submit, list, follow, change and end jobs.", no_args_is_help=True)
@@ -115,10 +115,10 @@ async def show(job_id: JobId, connection: options.Connection) -> Exit:
 @jobs.command("logs")
 @options.command
 async def logs(
+    wanted: LogOptions,
     connection: options.Connection,
     job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id; absent: --unique-key.")] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job ends.")] = False,
-    cursor: Annotated[str, typer.Option(help="Start after this place.")] = "",
     raw: Annotated[bool, typer.Option("--raw", help="The bytes of Claude's frames, a line each.")] = False,
     unique_key: Annotated[str, typer.Option(help="The newest job with this key, instead of an id.")] = "",
     queue: Annotated[str, typer.Option(help="The queue of --unique-key; empty: `default`.")] = "",
@@ -130,15 +130,15 @@ async def logs(
     """
     if bool(job_id) == bool(unique_key):
         raise typer.BadParameter("give a job's id, or --unique-key")
+    asked = wanted.following()
     async with connection.client() as server:
         job = server.job(job_id) if job_id else await server.find(unique_key, queue=queue, wait=wait)
         is_claude = (await job.get()).spec.HasField("claude")
-        wanted = Wanted(lifecycle=follow and is_claude, tools=True)
-        view = following.view_for(connection, wanted, status=follow and is_claude)
+        view = following.view_for(connection, wanted.shown(lifecycle=follow and is_claude), status=follow and is_claude)
         if raw and not connection.json:
             view = following.raw_view()
         back = submitting.way_back(job.id, connection) if follow else ""
-        ended = await following.present(job, view, cursor=cursor, no_follow=not follow, way_back=back)
+        ended = await following.present(job, view, wanted=asked, no_follow=not follow, way_back=back)
     return ended if follow else Exit.SUCCEEDED
 
 

@@ -93,6 +93,14 @@ def moment(text: str, option: str) -> datetime:
         raise typer.BadParameter(f"{text!r} is not a time: write 2026-01-31T08:00", param_hint=option) from None
 
 
+def past(text: str, option: str) -> datetime:
+    """A time, or a length of time ago."""
+    try:
+        return now() - timedelta(seconds=amounts.parse_duration(text))
+    except ValueError:
+        return moment(text, option)
+
+
 def start_time(at: str, delay: str, now: datetime) -> datetime | None:
     """The time that `--at` or `--in` say; None when neither does."""
     if at and delay:

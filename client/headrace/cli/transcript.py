@@ -34,6 +34,10 @@ class Wanted:
     """Lines about the job's life, and its outcome."""
     tools: bool = True
     """Lines about tool calls and the CLI's frames."""
+    progress: bool = False
+    """Lines about how far it is, also without those about the job's life."""
+    answer: bool = True
+    """The final text, when nothing of it was told."""
 
 
 class Transcript:
@@ -110,7 +114,7 @@ class Transcript:
 
     def _unheard(self, text: str) -> list[Part]:
         """The final text, when nothing of it was told because its events are gone."""
-        return [Answer(text, end=True)] if text and not self._answered else []
+        return [Answer(text, end=True)] if text and self._wanted.answer and not self._answered else []
 
     def _output(self, event: event_pb2.Event) -> list[Part]:
         output = event.output
@@ -119,7 +123,7 @@ class Transcript:
                 return self._chunk(output.chunk)
             case "claude":
                 return self._frame(output.claude)
-            case "progress" if self._wanted.lifecycle and output.progress.message:
+            case "progress" if (self._wanted.lifecycle or self._wanted.progress) and output.progress.message:
                 return [Line(progress_text(output.progress))]
         return []
 
