@@ -30,7 +30,7 @@ PACE_LOOK_SECONDS = 0.5
 """While a stream keeps its pace it looks so often whether the server drains."""
 GATHER_SECONDS = 0.005
 """A follower reads again at the earliest so long after its last read, so that a busy feed is read in batches."""
-GATHER_SECONDS_EACH = 0.0001
+GATHER_SECONDS_EACH = 0.0002
 """The same for each follower that there is: all of them together cost no more than a share of the process."""
 BOOKMARK_POSITIONS_COUNT = 10_000
 """After so many positions without a message a bookmark is sent, so that a reader that is cut off need not wait for them

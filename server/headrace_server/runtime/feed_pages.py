@@ -1,5 +1,6 @@
 """The feed as its followers read it: pages out of the shared tail, jobs that are read once, and who may see them."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from headrace_server.core.event_filter import EventFilter
@@ -30,6 +31,8 @@ class FeedPages:
         self._tail: Tail[FeedPage] = Tail()
         self._jobs: dict[int, FeedJob] = {}
         self._position = 0
+        self._turn = asyncio.Lock()
+        """One page is read at a time, so that readers of old events never hold every thread that reads the store."""
         self.reads_count = 0
         """Pages that were read from the store."""
 
@@ -60,9 +63,10 @@ class FeedPages:
         return page.workers
 
     async def _read(self, after: int) -> FeedPage:
-        jobs = self._jobs
-        self.reads_count += 1
-        page = await self._store.read(read_feed, after, jobs, EVENT_PAGE_COUNT, EVENT_PAGE_BYTES)
+        async with self._turn:
+            jobs = self._jobs
+            self.reads_count += 1
+            page = await self._store.read(read_feed, after, jobs, EVENT_PAGE_COUNT, EVENT_PAGE_BYTES)
         jobs.update((job.row, job) for job in page.jobs if job.fixed)
         while len(jobs) > JOBS_COUNT_MAX:
             del jobs[next(iter(jobs))]
