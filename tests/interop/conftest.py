@@ -12,7 +12,7 @@ from interop import npm
 @pytest.fixture(scope="session")
 def interop_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """No test of this folder disturbs another on it: each has queues, jobs and schedules of its own."""
-    options = ("--claude", "none", "--allow-command", "sh")
+    options = ("--claude", "simulated", "--allow-command", "sh")
     with ControlPlane(tmp_path_factory.mktemp("plane"), *options) as plane:
         yield plane
 

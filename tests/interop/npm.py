@@ -52,4 +52,5 @@ def _install(npm: str) -> None:
     except subprocess.TimeoutExpired:
         raise Unavailable(f"npm ci took more than {INSTALL_SECONDS_MAX} s") from None
     if done.returncode:
-        raise Unavailable(f"npm ci failed: {done.stderr.strip()[-500:]}")
+        errors = [line for line in done.stderr.splitlines() if line.startswith("npm error ")]
+        raise Unavailable(f"npm ci failed: {'; '.join(errors[:2]) or done.returncode}")

@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,12 +13,13 @@ from typing import Any
 import pytest
 from google.rpc import error_details_pb2
 
-from e2e.control_plane import ControlPlane, Gate
+from e2e.control_plane import DEADLINE_SECONDS, ControlPlane, Gate
 from e2e.grpcurl import Grpcurl
 from interop.npm import PACKAGE
 from interop.program import Json, Program, events_of, kinds_of, sequences_of
 
 FOLDERS = [str(PACKAGE.parents[2] / "proto"), str(Path(error_details_pb2.__file__).parents[2])]
+HANDLERS = Path(__file__).parents[1] / "e2e" / "handler_programs.py"
 MISSING = "01890a5d-ac96-774b-bcce-b302099a8057"
 Drive = Callable[..., Program]
 
@@ -89,6 +92,42 @@ def test_e2_e3_node_watches_a_job_to_its_end(seen: Seen) -> None:
     end = messages[-1]["end"]
     assert (end["reason"], end["job"]["state"]) == ("END_REASON_JOB_ENDED", "JOB_STATE_SUCCEEDED")
     assert end["job"]["lastSequence"] == str(len(events))
+
+
+def test_x2_node_reads_the_frames_and_deltas_of_a_claude_job(seen: Seen) -> None:
+    """Text beyond ASCII arrives as it is, and the raw frame beside its meaning."""
+    text = "Grüße aus der Ferne: ☃ 𝄞 " * 10
+    step = {"text": text, "delta_characters": 5, "delta_milliseconds": 10}
+    prompt = f"Say hello. SIMULATE<<{json.dumps([step])}>>"
+    messages = seen("claude", spec={"claude": {"prompt": prompt}})[1:]
+    outputs = [event["output"] for event in events_of(messages) if event["kind"] == "output"]
+    frames = [output["claude"] for output in outputs if output["kind"] == "claude"]
+    assert (frames[0]["kind"], frames[-1]["kind"]) == ("init", "turnResult")
+    assert [json.loads(frame["rawJson"])["type"] for frame in (frames[0], frames[-1])] == ["system", "result"]
+    blocks = [block for frame in frames if frame["kind"] == "assistant" for block in frame["assistant"]["blocks"]]
+    deltas = [delta for message in messages if message["kind"] == "deltas" for delta in message["deltas"]["deltas"]]
+    assert [block["text"] for block in blocks] == [text]
+    said = "".join(delta["text"] for delta in deltas if delta["kind"] == "text")
+    assert said
+    assert said in text, "deltas may be left out at the end, when the message itself is there"
+    assert messages[-1]["end"]["job"]["result"]["claude"]["text"] == text
+
+
+@pytest.fixture
+def handlers(interop_plane: ControlPlane, tmp_path: Path) -> Iterator[None]:
+    """A worker in Python that registers handlers."""
+    command = [sys.executable, str(HANDLERS), interop_plane.address, str(tmp_path / "worker")]
+    with subprocess.Popen(command, env=interop_plane.environment, cwd=tmp_path) as worker:
+        yield
+        worker.terminate()
+        assert worker.wait(DEADLINE_SECONDS) == 0
+
+
+def test_node_calls_a_python_handler(seen: Seen, handlers: None) -> None:
+    value = {"number": 12, "nested": {"list": [1.5, "two", None, True, []], "empty": {}}}
+    called, stored = seen("handler", name="square", value=value)[1:]
+    assert called["value"] == {"square": 144}
+    assert stored["stored"] == value
 
 
 def test_e1_node_resumes_a_watch_in_a_new_call(seen: Seen, folder: Path) -> None:

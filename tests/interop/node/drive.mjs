@@ -2,7 +2,7 @@
 // Does what one test wants and prints what it saw, a line of JSON each. It judges nothing: the test does.
 
 import { writeFile } from "node:fs/promises";
-import { Headrace } from "./headrace.mjs";
+import { Headrace, fromValue, toStruct } from "./headrace.mjs";
 
 const headrace = new Headrace(process.env.ADDRESS, JSON.parse(process.env.FOLDERS));
 const input = JSON.parse(process.env.INPUT);
@@ -55,6 +55,19 @@ const scenarios = {
     await refused(headrace.call(jobs, "submitJob", { requestId: input.requestId, spec: { ...input.spec, priority: 1 } }));
     await show(watch({ jobId }));
     await submit(input.spec, input.requestId);
+  },
+
+  async claude() {
+    const jobId = await submit(input.spec);
+    await show(watch({ jobId, deltas: true }));
+  },
+
+  // A function of a worker, with its input and its result as JSON.
+  async handler() {
+    const jobId = await submit({ handler: { name: input.name, input: toStruct(input.value) } });
+    for await (const { end } of watch({ jobId })) if (end) say({ value: fromValue(end.job.result.handler.value) });
+    const { job } = await headrace.call(jobs, "getJob", { jobId });
+    say({ stored: fromValue({ kind: "structValue", structValue: job.spec.handler.input }) });
   },
 
   // The job waits at a gate, which is opened after the first watch was left.

@@ -1,5 +1,5 @@
 // Headrace's services, with stubs made from the .proto files while the program runs: nothing is generated.
-// Owns loading, calls with a deadline, streams that are cancelled when they are left, and the details of errors.
+// Owns loading, calls with a deadline, streams that are cancelled when they are left, the details of errors, and JSON values.
 
 import { setTimeout } from "node:timers/promises";
 import grpc from "@grpc/grpc-js";
@@ -89,5 +89,32 @@ export class Headrace {
       details[type.slice(type.lastIndexOf(".") + 1)] = this.types[type].deserialize(value);
     }
     return { code: grpc.status[error.code], message: error.details, details };
+  }
+}
+
+// A JSON value as google.protobuf.Value; stubs that are made at run time do not convert it by themselves.
+export function toValue(value) {
+  if (value === null) return { nullValue: "NULL_VALUE" };
+  if (Array.isArray(value)) return { listValue: { values: value.map(toValue) } };
+  if (typeof value === "object") return { structValue: toStruct(value) };
+  return { [`${typeof value === "boolean" ? "bool" : typeof value}Value`]: value };
+}
+
+// An object as google.protobuf.Struct.
+export function toStruct(object) {
+  return { fields: Object.fromEntries(Object.entries(object).map(([key, value]) => [key, toValue(value)])) };
+}
+
+// The JSON value of a google.protobuf.Value.
+export function fromValue(value) {
+  switch (value.kind) {
+    case "structValue":
+      return Object.fromEntries(Object.entries(value.structValue.fields).map(([key, inner]) => [key, fromValue(inner)]));
+    case "listValue":
+      return value.listValue.values.map(fromValue);
+    case "nullValue":
+      return null;
+    default:
+      return value[value.kind];
   }
 }
