@@ -16,10 +16,10 @@ Json = dict[str, Any]
 class Grpcurl:
     """The program, pointed at a control plane."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *options: str) -> None:
         program = shutil.which("grpcurl", path=str(BIN))
         assert program, "the development environment brings grpcurl"
-        self._start = [program, "-plaintext", "-emit-defaults"]
+        self._start = [program, "-plaintext", "-emit-defaults", *options]
         self._address = address
 
     def run(self, *words: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:

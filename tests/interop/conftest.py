@@ -18,6 +18,14 @@ def interop_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
 
 @pytest.fixture
+def socket(interop_plane: ControlPlane) -> Path:
+    """The Unix socket of the control plane, whose callers have the principal `local`."""
+    socket: Path = interop_plane.data / "headrace.sock"
+    assert socket.is_socket()
+    return socket
+
+
+@pytest.fixture
 def folder(interop_plane: ControlPlane, tmp_path: Path) -> Path:
     """A folder of the test's own in which its jobs may run."""
     folder: Path = interop_plane.folder / tmp_path.name

@@ -22,10 +22,10 @@ NOT_FOUND = 5
 class BufCurl:
     """The program, pointed at the JobService of a control plane, with its cache in a folder of the test's."""
 
-    def __init__(self, address: str, schema: tuple[str, ...], cache: Path) -> None:
+    def __init__(self, address: str, options: tuple[str, ...], cache: Path) -> None:
         program = shutil.which("buf", path=str(BIN))
         assert program, "the development environment brings buf"
-        self._start = [program, "curl", "--protocol", "grpc", "--http2-prior-knowledge", *schema]
+        self._start = [program, "curl", "--protocol", "grpc", "--http2-prior-knowledge", *options]
         self._url = f"http://{address}/headrace.v1.JobService"
         self._environment = {**os.environ, "BUF_CACHE_DIR": str(cache)}
 
@@ -62,6 +62,14 @@ def test_e2_e3_buf_curl_submits_watches_and_gets_a_job(buf: BufCurl, folder: Pat
     assert (found["job"]["state"], found["job"]["result"]) == ("JOB_STATE_SUCCEEDED", end["result"])
     rest = buf.call("WatchJob", {"jobId": job_id, "cursor": messages[-2]["cursor"]})
     assert kinds_of(rest) == ["opened", "end"]
+
+
+def test_buf_curl_calls_over_the_unix_socket(socket: Path, folder: Path, tmp_path: Path) -> None:
+    buf = BufCurl("localhost", ("--unix-socket", str(socket)), tmp_path / "cache")
+    (submitted,) = buf.call("SubmitJob", {"spec": sh("exit 0", folder)})
+    assert submitted["job"]["spec"]["owner"] == "local"
+    messages = buf.call("WatchJob", {"jobId": submitted["job"]["id"]})
+    assert messages[-1]["end"]["job"]["state"] == "JOB_STATE_SUCCEEDED"
 
 
 def test_c1_buf_curl_cancels_a_running_job(buf: BufCurl, folder: Path) -> None:

@@ -55,6 +55,14 @@ def test_s1_s8_grpcurl_submits_twice_and_checks_without_storing(grpcurl: Grpcurl
     assert [job["id"] for job in listed["jobs"]] == [first["job"]["id"]]
 
 
+def test_grpcurl_calls_over_the_unix_socket(socket: Path) -> None:
+    grpcurl = Grpcurl(str(socket), "-unix")
+    job = submit(grpcurl, sh("exit 0"))["job"]
+    assert job["spec"]["owner"] == "local"
+    messages = grpcurl.call(f"{JOBS}/WatchJob", {"job_id": job["id"]})
+    assert messages[-1]["end"]["job"]["state"] == "JOB_STATE_SUCCEEDED"
+
+
 def test_e1_e9_grpcurl_is_interrupted_and_goes_on_from_the_cursor(grpcurl: Grpcurl, folder: Path) -> None:
     gate = Gate(folder / "gate")
     watch: Json = {"job_id": submit(grpcurl, sh("printf one; cat gate; printf two", folder))["job"]["id"]}
@@ -135,7 +143,8 @@ def test_k2_k4_grpcurl_previews_a_schedule_makes_it_and_triggers_it(grpcurl: Grp
         ("2027-03-29T00:30:00Z", "2027-03-29T02:30:00+02:00"),
     ]
     (made,) = grpcurl.call(f"{SCHEDULES}/CreateSchedule", {"schedule": schedule})
-    (next_tick,) = grpcurl.call(f"{SCHEDULES}/PreviewSchedule", {"name": "by-hand", "count": 1})
+    since_made = {"name": "by-hand", "start_time": made["schedule"]["createTime"], "count": 1}
+    (next_tick,) = grpcurl.call(f"{SCHEDULES}/PreviewSchedule", since_made)
     assert made["schedule"]["nextTime"] == next_tick["ticks"][0]["nominalTime"]
     taken = grpcurl.refused(f"{SCHEDULES}/CreateSchedule", {"schedule": schedule})
     assert taken["details"]["ErrorInfo"]["reason"] == "NAME_TAKEN"
