@@ -167,6 +167,20 @@ def snooze(world: World, chance: Random) -> None:
                 return
 
 
+def say_checkpoint(world: World, chance: Random) -> None:
+    """The work of an attempt says how far it is; mostly it is cut off soon after."""
+    for worker in world.awake():
+        for attempt in list(worker.attempts.values()):
+            if attempt.phase == STARTED and attempt.assignment.spec.HasField("handler"):
+                worker.look_at_clock()
+                if attempt.phase == STARTED:
+                    for _ in range(chance.randint(1, 2)):
+                        attempt.produce(dirty=False, checkpoint=True)
+                    _speak(worker, chance)
+                if chance.random() < 0.5:
+                    return
+
+
 def pass_time(world: World, chance: Random) -> None:
     """Time passes while everybody goes on."""
     left = chance.choice((0.5, 2.0, 6.0, 6.0, 15.0, 25.0, 40.0))

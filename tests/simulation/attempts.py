@@ -56,12 +56,14 @@ class HeldAttempt:
         """Of the lease."""
         return key_of(self.assignment.lease)
 
-    def produce(self, *, dirty: bool) -> None:
-        """Makes a piece of output."""
+    def produce(self, *, dirty: bool, checkpoint: bool = False) -> None:
+        """Makes a piece of output, or says a checkpoint."""
         assert self.run is not None
         output = event_pb2.Output(producer_sequence=len(self.outputs) + 1, dirty=dirty)
         text = stamp(self.key, output.producer_sequence)
-        if self.assignment.spec.HasField("claude"):
+        if checkpoint:
+            output.checkpoint.value.string_value = text.decode()
+        elif self.assignment.spec.HasField("claude"):
             output.claude.raw_json = text.decode()
             if output.producer_sequence == 1:
                 output.claude.init.claude_session_id = self.assignment.resume_claude_session_id or "session"

@@ -14,6 +14,7 @@ from headrace.v1 import job_pb2
 from headrace.v1 import job_service_pb2 as pb
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.refusal import Reason, Refused
+from headrace_server.core.states import ENDED, WAITING
 from headrace_server.store.codec import set_time
 from simulation.clients import OF_GRAPH, UNAVAILABLE, Clients, Submit, call, copied, is_lost, new_spec, when_answered
 from simulation.policies import FAIR_QUEUE, KEYS, NARROW_QUEUE, OWNERS, RATED_QUEUE
@@ -79,7 +80,9 @@ def update(world: World, chance: Random) -> None:
         request = pb.UpdateJobRequest(job_id=job_id, spec=spec, update_mask=FieldMask(paths=mask))
         return server.jobs.update_job(request, call())
 
-    _ask_about_job(world, chance, ask, UNAVAILABLE | {Reason.JOB_STARTED, Reason.JOB_ENDED, Reason.NOT_FOUND}, "S8")
+    may = UNAVAILABLE | {Reason.JOB_STARTED, Reason.JOB_ENDED, Reason.NOT_FOUND}
+    between = [one.id for one in world.chronicle.jobs.values() if one.row.started and one.row.state in WAITING]
+    _ask_about_job(world, chance, ask, may, "UpdateJob", between if between and chance.random() < 0.6 else None)
 
 
 def cancel_many(world: World, chance: Random) -> None:
@@ -106,11 +109,18 @@ def cancel_many(world: World, chance: Random) -> None:
 def retry(world: World, chance: Random) -> None:
     """A client wants an ended job once more."""
 
+    request_id = f"again{chance.randint(1, 3)}" if chance.random() < 0.3 else ""
+
     def ask(server: Server, job_id: str) -> Any:
-        return server.jobs.retry_job(pb.RetryJobRequest(job_id=job_id), call())
+        return server.jobs.retry_job(pb.RetryJobRequest(job_id=job_id, request_id=request_id), call())
 
     may = {Reason.JOB_NOT_ENDED, Reason.RETRY_LIVE, Reason.QUEUE_FULL, Reason.UNIQUE_KEY_TAKEN, Reason.NOT_FOUND}
-    _ask_about_job(world, chance, ask, UNAVAILABLE | may, "R4")
+    if request_id:
+        may.add(Reason.REQUEST_ID_REUSED)
+    ended = _ended(world) if chance.random() < 0.8 else None
+    seed = chance.getrandbits(32)
+    for _ in range(2 if chance.random() < 0.3 else 1):
+        _ask_about_job(world, Random(seed), ask, UNAVAILABLE | may, "R4", ended)
 
 
 def delete(world: World, chance: Random) -> None:
@@ -123,7 +133,24 @@ def delete(world: World, chance: Random) -> None:
             told.deleting.add(job_id)
         return server.jobs.delete_job(pb.DeleteJobRequest(job_id=job_id), call())
 
-    _ask_about_job(world, chance, ask, UNAVAILABLE | {Reason.JOB_NOT_ENDED, Reason.NOT_FOUND}, "I14")
+    ended = _ended(world) if chance.random() < 0.7 else None
+    _ask_about_job(world, chance, ask, UNAVAILABLE | {Reason.JOB_NOT_ENDED, Reason.NOT_FOUND}, "I14", ended)
+
+
+def submit_deleted(world: World, chance: Random) -> None:
+    """A client that does not know of it submits a job again that was deleted."""
+    told = world.clients.told
+    gone = [one for one in told.submits if one.request_id and not one.bulk and one.job_id in told.deleting]
+    if world.server is not None and gone:
+        world.clients.ask_submit(world.server, chance.choice(gone[-5:]), chance)
+        world.server.run()
+
+
+def _ended(world: World) -> list[str]:
+    """Jobs that a client knows of and that have ended."""
+    jobs = world.chronicle.jobs
+    known = [job_id for job_id in world.clients.told.acknowledged if job_id in jobs]
+    return [job_id for job_id in known if jobs[job_id].row.state in ENDED]
 
 
 def _submit(world: World, make: Callable[[int, Micros, Random], job_pb2.JobSpec], chance: Random) -> None:
@@ -152,7 +179,7 @@ def _limit_time(spec: job_pb2.JobSpec, chance: Random) -> None:
     for name, odds, choices in (
         ("queue_timeout", 0.12, (5, 40, 200)),
         ("run_timeout", 0.2, (4, 30)),
-        ("total_timeout", 0.15, (20, 90, 400)),
+        ("total_timeout", 0.25, (8, 20, 90, 400)),
         ("silence_timeout", 0.15, (3, 20)),
     ):
         if chance.random() < odds:
@@ -202,11 +229,13 @@ def _ask_about_job(
     ask: Callable[[Server, str], Any],
     may: "frozenset[Reason] | set[Reason]",
     promise: str,
+    among: list[str] | None = None,
 ) -> None:
-    server, told = world.server, world.clients.told
-    if server is None or not told.acknowledged or is_lost(chance):
+    server = world.server
+    jobs = list(world.clients.told.acknowledged) if among is None else among
+    if server is None or not jobs or is_lost(chance):
         return
-    job_id = chance.choice(list(told.acknowledged)[-14:])
+    job_id = chance.choice(jobs[-14:])
 
     def judge(answer: Any) -> None:
         refused = isinstance(answer, Refused)

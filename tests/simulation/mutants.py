@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from simulation.broken import parts, words
+from simulation.broken import changes, parts, queueing, schedules, words
 
 
 @contextmanager
@@ -55,6 +55,55 @@ MUTANTS: dict[str, Callable[[], words.Patches]] = {
         parts.promotion_forgotten,
         parts.worker_ignores_its_clock,
         parts.worker_starts_after_its_lease,
+        queueing.key_limit_ignored,
+        queueing.queue_limit_ignored,
+        queueing.freed_key_stays_parked,
+        queueing.slot_never_given_back,
+        queueing.bucket_never_empties,
+        queueing.token_refunded_twice,
+        queueing.lost_grant_refunded,
+        queueing.paused_queue_grants,
+        queueing.drained_queue_grants,
+        queueing.pause_never_ends,
+        queueing.return_never_told,
+        queueing.return_burns_an_attempt,
+        queueing.head_above_the_first,
+        queueing.newest_first,
+        queueing.share_wakes_at_zero,
+        queueing.slots_of_a_job_ignored,
+        changes.any_succeeded_taken_as_all_ended,
+        changes.cancelled_parent_succeeded,
+        changes.skipped_childs_children_forgotten,
+        changes.one_ended_parent_noted,
+        changes.children_told_once,
+        changes.key_freed_at_grant,
+        changes.replaced_goes_on,
+        changes.granted_one_replaced,
+        changes.waiting_with_key_forgotten,
+        changes.run_timeout_of_all_attempts,
+        changes.total_timeout_retried,
+        changes.silence_since_the_start,
+        changes.expired_after_start,
+        changes.queue_timeout_ignored,
+        changes.one_snooze_too_many,
+        changes.snooze_counted_as_failure,
+        changes.updated_after_start,
+        changes.two_live_retries,
+        changes.live_job_deleted,
+        changes.request_of_deleted_forgotten,
+        changes.first_checkpoint_kept,
+        changes.results_of_parents_left_out,
+        schedules.tick_fires_twice,
+        schedules.job_made_after_its_tick,
+        schedules.fires_before_its_creation,
+        schedules.edit_invents_ticks,
+        schedules.none_makes_up,
+        schedules.last_makes_up_for_all,
+        schedules.skip_runs_both,
+        schedules.buffer_runs_both,
+        schedules.other_not_cancelled,
+        schedules.buffered_tick_forgotten,
+        schedules.tick_never_looked_at,
     )
 }
 """By name."""

@@ -10,12 +10,15 @@ from headrace.v1 import job_pb2, queue_pb2, schedule_pb2
 from headrace.v1 import queue_service_pb2 as queues_pb
 from headrace.v1 import schedule_service_pb2 as schedules_pb
 from headrace_server.core.refusal import Reason, Refused
+from headrace_server.core.states import LEASED
 from simulation.clients import UNAVAILABLE, call, when_answered
 from simulation.policies import FAIR_QUEUE, NARROW_QUEUE, RATED_QUEUE
 from simulation.violation import hold
 from simulation.world import World
 
 STOPPABLE = (NARROW_QUEUE, FAIR_QUEUE, RATED_QUEUE, "default")
+DRAIN = 2
+"""The kind of a stop."""
 SCHEDULES_COUNT_MAX = 3
 INTERVALS = (7, 20, 45)
 OVERLAPS = (
@@ -47,6 +50,17 @@ def stop_queue(world: World, chance: Random) -> None:
         _ask(world, world.server.queues.drain_queue(drain, call()), "Q7")
 
 
+def drain_busy_queue(world: World, chance: Random) -> None:
+    """A queue of which something runs is drained, now and then."""
+    assert world.server is not None
+    busy = {one.row.queue for one in world.chronicle.jobs.values() if one.row.state in LEASED} & {*STOPPABLE}
+    if busy and chance.random() < 0.4:
+        name = chance.choice(sorted(busy))
+        request = queues_pb.DrainQueueRequest(name=name, reason="closing", grace=Duration(seconds=3))
+        _ask(world, world.server.queues.drain_queue(request, call()), "Q7")
+        world.commit()
+
+
 def resume_queue(world: World, chance: Random) -> None:
     """A queue goes on."""
     if world.server is not None:
@@ -55,9 +69,11 @@ def resume_queue(world: World, chance: Random) -> None:
 
 
 def resume_all(world: World) -> None:
-    """Nothing is stopped any more, and nothing makes jobs by itself: the end of a run begins."""
+    """Nothing is stopped for longer than it was said to, and nothing makes jobs by itself: the end of a run begins."""
     assert world.server is not None
-    for name in STOPPABLE:
+    with world.engine.reading() as connection:
+        stopped = connection.rows("SELECT DISTINCT queue FROM queue_stops WHERE kind = ? OR until = 0", (DRAIN,))
+    for (name,) in stopped:
         _ask(world, world.server.queues.resume_queue(queues_pb.ResumeQueueRequest(name=name), call()), "Q7")
     for name in world.schedules.names:
         request = schedules_pb.DeleteScheduleRequest(name=name)
@@ -97,9 +113,12 @@ def schedule(world: World, chance: Random) -> None:
         _create_schedule(world, chance)
         return
     name = chance.choice(names)
-    if draw < 0.6:
+    if draw < 0.5:
         changed = schedule_pb2.Schedule(name=name, overlap=chance.choice(OVERLAPS))
         mask = FieldMask(paths=["overlap"])
+        if chance.random() < 0.4:
+            changed = schedule_pb2.Schedule(name=name, interval=Duration(seconds=chance.choice(INTERVALS)))
+            mask = FieldMask(paths=["interval"])
         request = schedules_pb.UpdateScheduleRequest(schedule=changed, update_mask=mask)
         _ask(world, schedules.update_schedule(request, call()), "K3")
     elif draw < 0.7:

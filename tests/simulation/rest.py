@@ -1,25 +1,29 @@
 """The end of a run: faults stop, everybody does what is due, time passes, and everything that can end has to."""
 
+from collections.abc import Set
 from random import Random
 
 from headrace.v1.outcome_pb2 import FAILURE_CLASS_CRASH
 from headrace_server.core.job import Job
 from headrace_server.core.states import ENDED, LEASED, JobState
 from simulation.attempts import ACCEPTED, STARTED
-from simulation.checkers.rest import check_explained, check_rest, waits_for_nobody
+from simulation.checkers.rest import check_explained, check_rest, fits_nobody, waits_for_nobody
 from simulation.ground import Ending
-from simulation.operators import resume_all
+from simulation.operators import DRAIN, drain_busy_queue, resume_all
 from simulation.violation import hold
 from simulation.workers import Worker
 from simulation.world import World
 
 ROUNDS_MAX = 300
 ROUND_SECONDS = 2.0
+MISSED_SECONDS = 100.0
 
 
 def come_to_rest(world: World, chance: Random) -> None:
     """Stops every fault, lets time pass, and checks what has to be true in the end."""
     _repair(world, chance)
+    _let_drains_end(world, chance)
+    _let_schedules_fire(world, chance)
     resume_all(world)
     _everybody_acts(world, chance)
     for _ in range(ROUNDS_MAX):
@@ -62,6 +66,42 @@ def _repair(world: World, chance: Random) -> None:
             worker.renew()
 
 
+def _let_drains_end(world: World, chance: Random) -> None:
+    """Q7: what runs of a drained queue is handed back once its grace is over, though it would go on by itself."""
+    running: list[str] = []
+    drain_busy_queue(world, chance)
+    for _ in range(ROUNDS_MAX):
+        with world.engine.reading() as connection:
+            found = connection.rows("SELECT queue FROM queue_stops WHERE kind = ? AND until > 0", (DRAIN,))
+        draining = {queue for (queue,) in found}
+        running = [one.id for one in world.chronicle.jobs.values() if _runs_in(one.row, draining)]
+        if not running:
+            return
+        world.advance(ROUND_SECONDS)
+        _everybody_acts(world, chance, spared=draining)
+        world.check()
+    hold(False, "Q7", f"{running} of drained queues are never handed back")
+
+
+def _runs_in(job: Job, queues: Set[str]) -> bool:
+    return job.queue in queues and job.state in LEASED
+
+
+def _let_schedules_fire(world: World, chance: Random) -> None:
+    """I4: ticks that are due are dealt with, before nobody waits for them any more."""
+    assert world.server is not None
+    if not world.schedules.names:
+        return
+    if chance.random() < 0.5:
+        # Some ticks are missed.
+        world.clock.jump(MISSED_SECONDS)
+    for _ in range(3):
+        world.advance(ROUND_SECONDS)
+        _everybody_acts(world, chance)
+    with world.engine.reading() as connection:
+        world.schedules.check_rest(world.chronicle, connection, world.server.now())
+
+
 def _live_jobs(world: World) -> list[Job]:
     with world.engine.reading() as connection:
         workers = world.awake()
@@ -76,23 +116,31 @@ def _seconds_to_pass(world: World) -> float:
     """To the next time that a job waits for, when nothing else goes on."""
     jobs = _live_jobs(world)
     times = [job.wake for job in jobs if job.wake]
-    if not times or any(job.state in LEASED or (job.state is JobState.QUEUED and not job.holder) for job in jobs):
+    with world.engine.reading() as connection:
+        workers = world.awake()
+        goes_on = any(
+            job.state in LEASED
+            or (job.state is JobState.QUEUED and not job.holder and not fits_nobody(job, connection, workers))
+            for job in jobs
+        )
+    if not times or goes_on:
         return ROUND_SECONDS
     assert world.server is not None
     return max(ROUND_SECONDS, world.server.seconds_until(min(times)) + 0.1)
 
 
-def _everybody_acts(world: World, chance: Random) -> None:
+def _everybody_acts(world: World, chance: Random, spared: Set[str] = frozenset()) -> None:
+    """Attempts of the queues that are spared go on."""
     for worker in world.awake():
         worker.look_at_clock()
         world.connect(worker)
     world.flow(chance)
     for worker in world.awake():
-        _work_off(world, worker, chance)
+        _work_off(world, worker, chance, spared)
     world.flow(chance)
 
 
-def _work_off(world: World, worker: Worker, chance: Random) -> None:
+def _work_off(world: World, worker: Worker, chance: Random, spared: Set[str]) -> None:
     for attempt in list(worker.attempts.values()):
         if attempt.phase == ACCEPTED:
             worker.start(attempt)
@@ -102,7 +150,7 @@ def _work_off(world: World, worker: Worker, chance: Random) -> None:
             worker.conclude(attempt, Ending.RETURNED)
         elif attempt.cancelling:
             worker.conclude(attempt, Ending.CANCELLED)
-        elif attempt.key.job_id not in world.clients.told.cancelled:
+        elif attempt.assignment.spec.queue not in spared and attempt.key.job_id not in world.clients.told.cancelled:
             # One that is to be cancelled goes on until its worker is told: it would not end by itself.
             failed = chance.random() < 0.2
             worker.conclude(attempt, Ending.FAILED if failed else Ending.SUCCEEDED, FAILURE_CLASS_CRASH)

@@ -100,6 +100,10 @@ class Server(App):
         """Until its clock, which goes at half the speed while it is ahead of the world's, has come to a time."""
         return max(0.0, (time - self._clock.now()) / SECOND * 2)
 
+    def now(self) -> Micros:
+        """By its clock."""
+        return self._clock.now()
+
     @property
     def generation(self) -> int:
         """Of the store."""

@@ -43,6 +43,8 @@ class Surroundings:
     """Monotonic."""
     open_control: Callable[[], Wire]
     open_data: Callable[[], Wire]
+    assigned: Callable[[worker_pb2.Assignment], None]
+    """Somebody who looks at what a worker is given."""
 
 
 @dataclass(eq=False, slots=True)
@@ -299,6 +301,7 @@ class Worker:
         attempt = HeldAttempt(assignment, endless=assignment.spec.labels.get("endless") == "yes")
         if attempt.key in self.attempts:
             return
+        self.around.assigned(assignment)
         taken = sum(one.slots for one in self.attempts.values() if one.phase != FINISHED)
         self.attempts[attempt.key] = attempt
         if self.draining:

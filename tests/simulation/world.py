@@ -12,11 +12,14 @@ from headrace_server.core.limits import LEASE_SECONDS_DEFAULT
 from headrace_server.core.states import LEASED
 from headrace_server.store.queues import create_queue
 from headrace_worker.lease import LeaseKey
+from simulation.checkers.assignments import check_assignment
 from simulation.checkers.attempts import AttemptChecker
 from simulation.checkers.bounds import BoundChecker
+from simulation.checkers.counters import CounterChecker
 from simulation.checkers.graphs import GraphChecker
 from simulation.checkers.limits import LimitChecker
 from simulation.checkers.log import LogChecker
+from simulation.checkers.order import OrderChecker, ShareChecker
 from simulation.checkers.promises import PromiseChecker
 from simulation.checkers.readers import ReaderChecker, check_acknowledged_output
 from simulation.checkers.schedules import ScheduleChecker
@@ -57,12 +60,15 @@ class World:
         told = self.clients.told
         self._promises = PromiseChecker(told, self.ground)
         self._reading = ReaderChecker(self.readers)
-        self.schedules = ScheduleChecker()
+        self.schedules = ScheduleChecker(told.deleting)
         self._of_commit = (
             LogChecker(),
+            CounterChecker(),
             AttemptChecker(self.ground, told),
             BoundChecker(self.kinds),
             LimitChecker(),
+            OrderChecker(),
+            ShareChecker(),
             GraphChecker(told),
             TimeChecker(told),
             self.schedules,
@@ -100,6 +106,7 @@ class World:
             self.clock.monotonic,
             lambda: self._server().open_control_lane(),
             lambda: self._server().open_data_lane(),
+            lambda assignment: check_assignment(self.chronicle, self.clients.told, assignment),
         )
         return Worker(kind, f"i{self._incarnations}", around, keeper_share=self.entropy.random() * 0.95)
 

@@ -52,6 +52,7 @@ def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder], *
     """
     for holder in lost:
         lose_worker(ledger, holder, "its lease ended without a renewal")
+    timed = timed or _has_become_due(ledger)
     if timed:
         look_at_due(ledger)
         firings.fire_due(ledger)
@@ -62,6 +63,13 @@ def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder], *
     granted = tuple(_grant(ledger, plan))
     times = [plan.wake, _next_look(ledger) if timed else None]
     return Cycle(granted, min((time for time in times if time is not None), default=None), plan.reserved)
+
+
+def _has_become_due(ledger: Ledger) -> bool:
+    """What was committed since the cycle was asked for may have brought a time that has passed: a grant that came back
+    after its job's queue_timeout is not to be granted again."""
+    time = next_due(ledger)
+    return time is not None and time <= ledger.now
 
 
 def _next_look(ledger: Ledger) -> Micros | None:

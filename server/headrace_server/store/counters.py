@@ -52,8 +52,6 @@ class _KeyChange:
     """Milliseconds: the sum over leased jobs of slots times the time of their grant."""
     head: tuple[int, int] | None = None
     """Rank and row of the first job that came to be ready."""
-    moved: bool = False
-    """A job has another rank, so `head` matters though no count has changed."""
 
 
 class Counters:
@@ -92,8 +90,6 @@ class Counters:
         taken back."""
         self._count(job, -1, state, holder, assigned)
         self.enter(job)
-        if state is job.state and job.state is JobState.QUEUED:
-            self._keys[job.key].moved = True
         if release is not None:
             # One that was only lost may have started all the same.
             if release.cause is not facts.ReleaseCause.NOT_CONFIRMED:
@@ -140,7 +136,7 @@ class Counters:
         ready = defaultdict[int, int](int)
         for key, one in self._keys.items():
             counts = (one.live, one.ready, one.leased, one.leased_slots, one.leased_since)
-            if not (one.moved or any(counts)):
+            if one.head is None and not any(counts):
                 continue
             ready[groups[key]] += one.ready
             if one.head is None:

@@ -33,6 +33,7 @@ class _Seen:
     given_back: int = 0
     cancelling: bool = False
     truncated: bool = False
+    started: bool = False
     timed_out: int = 0
     """The epoch whose attempt was told to end because its time was over."""
 
@@ -68,12 +69,15 @@ class AttemptChecker:
             hold(seen.live and event.epoch == seen.epoch, "I3", f"{kind} of a fenced attempt of {known.id}")
             if kind == "attempt_started":
                 self._run(known, generation, seen.epoch)
+                seen.started = True
         if kind == "output":
             self._check_output(known, seen, logged, generation)
         elif kind == "output_truncated":
             seen.truncated = True
         elif kind == "cancel_requested":
             seen.cancelling = True
+        elif kind == "updated":
+            hold(not seen.started, "UpdateJob", f"{known.id} is changed after it has started")
         elif kind == "attempt_timed_out":
             hold(seen.live and seen.timed_out != seen.epoch, "C3", f"{known.id} times out once in an attempt")
             seen.timed_out = seen.epoch
@@ -86,7 +90,7 @@ class AttemptChecker:
         follows = sequence == last + 1 or (seen.truncated and sequence > last)
         hold(follows, "E5", f"output {sequence} of {known.id} after {last}")
         seen.outputs[seen.epoch] = sequence
-        said = output.claude.raw_json.encode() or output.chunk.data
+        said = output.claude.raw_json.encode() or output.chunk.data or output.checkpoint.value.string_value.encode()
         run = self._run(known, generation, seen.epoch)
         expected = stamp(run.key, sequence)
         hold(said == expected or (seen.truncated and not said), "I3", f"output {said!r} where {expected!r} is due")
@@ -98,11 +102,15 @@ class AttemptChecker:
             seen.losses += 1
         elif kind in ("attempt_released", "attempt_handed_back", "attempt_snoozed"):
             seen.given_back += 1
+            if kind == "attempt_handed_back":
+                ending = self._run(known, generation, seen.epoch).ending
+                hold(ending in (Ending.RETURNED, Ending.CANCELLED), "Q7", f"{known.id} is handed back, really {ending}")
         elif kind == "attempt_failed":
             failure = event.attempt_failed.failure
             run = self._run(known, generation, seen.epoch)
             if failure.failure_class == outcome_pb2.FAILURE_CLASS_TIMEOUT:
-                stopped = seen.timed_out == seen.epoch and run.ending is Ending.CANCELLED
+                # One that was handed back may have been told of its timeout on the way.
+                stopped = seen.timed_out == seen.epoch and run.ending in (Ending.CANCELLED, Ending.RETURNED)
                 hold(stopped, "C3", f"{known.id} failed by a timeout, really {run.ending}")
             elif run.ending is Ending.SNOOZED:
                 policy = self._told.submits[known.number - 1].spec.retry_policy

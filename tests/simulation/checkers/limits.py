@@ -6,7 +6,7 @@ It reads policies and stops as they are in the store, and counts leases and star
 from collections import Counter
 from dataclasses import dataclass, field
 
-from headrace.v1 import queue_pb2
+from headrace.v1 import event_pb2, queue_pb2
 from headrace_server.core.states import LEASED
 from headrace_server.store.engine import Connection
 from simulation.chronicle import Chronicle, Fresh, Known
@@ -66,7 +66,8 @@ class LimitChecker:
             for name, limit in self._limits_of(known):
                 if logged.kind == "attempt_assigned":
                     self._take(name, limit, known, time)
-                else:
+                elif logged.event.attempt_released.cause != event_pb2.RELEASE_CAUSE_NOT_CONFIRMED:
+                    # One that was only lost may have started.
                     self._give_back(name, known)
 
     def _limits_of(self, known: Known) -> list[tuple[tuple[str, str], queue_pb2.RateLimit]]:

@@ -1,12 +1,11 @@
-"""I8, I13, E3: rows are the fold of their logs, sequences are dense, counters count, an end comes once and last."""
+"""I8, I13, E3: rows are the fold of their logs, sequences are dense, an end comes once and last."""
 
-from collections import Counter
 from dataclasses import fields
 
 from headrace.v1 import event_pb2
 from headrace_server.core import lifecycle
 from headrace_server.core.job import Job
-from headrace_server.core.states import ENDED, LEASED, JobState
+from headrace_server.core.states import ENDED, LEASED
 from headrace_server.store import codec
 from headrace_server.store.decoding import decode
 from headrace_server.store.engine import Connection
@@ -28,7 +27,6 @@ class LogChecker:
         for known in fresh.changed:
             self._fold(known)
             _check_end(known)
-        _check_counters(chronicle, connection)
 
     def _fold(self, known: Known) -> None:
         folded = self._folded.get(known.id)
@@ -72,13 +70,3 @@ def _check_end(known: Known) -> None:
     hold(
         (row.worker != "") == (row.state in LEASED), "I2", f"{known.id} is {row.state.name} with worker {row.worker!r}"
     )
-
-
-def _check_counters(chronicle: Chronicle, connection: Connection) -> None:
-    jobs = [known.row for known in chronicle.jobs.values()]
-    states = Counter((job.namespace, job.queue, int(job.state)) for job in jobs)
-    counted = connection.rows("SELECT namespace, queue, state, jobs FROM state_counts WHERE jobs <> 0")
-    hold({row[:3]: row[3] for row in counted} == states, "S5", f"states counted as {counted}, are {states}")
-    ready = Counter(job.key for job in jobs if job.state is JobState.QUEUED and not job.holder)
-    stored: dict[int, int] = dict(connection.rows("SELECT key, ready FROM ready_keys WHERE ready <> 0"))
-    hold(stored == ready, "I8", f"ready keys counted as {stored}, are {dict(ready)}")

@@ -1,9 +1,9 @@
-"""I1, I7, S1, S7: what clients and workers were told stays true, also after every crash."""
+"""I1, I7, R4, S1, S7: what clients and workers were told stays true, also after every crash."""
 
 from collections import defaultdict
 
 from headrace_server.core.job import PLAIN
-from headrace_server.core.states import JobState
+from headrace_server.core.states import ENDED, JobState
 from headrace_server.store.engine import Connection
 from simulation.chronicle import Chronicle, Fresh
 from simulation.clients import OF_GRAPH, Told
@@ -26,6 +26,7 @@ class PromiseChecker:
 
     def check_commit(self, chronicle: Chronicle, fresh: Fresh, connection: Connection) -> None:
         """After a commit."""
+        _check_retries(chronicle, fresh)
         new = [
             known
             for known in fresh.changed
@@ -61,3 +62,16 @@ class PromiseChecker:
             kept = any(one.kind in kinds and one.event.epoch == run.key.epoch for one in log)
             hold(kept, "L7", f"the end of {run.key} was acknowledged and is not in the log")
         self._settled = len(self._ground.acknowledged)
+
+
+def _check_retries(chronicle: Chronicle, fresh: Fresh) -> None:
+    for known in fresh.changed:
+        origin = known.row.origin.retry_of
+        if origin is None or known.row.state in ENDED:
+            continue
+        live = [
+            one.id
+            for one in chronicle.jobs.values()
+            if one.row.origin.retry_of == origin and one.row.state not in ENDED
+        ]
+        hold(len(live) == 1, "R4", f"{live} are retries of one job, and all live")

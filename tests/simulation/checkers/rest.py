@@ -1,11 +1,14 @@
 """I4, I12: faults have stopped, time has passed: everything has ended that somebody could run, and nothing is held."""
 
 from headrace.v1 import job_pb2
+from headrace_server.core.dependencies import DependencyRule
+from headrace_server.core.job import Job
 from headrace_server.core.placement import misfit
 from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.rpc.worker_message import capabilities_of
 from headrace_server.store.engine import Connection
 from headrace_server.store.reads import job_needs
+from simulation.checkers.graphs import may_run
 from simulation.chronicle import Chronicle, Known
 from simulation.violation import hold
 from simulation.workers import Worker
@@ -14,9 +17,21 @@ from simulation.workers import Worker
 def waits_for_nobody(known: Known, chronicle: Chronicle, connection: Connection, workers: list[Worker]) -> bool:
     """Whether a job waits because no worker could run it, or one that it has to wait for."""
     row = known.row
+    if row.wake:
+        # Whoever it waits for, a time comes at which it ends.
+        return False
     if row.state is JobState.BLOCKED:
-        before = _jobs_before(known, chronicle, connection)
-        return any(waits_for_nobody(one, chronicle, connection, workers) for one in before)
+        ends, parents = _parents(known, chronicle, connection)
+        verdict = may_run(_condition(known, connection), ends) if row.dependent else True
+        if verdict is False:
+            return False
+        before = parents if verdict is None else _holders_of_key(known, chronicle, connection)
+        return bool(before) and all(waits_for_nobody(one, chronicle, connection, workers) for one in before)
+    return fits_nobody(row, connection, workers)
+
+
+def fits_nobody(row: Job, connection: Connection, workers: list[Worker]) -> bool:
+    """Whether a job is ready that none of these workers could ever run."""
     if row.state is not JobState.QUEUED or row.holder:
         return False
     needs = job_needs(connection, row)
@@ -26,17 +41,35 @@ def waits_for_nobody(known: Known, chronicle: Chronicle, connection: Connection,
     )
 
 
-def _jobs_before(known: Known, chronicle: Chronicle, connection: Connection) -> list[Known]:
-    """The jobs that have not ended and that a BLOCKED one waits for."""
-    rows = connection.rows("SELECT parent FROM dependencies WHERE child = ?", (known.row.row,))
-    rows += connection.rows(
+def _condition(known: Known, connection: Connection) -> int:
+    found = connection.rows("SELECT rule FROM dependencies WHERE child = ? LIMIT 1", (known.row.row,))
+    return int(DependencyRule.decode(found[0][0]).condition)
+
+
+def _parents(known: Known, chronicle: Chronicle, connection: Connection) -> tuple[list[JobState | None], list[Known]]:
+    """How the jobs ended that a BLOCKED one depends on, and those that have not."""
+    jobs = {one.row.row: one for one in chronicle.jobs.values()}
+    ends: list[JobState | None] = []
+    live: list[Known] = []
+    for parent, state in connection.rows("SELECT parent, state FROM dependencies WHERE child = ?", (known.row.row,)):
+        gone = parent not in jobs
+        ended = JobState(state or JobState.FAILED) if gone else jobs[parent].row.state
+        ends.append(ended if ended in ENDED else None)
+        if ended not in ENDED:
+            live.append(jobs[parent])
+    return ends, live
+
+
+def _holders_of_key(known: Known, chronicle: Chronicle, connection: Connection) -> list[Known]:
+    """The job that has the unique key for which a BLOCKED one waits."""
+    found = connection.rows(
         "SELECT first.job FROM unique_keys AS second JOIN unique_keys AS first"
         " ON first.namespace = second.namespace AND first.queue = second.queue"
         " AND first.unique_key = second.unique_key AND first.place = 1"
         " WHERE second.job = ? AND second.place = 2",
         (known.row.row,),
     )
-    before = {row for (row,) in rows}
+    before = {row for (row,) in found}
     return [one for one in chronicle.jobs.values() if one.row.row in before and one.row.state not in ENDED]
 
 

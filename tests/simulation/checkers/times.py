@@ -1,6 +1,7 @@
-"""C3, R5: a job ends or is stopped for a timeout only when its time is over, and work puts itself off only so often."""
+"""C3, R5: nothing is granted too late, a job ends or is stopped for a timeout only when its time is over, and work puts
+itself off only so often."""
 
-from headrace.v1 import outcome_pb2
+from headrace.v1 import job_pb2, outcome_pb2
 from headrace_server.core.limits import MAX_SNOOZES_DEFAULT
 from headrace_server.store.engine import Connection
 from simulation.chronicle import Chronicle, Fresh, Known, Logged
@@ -19,7 +20,13 @@ class TimeChecker:
     def check_commit(self, chronicle: Chronicle, fresh: Fresh, connection: Connection) -> None:
         """After a commit."""
         for known, logged in fresh.events:
-            if logged.kind == "expired":
+            if logged.kind == "attempt_assigned":
+                _check_granted(known, logged)
+            elif logged.kind == "attempt_failed":
+                again = logged.event.attempt_failed.decision.action != job_pb2.RETRY_ACTION_FAIL
+                late = again and 0 < known.row.end_by <= logged.event.time.ToMicroseconds()
+                hold(not late, "C3", f"{known.id} is to be tried again after its total_timeout")
+            elif logged.kind == "expired":
                 self._check_expired(known, logged)
             elif logged.kind == "attempt_timed_out":
                 self._check_timed_out(known, logged)
@@ -57,3 +64,11 @@ class TimeChecker:
             since = before[-1].event.time.ToMicroseconds()
             limit = stated.silence_timeout.ToMicroseconds()
         hold(0 < limit <= now - since, "C3", f"{known.id} was stopped after {now - since} us, {limit} are allowed")
+
+
+def _check_granted(known: Known, logged: Logged) -> None:
+    row, event = known.row, logged.event
+    now = event.time.ToMicroseconds()
+    hold(not 0 < row.end_by <= now, "C3", f"{known.id} is granted after its total_timeout")
+    if not any(one.kind == "attempt_started" and one.event.sequence < event.sequence for one in known.log):
+        hold(not 0 < row.start_by <= now, "C3", f"{known.id} is granted after its queue_timeout")
