@@ -32,7 +32,8 @@ def waits_for_nobody(known: Known, chronicle: Chronicle, connection: Connection,
 
 def fits_nobody(row: Job, connection: Connection, workers: list[Worker]) -> bool:
     """Whether a job is ready that none of these workers could ever run."""
-    if row.state is not JobState.QUEUED or row.holder:
+    if row.state is not JobState.QUEUED or row.holder or row.wake:
+        # One with a deadline ends by it.
         return False
     needs = job_needs(connection, row)
     return not any(
