@@ -165,9 +165,14 @@ class Bench:
         return found
 
     def events(self, job_id: JobId) -> list[event_pb2.Event]:
-        """The whole log of a job."""
-        page = self.read(read_page, self.job(job_id).row, 0, 1 << 30, 1 << 30)
-        return [event_pb2.Event.FromString(body) for body in page.events]
+        """The whole log of a job, as far as it is there."""
+        row, bodies = self.job(job_id).row, []
+        page = self.read(read_page, row, 0, 1 << 30, 1 << 30)
+        bodies += page.events
+        while not page.complete:
+            page = self.read(read_page, row, page.last_sequence, 1 << 30, 1 << 30)
+            bodies += page.events
+        return [event_pb2.Event.FromString(body) for body in bodies]
 
     def kinds(self, job_id: JobId) -> list[str | None]:
         """The kinds of the events of a job's log."""

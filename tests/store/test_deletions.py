@@ -11,7 +11,7 @@ from headrace_server.core.job import Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
 from headrace_server.runtime.retention import DAY, Keeping, Retention
-from headrace_server.store import deletions, expiry, reads
+from headrace_server.store import deletions, expiry, output_expiry, reads
 from headrace_server.store.audit import list_audit, record_audit
 from headrace_server.store.deletions import delete, remove_some_log
 from headrace_server.store.dependencies import parent_states
@@ -288,3 +288,46 @@ def test_r4_a_retry_may_outlive_its_origin_and_the_other_way_round(bench: Bench)
     assert deleted(bench, lease.job_id) is None
     assert bench.job(again.job.id).origin.retry_of == lease.job_id
     assert bench.read(counts).get("retries") is None
+
+
+def test_e8_output_goes_some_days_after_the_end_and_the_rest_of_the_log_later(bench: Bench) -> None:
+    job = ran(bench)
+    days_pass(bench, 6.9)
+    retention(bench)
+    assert "output" in bench.kinds(job.id)
+    days_pass(bench, 0.2)
+    retention(bench)
+    assert bench.kinds(job.id) == ["submitted", "attempt_assigned", "attempt_started", "succeeded"]
+    assert bench.job(job.id).output_bytes == 1
+    days_pass(bench, 23)
+    retention(bench)
+    assert "jobs" not in bench.read(counts)
+    assert "dropped_outputs" not in bench.read(counts)
+
+
+def test_i14_output_of_jobs_that_live_on_or_have_only_just_ended_stays(bench: Bench) -> None:
+    lives = bench.running()
+    bench.append(lives, chunk(1))
+    days_pass(bench, 20)
+    recent = ran(bench)
+    days_pass(bench, 6)
+    retention(bench)
+    assert "output" in bench.kinds(lives.job_id)
+    assert "output" in bench.kinds(recent.id)
+
+
+def test_e8_much_output_is_removed_in_steps_of_bounded_size(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_expiry, "STEP_EVENTS_COUNT", 10)
+    jobs = [ran(bench) for _ in range(12)]
+    long = bench.running()
+    bench.append(long, *(chunk(n) for n in range(1, 36)))
+    bench.finish(long, outputs=35)
+    ids = [*(job.id for job in jobs), long.job_id]
+    left, steps = ids, []
+    while left:
+        done = bench.write(output_expiry.drop_outputs, left, bench.clock.now())
+        steps.append(done)
+        left = left[done:]
+    assert len(steps) == 5
+    assert bench.read(counts)["dropped_outputs"] == 13
+    assert "outputs" not in bench.read(counts)

@@ -1,5 +1,5 @@
-"""What is kept no longer than it has to be: output and whole logs of jobs that ended long ago, and rows that have served
-their time (E8). Never anything live (I14).
+"""What is kept no longer than it has to be: of jobs that ended long ago first the output, then all of it; and rows that
+have served their time (E8). Never anything live (I14).
 
 Small steps with a pause between, each a transaction of its own, so that nobody else's write waits for more than one.
 """
