@@ -119,7 +119,7 @@ class App:
         self._feed = Feed()
         self._deltas = Deltas()
         self._registry = Registry(settings.lease_seconds)
-        self._admission = Admission()
+        self._admission = Admission(principal_streams_max=settings.streams_per_principal)
         self._disk = DiskReserve(settings.data, settings.disk_reserve_bytes)
         self._health = Health([service.full_name for service in _SERVICES.values()])
         self._local_worker: LocalWorker | None = None

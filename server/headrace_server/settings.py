@@ -14,7 +14,9 @@ from headrace_server.core.limits import (
     HEARTBEAT_SECONDS,
     HEARTBEAT_SECONDS_MAX,
     LEASE_SECONDS_DEFAULT,
+    PRINCIPAL_STREAMS_COUNT_MAX,
     RENEWAL_SECONDS_DEFAULT,
+    STREAMS_COUNT_MAX,
 )
 
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -76,6 +78,8 @@ class Settings(BaseSettings):
     """When half of all commits take so long, it is an alert."""
     alert_lag_seconds: float = Field(default=0.5, gt=0, le=60)
     """When the event loop is so late, it is an alert."""
+    streams_per_principal: int = Field(default=PRINCIPAL_STREAMS_COUNT_MAX, ge=1, le=STREAMS_COUNT_MAX)
+    """Follow streams that one principal may have open."""
     drain_seconds: float = Field(default=DRAIN_SECONDS, ge=0, le=600)
     """How long a stop waits for calls in flight."""
     metrics_listen: str = ""

@@ -14,7 +14,8 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from headrace.v1 import job_service_pb2, job_service_pb2_grpc, worker_service_pb2, worker_service_pb2_grpc
-from headrace_server.rpc.admission import Admission, CallClass
+from headrace_server.core.limits import PRINCIPAL_STREAMS_COUNT_MAX
+from headrace_server.rpc.admission import DEFAULT_CAPS, Admission, CallClass
 from headrace_server.rpc.health import Health
 from headrace_server.rpc.pipeline import Check, Pipeline
 from headrace_server.rpc.server import Service, build_server, listen_unix
@@ -71,8 +72,9 @@ def serve(socket_path: Path) -> Serve:
         caps: Mapping[CallClass, int] | None = None,
         telemetry: Telemetry | None = None,
         with_channelz: bool = False,
+        principal_streams_max: int = PRINCIPAL_STREAMS_COUNT_MAX,
     ) -> AsyncIterator[Serving]:
-        admission = Admission(caps) if caps is not None else Admission()
+        admission = Admission(caps or DEFAULT_CAPS, principal_streams_max)
         numbers = itertools.count(1)
         pipeline = Pipeline(admission, checks or {}, lambda: f"made-{next(numbers)}", telemetry)
         health = Health([JOBS.full_name])

@@ -298,6 +298,25 @@ def test_calls_over_the_cap_are_refused_and_other_classes_are_not(serve: Any, fa
     asyncio.run(scenario())
 
 
+def test_one_principal_has_a_bound_of_open_streams(serve: Any, failure_of: Any) -> None:
+    async def scenario() -> None:
+        toy = Toy()
+        async with serve(toy, principal_streams_max=1) as serving:
+            watch = serving.jobs.WatchJob(WATCH(job_id="wait"))
+            await watch.read()
+            await toy.started.wait()
+            failure = await failure_of(serving.jobs.WatchJob(WATCH()))
+            await serving.jobs.GetJob(GET())
+            watch.cancel()
+            assert await serving.admission.wait_idle(30)
+            assert [message async for message in serving.jobs.WatchJob(WATCH())]
+        assert failure.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert failure.info.reason == "TOO_MANY_CALLS"
+        assert dict(failure.info.metadata) == {"cause": "STREAM", "scope": "principal", "limit": "1"}
+
+    asyncio.run(scenario())
+
+
 def test_draining_refuses_new_calls_and_waits_for_those_in_flight(serve: Any, failure_of: Any) -> None:
     async def scenario() -> None:
         toy = Toy()

@@ -166,7 +166,8 @@ class Bench:
 
     def events(self, job_id: JobId) -> list[event_pb2.Event]:
         """The whole log of a job, as far as it is there."""
-        row, bodies = self.job(job_id).row, []
+        row = self.job(job_id).row
+        bodies: list[bytes] = []
         page = self.read(read_page, row, 0, 1 << 30, 1 << 30)
         bodies += page.events
         while not page.complete:

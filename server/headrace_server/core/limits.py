@@ -107,6 +107,8 @@ slots in one cycle, server and worker would wait for each other in turn."""
 
 UNARY_CALLS_COUNT_MAX = 4096
 STREAMS_COUNT_MAX = 10_000
+PRINCIPAL_STREAMS_COUNT_MAX = 8_000
+"""Of them, what one principal may have open: others always find room."""
 
 WORKER_ID_CHARACTERS_MAX = 128
 DELTA_RING_COUNT = 256

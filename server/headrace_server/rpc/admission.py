@@ -5,7 +5,8 @@ either. Calls of one class never use up the room of another.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from enum import Enum
 
 from headrace_server.core import limits
@@ -35,23 +36,43 @@ DEFAULT_CAPS: Mapping[CallClass, int] = {
 class Admission:
     """Counts the calls in flight. Used on one event loop only."""
 
-    def __init__(self, caps: Mapping[CallClass, int] = DEFAULT_CAPS) -> None:
+    def __init__(
+        self,
+        caps: Mapping[CallClass, int] = DEFAULT_CAPS,
+        principal_streams_max: int = limits.PRINCIPAL_STREAMS_COUNT_MAX,
+    ) -> None:
         self._caps = dict(caps)
+        self._principal_streams_max = principal_streams_max
+        self._streams: Counter[str] = Counter()
+        """Of each principal that has any."""
         self._in_flight = dict.fromkeys(CallClass, 0)
         self._idle_waiters: list[tuple[frozenset[CallClass], asyncio.Event]] = []
         self.draining = asyncio.Event()
         """Set once and for all by `drain`. Servicers end their streams when it is."""
 
-    def enter(self, call_class: CallClass) -> None:
-        """Counts a call in, or raises Refused. Each success is followed by one `leave`."""
+    def enter(self, call_class: CallClass, principal: Callable[[], str]) -> str:
+        """Counts a call in, or raises Refused; says under which name. Each success is followed by one `leave`. Who
+        calls is only asked of streams."""
         if self.draining.is_set() and call_class is not CallClass.EXEMPT:
             raise Refused(draining_refusal())
         if self._in_flight[call_class] >= self._caps[call_class]:
-            raise Refused(_too_many(call_class, self._caps[call_class]))
+            raise Refused(_too_many(call_class, "server", self._caps[call_class]))
+        name = self._enter_stream(principal()) if call_class is CallClass.STREAM else ""
         self._in_flight[call_class] += 1
+        return name
 
-    def leave(self, call_class: CallClass) -> None:
-        """Counts a call out."""
+    def _enter_stream(self, principal: str) -> str:
+        if self._streams[principal] >= self._principal_streams_max:
+            raise Refused(_too_many(CallClass.STREAM, "principal", self._principal_streams_max))
+        self._streams[principal] += 1
+        return principal
+
+    def leave(self, call_class: CallClass, name: str) -> None:
+        """Counts a call out, under the name that it was counted in."""
+        if name:
+            self._streams[name] -= 1
+            if not self._streams[name]:
+                del self._streams[name]
         self._in_flight[call_class] -= 1
         assert self._in_flight[call_class] >= 0
         if self._idle_waiters and self._in_flight[call_class] == 0:
@@ -91,10 +112,11 @@ def draining_refusal() -> Refusal:
     return Refusal(Reason.DRAINING, "the server is shutting down", retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
-def _too_many(call_class: CallClass, cap: int) -> Refusal:
+def _too_many(call_class: CallClass, scope: str, cap: int) -> Refusal:
+    whose = "the server has" if scope == "server" else "you have"
     return Refusal(
         Reason.TOO_MANY_CALLS,
-        f"the server has {cap} {call_class.value} open, which is its limit",
+        f"{whose} {cap} {call_class.value} open, which is the limit",
         retry_after_seconds=RETRY_AFTER_SECONDS,
-        metadata={"cause": call_class.name, "scope": "server", "limit": str(cap)},
+        metadata={"cause": call_class.name, "scope": scope, "limit": str(cap)},
     )

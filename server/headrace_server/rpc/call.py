@@ -49,6 +49,10 @@ class Call:
         """Who calls. `local` through the Unix socket, whose folder's mode says who may use it."""
         return "local" if self.context.peer().startswith("unix:") else "anonymous"
 
+    def who(self) -> str:
+        """The principal, for whoever asks later."""
+        return self.principal
+
     @property
     def traceparent(self) -> str:
         """W3C trace context of this call, for work that it causes; empty when there is none."""

@@ -89,11 +89,11 @@ class Pipeline:
             call = Call(context, rpc.name, new_id())
             context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
             try:
-                admission.enter(rpc.call_class)
+                name = admission.enter(rpc.call_class, call.who)
                 try:
                     return await method(_accepted(rpc, request), call)
                 finally:
-                    admission.leave(rpc.call_class)
+                    admission.leave(rpc.call_class, name)
             except BaseException as error:
                 await self._abort(error, call)
                 raise
@@ -107,11 +107,11 @@ class Pipeline:
             call = Call(context, rpc.name, new_id(), requests)
             context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
             try:
-                admission.enter(rpc.call_class)
+                name = admission.enter(rpc.call_class, call.who)
                 try:
                     return await method(requests, call)
                 finally:
-                    admission.leave(rpc.call_class)
+                    admission.leave(rpc.call_class, name)
             except BaseException as error:
                 await self._abort(error, call)
                 raise

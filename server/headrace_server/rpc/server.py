@@ -38,6 +38,8 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
     ("grpc.keepalive_time_ms", KEEPALIVE_MILLIS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLIS),
+    # What says how long an answer to a ping is waited for: without it a dead peer holds its streams for a minute more.
+    ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_MILLIS),
     ("grpc.keepalive_permit_without_calls", 1),
     # The default of five minutes ends clients that keep alive with too_many_pings.
     ("grpc.http2.min_ping_interval_without_data_ms", PING_INTERVAL_MILLIS_MIN),
