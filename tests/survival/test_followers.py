@@ -1,0 +1,158 @@
+"""Readers of every kind against a control plane that is killed: no hole, no repeat, the same digest (E1, E4, L7)."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+import headrace
+from e2e.control_plane import ControlPlane, wait_for
+from headrace.v1 import event_pb2, watch_pb2
+
+StartControlPlane = Callable[..., ControlPlane]
+FOLLOWERS = 5
+RECONNECT_EVENTS_COUNT = 40
+"""After so many events the restless reader closes its stream and opens another one."""
+SLOW_BYTES_PER_SECOND = 60_000
+
+
+def program(lines: int, pause: str) -> str:
+    """Says so many numbered lines, ten at a time."""
+    return f"i=0; while [ $i -lt {lines} ]; do seq $((i+1)) $((i+10)); i=$((i+10)); {pause}; done"
+
+
+def told(lines: int) -> bytes:
+    return b"".join(b"%d\n" % number for number in range(1, lines + 1))
+
+
+@dataclass
+class Heard:
+    """What a reader was handed, over any number of streams."""
+
+    sequence: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+    ended: bool = False
+    breaks: int = 0
+
+    def take(self, item: object) -> None:
+        match item:
+            case event_pb2.Event():
+                assert item.sequence == self.sequence + 1, "a hole or a repeat"
+                self.sequence = item.sequence
+                self.digest.update(item.output.chunk.data)
+            case watch_pb2.WatchEnd():
+                self.ended = item.reason == watch_pb2.END_REASON_JOB_ENDED
+            case watch_pb2.WatchGap():
+                raise AssertionError("nothing was removed")
+            case headrace.follow.Reconnecting():
+                self.breaks += 1
+
+
+async def read(job: headrace.Job, **options: Any) -> Heard:
+    """Reads to the end."""
+    heard = Heard()
+    async with job.watch(**options) as stream:
+        async for item in stream:
+            heard.take(item)
+    return heard
+
+
+async def read_restlessly(job: headrace.Job) -> Heard:
+    """Reads with one stream after the other, each from the cursor of the one before."""
+    heard, cursor = Heard(), ""
+    while not heard.ended:
+        room = RECONNECT_EVENTS_COUNT
+        async with job.watch(cursor=cursor) as stream:
+            async for item in stream:
+                if isinstance(item, event_pb2.Event) and item.sequence <= heard.sequence:
+                    # The cursor moves with the last event of a batch.
+                    continue
+                heard.take(item)
+                cursor = stream.cursor
+                room -= isinstance(item, event_pb2.Event)
+                if room <= 0 and cursor:
+                    break
+    return heard
+
+
+async def read_after_a_stop(job: headrace.Job, go_on: asyncio.Event) -> Heard:
+    """Opens the stream, and reads no more until it is told to."""
+    heard = Heard()
+    async with job.watch() as stream:
+        heard.take(await anext(stream))
+        await go_on.wait()
+        async for item in stream:
+            heard.take(item)
+    return heard
+
+
+def start(start_plane: StartControlPlane) -> ControlPlane:
+    plane = start_plane("--claude", "none", "--allow-command", "sh")
+    wait_for(lambda: plane.worker_pid, "the worker has connected")
+    return plane
+
+
+def test_e4_stopped_slow_restless_and_late_readers_get_all_of_it(start_plane: StartControlPlane) -> None:
+    plane, lines = start(start_plane), 20_000
+
+    async def scenario() -> list[Heard]:
+        async with headrace.connect(plane.address) as client:
+            job = await client.submit(headrace.command("sh", "-c", program(lines, ":"), folder=str(plane.folder)))
+            go_on = asyncio.Event()
+            readers = [
+                asyncio.create_task(read(job)),
+                asyncio.create_task(read(job, max_bytes_per_second=SLOW_BYTES_PER_SECOND)),
+                asyncio.create_task(read_restlessly(job)),
+                asyncio.create_task(read_after_a_stop(job, go_on)),
+            ]
+            await job.result()
+            go_on.set()
+            return [*await asyncio.gather(*readers), await read(job)]
+
+    heard = asyncio.run(asyncio.wait_for(scenario(), 90))
+    expected = hashlib.sha256(told(lines)).hexdigest()
+    assert [one.digest.hexdigest() for one in heard] == [expected] * 5
+    assert len({one.sequence for one in heard}) == 1
+    assert all(one.ended for one in heard)
+
+
+def follow_through_kills(plane: ControlPlane, kills: int, followers: int, lines: int) -> None:
+    """Kills the control plane again and again while followers read; checks what each of them got."""
+
+    async def scenario() -> list[Heard]:
+        async with headrace.connect(plane.address) as client:
+            gate = plane.folder / "go"
+            command = program(lines, "sleep 0.01") + f"; while [ ! -e {gate} ]; do sleep 0.05; done"
+            job = await client.submit(headrace.command("sh", "-c", command, folder=str(plane.folder)))
+            readers = [asyncio.create_task(read(job)) for _ in range(followers)]
+            for _ in range(kills):
+                await _something_new(job)
+                await asyncio.to_thread(plane.kill)
+                await asyncio.to_thread(plane.start)
+            gate.touch()
+            return await asyncio.gather(*readers)
+
+    heard = asyncio.run(asyncio.wait_for(scenario(), 30 + 20 * kills))
+    expected = hashlib.sha256(told(lines)).hexdigest()
+    assert [one.digest.hexdigest() for one in heard] == [expected] * followers
+    assert all(one.ended and one.breaks for one in heard)
+
+
+async def _something_new(job: headrace.Job) -> None:
+    """Waits until the server has an event that it did not have before."""
+    async with job.events(last=1) as events:
+        await anext(events)
+        await anext(events)
+
+
+def test_l7_followers_resume_through_kills_without_hole_or_repeat(start_plane: StartControlPlane) -> None:
+    follow_through_kills(start(start_plane), kills=3, followers=FOLLOWERS, lines=4_000)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_l7_twenty_followers_resume_through_fifty_kills(start_plane: StartControlPlane) -> None:
+    follow_through_kills(start(start_plane), kills=50, followers=20, lines=40_000)
