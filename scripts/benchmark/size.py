@@ -23,7 +23,9 @@ class Size:
     stalled_bytes: int
     idle_followers_count: int
     fan_out_events_count: int
-    """Of the job that is followed by 1 and 10; a tenth of it for 100."""
+    """Of the job that is followed by 1 and 10; a tenth of it for 100, a hundredth for 1,000."""
+    fan_out_counts: tuple[int, ...]
+    """Followers of one job, one figure each."""
     deep_jobs_count: int
     deep_sample_count: int
     restart_queued_count: int
@@ -44,6 +46,7 @@ DEFAULT = Size(
     stalled_bytes=128 * MIB,
     idle_followers_count=1_000,
     fan_out_events_count=20_000,
+    fan_out_counts=(1, 10, 100),
     deep_jobs_count=100_000,
     deep_sample_count=24_000,
     restart_queued_count=10_000,
@@ -58,6 +61,7 @@ FULL = replace(
     handler_jobs_count=60_000,
     paced_calls_count=1_000,
     output_events_count=200_000,
+    fan_out_counts=(1, 10, 100, 1_000),
     output_bytes=256 * MIB,
     stalled_bytes=1024 * MIB,
     deep_jobs_count=1_000_000,
@@ -74,6 +78,7 @@ QUICK = Size(
     stalled_bytes=8 * MIB,
     idle_followers_count=50,
     fan_out_events_count=1_000,
+    fan_out_counts=(1, 10, 100),
     deep_jobs_count=3_000,
     deep_sample_count=1_500,
     restart_queued_count=500,

@@ -7,15 +7,12 @@ from benchmark.figures import KIB, Bound, Figure, Floor, Of, Target
 from benchmark.floors import stream_request
 from benchmark.following import Follower, watch_request
 from benchmark.processes import Child, settled_rss
-from benchmark.rows.output import Written, raw_stream, run_flood
+from benchmark.rows.output import FOLLOWERS_PER_CONNECTION_COUNT, Written, raw_stream, run_flood
 from benchmark.system import handler_spec, open_channel, stub
 from headrace.v1 import job_service_pb2
 
 WARM_COUNT = 50
-FOLLOWERS_PER_CONNECTION_COUNT = 250
-FAN_OUT_COUNTS = (1, 10, 100)
 MANY = 100
-MANY_SHARE = 10
 
 
 async def measure_idle(bench: Bench) -> list[Figure]:
@@ -59,10 +56,10 @@ async def _bytes_each(server: Child, address: str, request: job_service_pb2.Watc
 
 
 async def measure_fan_out(bench: Bench) -> list[Figure]:
-    """Events per second that reach 1, 10 and 100 followers of one job, all followers together."""
+    """Events per second that reach 1, 10, 100 and, in a full run, 1,000 followers of one job, all together."""
     figures = []
-    for followers_count in FAN_OUT_COUNTS:
-        events = bench.size.fan_out_events_count // (MANY_SHARE if followers_count >= MANY else 1)
+    for followers_count in bench.size.fan_out_counts:
+        events = bench.size.fan_out_events_count // (followers_count // 10 if followers_count >= MANY else 1)
         bench.step(f"{followers_count} followers of {events:,} events")
         async with bench.launcher.system() as system:
             flood = await run_flood(system, Written(events), followers_count)
@@ -71,7 +68,7 @@ async def measure_fan_out(bench: Bench) -> list[Figure]:
         figures.append(
             Figure(
                 "fanout",
-                f"lines to {followers_count} follower{'s, in all' if followers_count > 1 else ''}",
+                f"lines to {followers_count:,} follower{'s, in all' if followers_count > 1 else ''}",
                 flood.rate,
                 "events/s",
                 Floor("raw streams", floor),

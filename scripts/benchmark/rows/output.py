@@ -1,6 +1,7 @@
 """Row `output`: what a handler writes, through the worker and the store to one follower; in a flood, and paced."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 import headrace
@@ -8,7 +9,7 @@ from benchmark.bench import Bench
 from benchmark.figures import KIB, MIB, Bound, Figure, Floor, Of, Target, percentile
 from benchmark.following import Followed, Follower, watch_request
 from benchmark.processes import ProcessFailed
-from benchmark.system import CALL_SECONDS, QUEUE, System, submit_requests
+from benchmark.system import CALL_SECONDS, QUEUE, System, open_channel, stub, submit_requests
 from headrace.v1 import job_pb2
 
 LINE_BYTES = 200
@@ -17,6 +18,7 @@ GAP_SECONDS = 0.005
 CAP_BYTES = 16 * 1024 * MIB
 LIFECYCLE_EVENTS_COUNT = 4
 """Of a job's log besides its output: submitted, assigned, started, succeeded."""
+FOLLOWERS_PER_CONNECTION_COUNT = 250
 RAW_PAGES_COUNT = 400
 """Of a bare stream, all followers together: enough to time, and soon over."""
 RAW_PAGES_COUNT_MIN = 20
@@ -125,11 +127,16 @@ async def run_flood(system: System, written: Written, followers_count: int) -> F
     Raises ProcessFailed when one of them did not get every event, in order.
     """
     job_id = await system.submit(written.spec())
-    opened = [await Follower(system.jobs, watch_request(job_id)).open() for _ in range(followers_count)]
-    worker = await system.start_worker(slots=1)
-    followed = list(await asyncio.gather(*(one.read(stamped=written.gap_seconds > 0) for one in opened)))
-    started = float((await system.wait_result(job_id)).value["started"])
-    await worker.end()
+    async with contextlib.AsyncExitStack() as stack:
+        opened: list[Follower] = []
+        for first in range(0, followers_count, FOLLOWERS_PER_CONNECTION_COUNT):
+            channel = await stack.enter_async_context(open_channel(system.address, alone=True))
+            count = min(FOLLOWERS_PER_CONNECTION_COUNT, followers_count - first)
+            opened += [await Follower(stub(channel), watch_request(job_id)).open() for _ in range(count)]
+        worker = await system.start_worker(slots=1)
+        followed = list(await asyncio.gather(*(one.read(stamped=written.gap_seconds > 0) for one in opened)))
+        started = float((await system.wait_result(job_id)).value["started"])
+        await worker.end()
     for one in followed:
         if one.holes or one.events != written.events_count + LIFECYCLE_EVENTS_COUNT:
             raise ProcessFailed(f"a follower got {one.events} events with {one.holes} holes, of {written.events_count}")
