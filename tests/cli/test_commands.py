@@ -234,6 +234,22 @@ def test_logs_finds_a_job_by_its_unique_key(headrace_command: Any, answers: Any,
     assert answers.requests[-1].job_id == JOB_ID
 
 
+def test_logs_ask_for_the_part_that_was_named(headrace_command: Any, answers: Any, log: Any) -> None:
+    answers.job_with_log(log.started().chunk(b"x"), job_pb2.JOB_STATE_SUCCEEDED, COMMAND)
+    options = ["--last", "5", "--since", "2026-01-31T08:00:00+00:00", "--attempt", "2"]
+    result = headrace_command("job", "logs", JOB_ID, *options, "--only", "stdout,progress", "--max-rate", "64KiB")
+    assert result.exit_code == 0, result.stderr
+    asked = answers.requests[1]
+    assert (asked.last, asked.attempt, asked.max_bytes_per_second) == (5, 2, 65536)
+    assert asked.start_time.ToJsonString() == "2026-01-31T08:00:00Z"
+    assert list(asked.outputs) == [job_service_pb2.OUTPUT_KIND_STDOUT, job_service_pb2.OUTPUT_KIND_PROGRESS]
+
+
+@pytest.mark.parametrize("options", [("--only", "sound"), ("--cursor", "c", "--last", "3"), ("--since", "soon")])
+def test_logs_refuse_a_part_that_means_nothing(headrace_command: Any, options: tuple[str, ...]) -> None:
+    assert headrace_command("job", "logs", JOB_ID, *options).exit_code == 2
+
+
 def test_a_closed_pipe_ends_the_command_quietly(start_command: Any, answers: Any, log: Any) -> None:
     log.started()
     for _ in range(200):

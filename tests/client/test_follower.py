@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 
 from headrace import errors, follow
-from headrace.v1 import job_service_pb2, watch_pb2
+from headrace.v1 import event_pb2, job_service_pb2, watch_pb2
 
 LOST = errors.ConnectionFailed("here:1", "connection refused")
 OPENED = job_service_pb2.WatchJobResponse(cursor="c", opened=watch_pb2.WatchOpened())
@@ -80,3 +82,27 @@ def test_a_server_that_went_away_is_waited_for_with_patience() -> None:
 )
 def test_only_what_another_try_can_mend_is_tried_again(cause: errors.HeadraceError, expected: bool) -> None:
     assert follow.resumable(cause) is expected
+
+
+def test_e1_a_stream_that_began_at_the_end_goes_on_at_its_cursor_and_nowhere_else() -> None:
+    one = follow.Follower(job_service_pb2.WatchJobRequest(job_id="j", last=3, attempt=2), lambda: 1.0)
+    assert (one.request().last, one.request().cursor) == (3, "")
+    one.accept(OPENED)
+    again = one.request()
+    assert (again.last, again.HasField("start_time"), again.cursor, again.attempt) == (0, False, "c", 2)
+
+
+@pytest.mark.parametrize("part", [{"attempt": 1}, {"outputs": [2]}, {"without_output": True}])
+def test_a_reader_of_a_part_sees_no_hole_in_what_it_left_out(part: dict[str, Any]) -> None:
+    one = follow.Follower(job_service_pb2.WatchJobRequest(job_id="j", **part), lambda: 1.0)
+    events = [event_pb2.Event(sequence=sequence) for sequence in (1, 4, 9)]
+    batch = job_service_pb2.WatchJobResponse(cursor="c", batch=watch_pb2.EventBatch(events=events))
+    assert [placed.item for placed in one.accept(batch)] == events
+
+
+def test_e1_a_reader_that_began_at_the_end_still_sees_holes_after_its_first_event() -> None:
+    one = follow.Follower(job_service_pb2.WatchJobRequest(job_id="j", last=3), lambda: 1.0)
+    events = [event_pb2.Event(sequence=sequence) for sequence in (7, 8, 10)]
+    batch = job_service_pb2.WatchJobResponse(cursor="c", batch=watch_pb2.EventBatch(events=events))
+    with pytest.raises(errors.StreamBroken):
+        one.accept(batch)
