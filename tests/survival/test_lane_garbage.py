@@ -143,6 +143,8 @@ def test_usage_past_every_limit_is_cut_and_the_job_ends(served: Served, worker: 
         tool_calls=-1,
     )
     lease = worker.leases(1)[0]
+    # Of an attempt before, when the job was another worker's.
+    cost_before = get(served, lease.job_id).usage.cost_usd_micros
     assert not output(worker, lease, event_pb2.Output(producer_sequence=1, usage=most)).stale
     failure = outcome_pb2.Failure(failure_class=outcome_pb2.FAILURE_CLASS_INVALID)
     assert finish(worker, lease, failed=failure, usage=most, last_producer_sequence=1) == (
@@ -150,7 +152,7 @@ def test_usage_past_every_limit_is_cut_and_the_job_ends(served: Served, worker: 
     )
     job = get(served, lease.job_id)
     assert job.state == job_pb2.JOB_STATE_FAILED
-    assert (job.usage.turns, job.usage.input_tokens, job.usage.cost_usd_micros) == (2**31 - 1, 2**53, 0)
+    assert (job.usage.turns, job.usage.input_tokens, job.usage.cost_usd_micros) == (2**31 - 1, 2**53, cost_before)
     assert watch(served, lease.job_id)[-1].WhichOneof("kind") == "failed"
 
 
