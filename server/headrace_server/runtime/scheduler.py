@@ -52,8 +52,8 @@ class Scheduler:
         self._wake.set()
 
     def queued(self) -> None:
-        """Asks for a cycle soon when somebody has room: a job was queued, or is about to be. Where nobody has, a crowd of
-        submits costs nothing here."""
+        """Asks for a cycle soon when somebody has room: a job was queued, or is about to be. Where nobody has, a crowd
+        of submits costs nothing here."""
         self._queued = True
         if self._registry.has_room():
             self._wake.set()
