@@ -6,7 +6,7 @@ It draws everything from the chance that it is given, so that a step that is lef
 from collections.abc import Callable
 from random import Random
 
-from headrace.v1 import event_pb2
+from headrace.v1 import event_pb2, job_pb2
 from headrace_server.core.failures import FailureClass
 from headrace_server.store.codec import number
 from simulation.attempts import ACCEPTED, FINISHED, STARTED, HeldAttempt
@@ -156,15 +156,37 @@ def drain(world: World, chance: Random) -> None:
 
 
 def snooze(world: World, chance: Random) -> None:
-    """The work of an attempt puts itself off."""
+    """The work of an attempt puts itself off, rather one that may not do so for ever."""
+    able = [
+        (worker, attempt)
+        for worker in world.awake()
+        for attempt in worker.attempts.values()
+        if attempt.phase == STARTED and attempt.assignment.spec.HasField("handler") and not attempt.cancelling
+    ]
+    bounded = [one for one in able if _is_bounded(one[1].assignment.spec)]
+    if able:
+        worker, attempt = chance.choice(bounded or able)
+        worker.look_at_clock()
+        if attempt.phase == STARTED:
+            worker.conclude(attempt, Ending.SNOOZED, retry_after=chance.choice((1, 5, 30)))
+            _speak(worker, chance)
+
+
+def _is_bounded(spec: job_pb2.JobSpec) -> bool:
+    return spec.retry_policy.HasField("max_snoozes") or spec.timeouts.HasField("total_timeout")
+
+
+def decline(world: World, chance: Random) -> None:
+    """A worker hands back something that it has not started."""
     for worker in world.awake():
-        for attempt in worker.attempts.values():
-            if attempt.phase == STARTED and attempt.assignment.spec.HasField("handler") and not attempt.cancelling:
-                worker.look_at_clock()
-                if attempt.phase == STARTED:
-                    worker.conclude(attempt, Ending.SNOOZED, retry_after=chance.choice((1, 5, 30)))
-                    _speak(worker, chance)
-                return
+        accepted = [attempt for attempt in worker.attempts.values() if attempt.phase == ACCEPTED]
+        if accepted:
+            worker.look_at_clock()
+            attempt = chance.choice(accepted)
+            if attempt.key in worker.attempts:
+                worker.release(attempt, event_pb2.RELEASE_CAUSE_DECLINED)
+            worker.say()
+            return
 
 
 def say_checkpoint(world: World, chance: Random) -> None:

@@ -117,7 +117,11 @@ class Chronicle:
                 "SELECT detail FROM audit WHERE action = 'JobService.DeleteJob' AND resource_name = ?", (known.id,)
             )
             ended = {detail.rpartition(" ")[2] for (detail,) in said} & {state.name for state in ENDED}
-            hold(ended, "I14", f"{known.id} was deleted while it was {known.row.state.name}: {said}")
+            hold(
+                ended or known.row.state in ENDED,
+                "I14",
+                f"{known.id} was deleted while it was {known.row.state.name}: {said}",
+            )
             del self.jobs[known.id], self._raw[row]
 
     def _learn(self, position: int, row: int, sequence: int, body: bytes) -> tuple[Known, Logged]:

@@ -34,8 +34,14 @@ FILTERS = ("queue = narrow", "owner = bob", "state = (QUEUED OR BLOCKED OR SCHED
 
 
 def submit_limited(world: World, chance: Random) -> None:
-    """A client submits a job under limits of its queue, with deadlines of its own."""
-    _submit(world, _limited, chance)
+    """A client submits a job under limits of its queue, with deadlines of its own; now and then many of a kind."""
+    if chance.random() < 0.85:
+        _submit(world, _limited, chance)
+        return
+    queue = chance.choice((NARROW_QUEUE, FAIR_QUEUE, RATED_QUEUE, RATED_QUEUE))
+    key = chance.choice(KEYS)
+    for _ in range(5):
+        _submit(world, lambda number, now, chance: _alike(queue, key, number), chance)
 
 
 def submit_unique(world: World, chance: Random) -> None:
@@ -166,7 +172,7 @@ def _limited(number: int, now: Micros, chance: Random) -> job_pb2.JobSpec:
     spec.owner = chance.choice(OWNERS)
     spec.concurrency_key = chance.choice(KEYS)
     _limit_time(spec, chance)
-    if chance.random() < 0.2:
+    if chance.random() < 0.35:
         spec.retry_policy.max_snoozes = chance.randint(0, 2)
     if chance.random() < 0.1:
         spec.placement.preferred_labels["zone"] = chance.choice("ab")
@@ -175,15 +181,23 @@ def _limited(number: int, now: Micros, chance: Random) -> job_pb2.JobSpec:
     return spec
 
 
+def _alike(queue: str, key: str, number: int) -> job_pb2.JobSpec:
+    spec = job_pb2.JobSpec(display_name=str(number), queue=queue, concurrency_key=key)
+    spec.handler.name = "echo"
+    return spec
+
+
 def _limit_time(spec: job_pb2.JobSpec, chance: Random) -> None:
     for name, odds, choices in (
         ("queue_timeout", 0.12, (5, 40, 200)),
         ("run_timeout", 0.2, (4, 30)),
         ("total_timeout", 0.25, (8, 20, 90, 400)),
-        ("silence_timeout", 0.15, (3, 20)),
+        ("silence_timeout", 0.2, (3, 10)),
     ):
         if chance.random() < odds:
             getattr(spec.timeouts, name).CopyFrom(Duration(seconds=chance.choice(choices)))
+            if chance.random() < 0.4:
+                spec.labels["endless"] = "yes"
 
 
 def _unique(number: int, now: Micros, chance: Random) -> job_pb2.JobSpec:
@@ -194,6 +208,7 @@ def _unique(number: int, now: Micros, chance: Random) -> job_pb2.JobSpec:
         (
             job_pb2.UNIQUE_KEY_CONFLICT_REFUSE,
             job_pb2.UNIQUE_KEY_CONFLICT_RETURN_EXISTING,
+            job_pb2.UNIQUE_KEY_CONFLICT_REPLACE_WAITING,
             job_pb2.UNIQUE_KEY_CONFLICT_REPLACE_WAITING,
             job_pb2.UNIQUE_KEY_CONFLICT_REPLACE_WAITING,
         )

@@ -116,7 +116,7 @@ def schedule(world: World, chance: Random) -> None:
     if draw < 0.5:
         changed = schedule_pb2.Schedule(name=name, overlap=chance.choice(OVERLAPS))
         mask = FieldMask(paths=["overlap"])
-        if chance.random() < 0.4:
+        if chance.random() < 0.5:
             changed = schedule_pb2.Schedule(name=name, interval=Duration(seconds=chance.choice(INTERVALS)))
             mask = FieldMask(paths=["interval"])
         request = schedules_pb.UpdateScheduleRequest(schedule=changed, update_mask=mask)

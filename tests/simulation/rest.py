@@ -4,7 +4,9 @@ from collections.abc import Set
 from random import Random
 
 from headrace.v1.outcome_pb2 import FAILURE_CLASS_CRASH
+from headrace_server.core.ids import SECOND
 from headrace_server.core.job import Job
+from headrace_server.core.refusal import Refused
 from headrace_server.core.states import ENDED, LEASED, JobState
 from simulation.attempts import ACCEPTED, STARTED
 from simulation.checkers.rest import check_explained, check_rest, fits_nobody, waits_for_nobody
@@ -17,6 +19,8 @@ from simulation.world import World
 ROUNDS_MAX = 300
 ROUND_SECONDS = 2.0
 MISSED_SECONDS = 100.0
+KEPT_SECONDS = 40
+"""How long the sweep at the end keeps jobs that have ended."""
 
 
 def come_to_rest(world: World, chance: Random) -> None:
@@ -35,6 +39,7 @@ def come_to_rest(world: World, chance: Random) -> None:
     for _ in range(3):
         world.advance(ROUND_SECONDS)
         _everybody_acts(world, chance)
+    _sweep(world, chance)
     _read_to_the_end(world)
     world.check()
     with world.engine.reading() as connection:
@@ -154,6 +159,28 @@ def _work_off(world: World, worker: Worker, chance: Random, spared: Set[str]) ->
             # One that is to be cancelled goes on until its worker is told: it would not end by itself.
             failed = chance.random() < 0.2
             worker.conclude(attempt, Ending.FAILED if failed else Ending.SUCCEEDED, FAILURE_CLASS_CRASH)
+
+
+def _sweep(world: World, chance: Random) -> None:
+    """E8, I14, S1: what ended long ago is removed, nothing else; whoever submits it again hears which job it was."""
+    assert world.server is not None
+    server, told = world.server, world.clients.told
+    ended_by = server.now() - KEPT_SECONDS * SECOND
+    old = {one.id for one in world.chronicle.jobs.values() if 0 < one.row.ended <= ended_by}
+    told.deleting.update(old)
+    task = server.call(server.retention(KEPT_SECONDS).sweep())
+    for _ in range(ROUNDS_MAX):
+        server.run()
+        world.flow(chance)
+        if task.done():
+            break
+    hold(task.done() and not isinstance(task.result(), Refused), "E8", "a sweep does not come to its end")
+    left = old & world.chronicle.jobs.keys()
+    hold(not left, "E8", f"{left} ended long ago and are there still")
+    for submit in told.submits:
+        if submit.request_id and not submit.bulk and submit.job_id in told.deleting:
+            world.clients.ask_submit(server, submit, chance)
+    world.flow(chance)
 
 
 def _read_to_the_end(world: World) -> None:

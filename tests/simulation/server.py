@@ -25,9 +25,10 @@ from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.log_pages import LogPages
 from headrace_server.runtime.registry import Registry
+from headrace_server.runtime.retention import Keeping, Retention
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.runtime.statistics import Statistics
-from headrace_server.store import reads
+from headrace_server.store.records import reads
 from simulation.loop import SimulatedLoop
 from simulation.network import Wire
 from simulation.storage import InlineStore, MemoryEngine
@@ -99,6 +100,11 @@ class Server(App):
     def seconds_until(self, time: Micros) -> float:
         """Until its clock, which goes at half the speed while it is ahead of the world's, has come to a time."""
         return max(0.0, (time - self._clock.now()) / SECOND * 2)
+
+    def retention(self, kept_seconds: float) -> Retention:
+        """That which removes jobs so long after their end."""
+        keeping = Keeping(jobs_days=kept_seconds / 86_400, audit_days=365, output_days=365)
+        return Retention(self._store, self._clock, keeping, pause_seconds=0)
 
     def now(self) -> Micros:
         """By its clock."""

@@ -10,7 +10,7 @@ from random import Random
 from headrace.v1 import worker_pb2
 from headrace_server.core.limits import LEASE_SECONDS_DEFAULT
 from headrace_server.core.states import LEASED
-from headrace_server.store.queues import create_queue
+from headrace_server.store.queueing.queues import create_queue
 from headrace_worker.lease import LeaseKey
 from simulation.checkers.assignments import check_assignment
 from simulation.checkers.attempts import AttemptChecker

@@ -13,21 +13,19 @@ from headrace_server.core.failures import TimeoutKind
 from headrace_server.core.job import Job
 from headrace_server.core.states import ENDED, WAITING, JobState
 from headrace_server.runtime import assignment, cycle
-from headrace_server.store import (
+from headrace_server.store import ledger as ledgers
+from headrace_server.store import settle
+from headrace_server.store.attempts import due, leases, outputs
+from headrace_server.store.jobs import (
     deletions,
     dependencies,
-    due,
-    leases,
-    outputs,
     planning,
     retries,
-    settle,
     submit,
     unblocking,
     unique_keys,
     updates,
 )
-from headrace_server.store import ledger as ledgers
 
 Patches = list[tuple[Any, str, Any]]
 """What is put in place: of what, which attribute, and what instead."""
@@ -156,22 +154,32 @@ def total_timeout_retried() -> Patches:
     return [(leases, "decide_after_failure", decide), (leases, "_in_time", lambda ledger, job, decision: decision)]
 
 
-def silence_since_the_start() -> Patches:
-    """Output is no sign of life."""
+def _with_look(name: str, value: Callable[[Job], int]) -> Patches:
+    """Whoever looks what is due takes a time of a job for another."""
 
-    def silent(look: Callable[..., Any]) -> Callable[..., Any]:
-        def broken(job: Job, *arguments: Any) -> Any:
-            updated = job.updated
-            job.updated = job.begun or updated
+    def broken(look: Callable[..., Any]) -> Callable[..., Any]:
+        def looked(job: Job, *arguments: Any) -> Any:
+            known = getattr(job, name)
+            setattr(job, name, value(job))
             try:
                 return look(job, *arguments)
             finally:
-                job.updated = updated
+                setattr(job, name, known)
 
-        return broken
+        return looked
 
-    next_look = silent(deadlines.next_look)
-    return [(lifecycle, "next_look", next_look), (ledgers, "next_look", next_look), (due, "due", silent(deadlines.due))]
+    next_look = broken(deadlines.next_look)
+    return [(lifecycle, "next_look", next_look), (ledgers, "next_look", next_look), (due, "due", broken(deadlines.due))]
+
+
+def silence_since_the_start() -> Patches:
+    """Output is no sign of life."""
+    return _with_look("updated", lambda job: job.begun or job.updated)
+
+
+def queue_timeout_ignored() -> Patches:
+    """A job starts however late it is."""
+    return _with_look("start_by", lambda job: 0)
 
 
 def expired_after_start() -> Patches:
@@ -182,21 +190,6 @@ def expired_after_start() -> Patches:
         return (Due.EXPIRE, what[1]) if what is not None and what[0] is Due.END else what
 
     return [(due, "due", broken)]
-
-
-def queue_timeout_ignored() -> Patches:
-    """A job starts however late it is."""
-
-    def broken(job: Job, now: Any) -> Any:
-        what = deadlines.due(job, now)
-        return None if what is not None and what == (Due.EXPIRE, TimeoutKind.QUEUE) else what
-
-    return [(due, "due", broken)]
-
-
-def one_snooze_too_many() -> Patches:
-    """`max_snoozes` counts those before this one."""
-    return [(leases, "decide_after_snooze", lambda snoozes, policy: retry.decide_after_snooze(snoozes - 1, policy))]
 
 
 def snooze_counted_as_failure() -> Patches:
@@ -231,6 +224,22 @@ def live_job_deleted() -> Patches:
 
     original = ledgers.Ledger.remove
     return [(deletions, "ENDED", deletable), (ledgers.Ledger, "remove", remove)]
+
+
+def live_job_swept() -> Patches:
+    """Whatever is old is removed, whether or not it has ended."""
+
+    def ended_long_ago(connection: Any, after: int, ended_by: int, count: int) -> Any:
+        found = connection.rows("SELECT id FROM jobs WHERE created <= ?", (ended_by,))
+        return [bytes(job_id) for (job_id,) in found], None
+
+    def remove_ended(ledger: Any, job_ids: Sequence[Any], ended_by: int) -> int:
+        jobs = list(ledger.jobs(job_ids).values())
+        with patch.object(ledgers, "ENDED", frozenset(JobState)):
+            deletions.remove(ledger, jobs)
+        return len(jobs)
+
+    return [(deletions, "ended_long_ago", ended_long_ago), (deletions, "remove_ended", remove_ended)]
 
 
 def request_of_deleted_forgotten() -> Patches:

@@ -12,7 +12,10 @@ from headrace_server.core.states import JobState
 from headrace_server.runtime import cycle, registry
 from headrace_server.runtime.clock import Clock
 from headrace_server.store import ledger as ledgers
-from headrace_server.store import log_pages, ready, submit, writer
+from headrace_server.store import writer
+from headrace_server.store.jobs import submit
+from headrace_server.store.queueing import ready
+from headrace_server.store.records import log_pages
 from simulation import server as servers
 from simulation import workers as simulated
 

@@ -8,7 +8,9 @@ from headrace_server.core import facts, fairness, lifecycle, rates
 from headrace_server.core.ids import Micros
 from headrace_server.core.job import Job
 from headrace_server.core.states import LEASED, JobState
-from headrace_server.store import counters, queue_limits, queue_stops, shares, wanted
+from headrace_server.store import counters
+from headrace_server.store.attempts import wanted
+from headrace_server.store.queueing import queue_limits, queue_stops, shares
 
 Patches = list[tuple[Any, str, Any]]
 """What is put in place: of what, which attribute, and what instead."""
@@ -52,12 +54,6 @@ def slot_never_given_back() -> Patches:
 def bucket_never_empties() -> Patches:
     """A start takes no token."""
     return [(rates.RateLimit, "taken", lambda limit, full_at, now, tokens=1: full_at)]
-
-
-def token_refunded_twice() -> Patches:
-    """A start that did not happen gives two tokens back."""
-    refunded = rates.RateLimit.refunded
-    return [(rates.RateLimit, "refunded", lambda limit, full_at, tokens=1: refunded(limit, full_at, 2 * tokens))]
 
 
 def lost_grant_refunded() -> Patches:
@@ -134,7 +130,7 @@ def head_above_the_first() -> Patches:
 
 def newest_first() -> Patches:
     """Of the jobs of a key the last one goes first."""
-    from headrace_server.store import ready
+    from headrace_server.store.queueing import ready
 
     window = ready.window
     return [

@@ -4,12 +4,10 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from headrace_server.core import firing
+from headrace_server.core import firing, recurrence
 from headrace_server.core.firing import CatchUpPolicy, Overlap, Step
 from headrace_server.core.ids import SECOND, JobId, Micros
-from headrace_server.core.refusal import Refusal
-from headrace_server.rpc import schedule_service
-from headrace_server.store import firings, schedules
+from headrace_server.store.scheduling import firings, schedules
 
 Patches = list[tuple[Any, str, Any]]
 """What is put in place: of what, which attribute, and what instead."""
@@ -54,24 +52,12 @@ def job_made_after_its_tick() -> Patches:
 
 def fires_before_its_creation() -> Patches:
     """The first ticks of a schedule are those of the last minute."""
-    create, parse_interval = schedules.create_schedule, schedules.parse_interval
 
-    def create_schedule(ledger: Any, namespace: str, message: Any, actor: str) -> Any:
-        answer = create(ledger, namespace, message, actor)
-        if not isinstance(answer, Refusal):
-            ledger.run("UPDATE schedules SET last = started - 60000000 WHERE schedule = ?", (answer.row,))
-            ledger.run("UPDATE schedules SET started = 0 WHERE schedule = ?", (answer.row,))
-        return answer
+    def parse_interval(micros: int, anchor: Micros) -> Any:
+        return recurrence.parse_interval(micros, Micros(anchor - 100 * micros))
 
-    def parse(micros: int, anchor: Micros) -> Any:
-        return parse_interval(micros, Micros(anchor - 100 * micros))
-
-    return [(schedule_service, "create_schedule", create_schedule), (schedules, "parse_interval", parse)]
-
-
-def edit_invents_ticks() -> Patches:
-    """A changed interval holds for the past, too."""
-    return [(schedules, "_timing", lambda message: ())]
+    cursor = property(lambda schedule: max(schedule.started - 60 * SECOND, schedule.last))
+    return [(schedules, "parse_interval", parse_interval), (schedules.StoredSchedule, "cursor", cursor)]
 
 
 def none_makes_up() -> Patches:

@@ -8,9 +8,9 @@ from headrace_server.core import facts, lifecycle, retry
 from headrace_server.core.job import Job
 from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.runtime import cycle
-from headrace_server.store import cancel as cancelling
-from headrace_server.store import leases as attempts
-from headrace_server.store import outputs, workers
+from headrace_server.store.attempts import leases as attempts
+from headrace_server.store.attempts import outputs, workers
+from headrace_server.store.jobs import cancel as cancelling
 from simulation import server as servers
 
 Patches = list[tuple[Any, str, Any]]

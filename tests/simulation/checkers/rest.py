@@ -7,7 +7,7 @@ from headrace_server.core.placement import misfit
 from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.rpc.worker_message import capabilities_of
 from headrace_server.store.engine import Connection
-from headrace_server.store.reads import job_needs
+from headrace_server.store.records.reads import job_needs
 from simulation.checkers.graphs import may_run
 from simulation.chronicle import Chronicle, Known
 from simulation.violation import hold
@@ -32,8 +32,7 @@ def waits_for_nobody(known: Known, chronicle: Chronicle, connection: Connection,
 
 def fits_nobody(row: Job, connection: Connection, workers: list[Worker]) -> bool:
     """Whether a job is ready that none of these workers could ever run."""
-    if row.state is not JobState.QUEUED or row.holder or row.wake:
-        # One with a deadline ends by it.
+    if row.state is not JobState.QUEUED or row.holder:
         return False
     needs = job_needs(connection, row)
     return not any(
