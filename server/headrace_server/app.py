@@ -30,6 +30,7 @@ from headrace_server.core.scaling import ScalingPolicy
 from headrace_server.core.wanted import Wanted
 from headrace_server.rpc.admin_service import AdminService
 from headrace_server.rpc.admission import Admission, CallClass
+from headrace_server.rpc.checks.validation import CHECKS
 from headrace_server.rpc.control_lane import Lanes
 from headrace_server.rpc.event_service import EventService
 from headrace_server.rpc.feed_stream import FeedFollowing
@@ -42,7 +43,6 @@ from headrace_server.rpc.queue_service import QueueService
 from headrace_server.rpc.rights import may_see
 from headrace_server.rpc.schedule_service import ScheduleService
 from headrace_server.rpc.server import SOCKET_PATH_BYTES_MAX, Service, build_server, listen_tcp, listen_unix
-from headrace_server.rpc.validation import CHECKS
 from headrace_server.rpc.worker_message import wanted_message
 from headrace_server.rpc.worker_service import WorkerService
 from headrace_server.runtime.clock import Clock, SteadyClock, SystemClock
@@ -62,14 +62,14 @@ from headrace_server.runtime.statistics import Statistics
 from headrace_server.runtime.store_watch import StoreWatch
 from headrace_server.runtime.tracing import Tracing
 from headrace_server.settings import Settings
-from headrace_server.store import reads
-from headrace_server.store.due import has_silence_limits, listen_anew
+from headrace_server.store.attempts.due import has_silence_limits, listen_anew
+from headrace_server.store.attempts.worker_drains import WorkerDrain, read_drain
+from headrace_server.store.attempts.workers import lease_holders
 from headrace_server.store.effects import Effects
 from headrace_server.store.errors import StoreUnavailable
+from headrace_server.store.records import reads
 from headrace_server.store.sqlite import SqliteEngine
 from headrace_server.store.store import Store
-from headrace_server.store.worker_drains import WorkerDrain, read_drain
-from headrace_server.store.workers import lease_holders
 
 if TYPE_CHECKING:
     from headrace_server.rpc.telemetry_export import Exporting

@@ -13,7 +13,7 @@ from headrace_server.core.refusal import Reason
 from headrace_server.core.retry import ResumePolicy, RetryAction
 from headrace_server.core.states import JobState
 from headrace_server.core.wanted import StopCause, WantedEnd
-from headrace_server.store.leases import Disposition
+from headrace_server.store.attempts.leases import Disposition
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_q2_turns_follow_weights_and_never_end_while_there_is_a_job(
     found = served(line_of(dict.fromkeys(counts, 0.0), cost, jobs), room)
     assert len(found) == min(room, sum(counts.values()))
     given_ = {name: found.count(name) for name in counts}
-    for one in counts:
+    for one, count in counts.items():
         for other in counts:
-            if given_[one] < counts[one]:
+            if given_[one] < count:
                 assert (given_[other] - 1) * cost[other] <= given_[one] * cost[one] * (1 + 1e-9)

@@ -10,18 +10,18 @@ from typing import Any
 
 from headrace.v1 import event_service_pb2 as pb
 from headrace_server.core.ids import JobId
+from headrace_server.rpc.checks.validate_event import check_list, check_watch
 from headrace_server.rpc.event_service import EventService
 from headrace_server.rpc.feed_stream import FeedFollowing
 from headrace_server.rpc.follow import Following
-from headrace_server.rpc.validate_event import check_list, check_watch
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.feed_pages import FeedPages
 from headrace_server.runtime.log_pages import LogPages
 from headrace_server.runtime.registry import Registry
-from headrace_server.store.deletions import delete
 from headrace_server.store.effects import Effects
 from headrace_server.store.engine import Engine
+from headrace_server.store.jobs.deletions import delete
 from headrace_server.store.sqlite import SqliteEngine
 from headrace_server.store.store import Store
 from store.driving import NAMESPACE, Bench

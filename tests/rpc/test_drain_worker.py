@@ -14,15 +14,15 @@ from headrace_server.core.ids import SECOND
 from headrace_server.core.placement import Needs
 from headrace_server.core.refusal import Reason, Refused
 from headrace_server.core.resources import Resources
+from headrace_server.rpc.checks.validation import CHECKS
 from headrace_server.rpc.control_lane import Lanes
-from headrace_server.rpc.validation import CHECKS
 from headrace_server.rpc.worker_service import WorkerService
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.registry import ControlLane, SlotBounds
-from headrace_server.store.leases import Holder
-from headrace_server.store.worker_drains import WorkerDrain
-from headrace_server.store.workers import Greeting, welcome
+from headrace_server.store.attempts.leases import Holder
+from headrace_server.store.attempts.worker_drains import WorkerDrain
+from headrace_server.store.attempts.workers import Greeting, welcome
 from runtime.conftest import Node
 from store.driving import HANDLER, new_job
 

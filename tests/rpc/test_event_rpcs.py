@@ -11,12 +11,12 @@ from headrace.v1 import watch_pb2
 from headrace_server.core.ids import SECOND, Micros, job_id_text
 from headrace_server.core.refusal import Reason, Refused
 from headrace_server.rpc import event_service, feed_stream
+from headrace_server.rpc.checks.validate_event import check_list, check_watch
 from headrace_server.rpc.event_filters import TYPES, parse_event_filter
-from headrace_server.rpc.validate_event import check_list, check_watch
 from headrace_server.runtime import feed_pages
 from headrace_server.store.codec import set_time
-from headrace_server.store.deletions import delete
-from headrace_server.store.submit import submit_each
+from headrace_server.store.jobs.deletions import delete
+from headrace_server.store.jobs.submit import submit_each
 from rpc.feed_reading import ALL, Node, Stream, opened
 from store.driving import NAMESPACE, handler_spec, new_job
 

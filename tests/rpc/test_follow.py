@@ -18,9 +18,9 @@ from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.log_pages import LogPages
 from headrace_server.runtime.registry import Registry
-from headrace_server.store.deletions import delete
+from headrace_server.store.jobs.deletions import delete
+from headrace_server.store.jobs.submit import submit_each
 from headrace_server.store.sqlite import SqliteEngine
-from headrace_server.store.submit import submit_each
 from store.driving import NAMESPACE, Bench, new_job
 
 ONE, TWO = JobId(b"1" * 16), JobId(b"2" * 16)

@@ -15,14 +15,14 @@ from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.refusal import Reason
 from headrace_server.rpc import follow as follows
-from headrace_server.rpc.validation import CHECKS
-from headrace_server.store import log_pages
+from headrace_server.rpc.checks.validation import CHECKS
+from headrace_server.store.attempts.leases import Lease
+from headrace_server.store.attempts.outputs import Batch, append_each
+from headrace_server.store.attempts.workers import Word, hear_each
 from headrace_server.store.codec import set_time
-from headrace_server.store.leases import Lease
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.output_expiry import drop_outputs
-from headrace_server.store.outputs import Batch, append_each
-from headrace_server.store.workers import Word, hear_each
+from headrace_server.store.records import log_pages
+from headrace_server.store.records.output_expiry import drop_outputs
 from rpc.log_reading import Node, numbers_of, said
 from store.driving import finished
 

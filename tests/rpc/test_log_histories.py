@@ -18,9 +18,9 @@ from headrace_server.core.ids import JobId
 from headrace_server.core.states import ENDED
 from headrace_server.rpc import follow as follows
 from headrace_server.runtime import log_pages as shared
-from headrace_server.store import log_pages, output_expiry
-from headrace_server.store.leases import Lease
-from headrace_server.store.output_kinds import kind_of
+from headrace_server.store.attempts.leases import Lease
+from headrace_server.store.records import log_pages, output_expiry
+from headrace_server.store.records.output_kinds import kind_of
 from rpc.log_reading import Node, said
 
 KINDS = ("stdout", "stderr", "messages", "progress")

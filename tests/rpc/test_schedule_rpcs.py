@@ -12,10 +12,10 @@ from headrace.v1 import schedule_service_pb2 as pb
 from headrace_server.core.firing import CatchUpPolicy, FiringOutcome, Overlap
 from headrace_server.core.ids import SECOND
 from headrace_server.core.refusal import Reason, Refusal, Refused
+from headrace_server.rpc.checks.validation import CHECKS
 from headrace_server.rpc.schedule_service import ScheduleService
-from headrace_server.rpc.validation import CHECKS
-from headrace_server.store.audit import list_audit
 from headrace_server.store.codec import time_of
+from headrace_server.store.records.audit import list_audit
 from headrace_server.store.sqlite import SqliteEngine
 from store.driving import NAMESPACE, Bench
 from store.scheduling import at, end, jobs, move_to, run_until

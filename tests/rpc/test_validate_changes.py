@@ -7,8 +7,8 @@ import pytest
 from headrace.v1 import job_service_pb2 as pb
 from headrace_server.core.job_filter import JobFilter
 from headrace_server.core.refusal import Refusal
+from headrace_server.rpc.checks.validation import CHECKS, check_items
 from headrace_server.rpc.filters import live_only
-from headrace_server.rpc.validation import CHECKS, check_items
 
 HANDLER = {"name": "echo"}
 JOB_ID = "01890a5d-ac96-774b-bcce-b302099a8057"

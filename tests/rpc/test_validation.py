@@ -15,8 +15,8 @@ from headrace.v1 import (
     worker_service_pb2,
 )
 from headrace_server.core.refusal import Reason, Refusal
-from headrace_server.rpc import not_supported, validate_worker, validation
-from headrace_server.rpc.validation import CHECKS, check_item
+from headrace_server.rpc.checks import not_supported, validate_worker, validation
+from headrace_server.rpc.checks.validation import CHECKS, check_item
 
 JOB_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 HANDLER = task_pb2.HandlerTask(name="echo")

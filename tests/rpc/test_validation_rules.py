@@ -22,8 +22,8 @@ from headrace.v1 import (
     worker_service_pb2,
 )
 from headrace_server.core.refusal import Reason
-from headrace_server.rpc import validate_job, validate_queue, validate_schedule, validate_task, validate_worker
-from headrace_server.rpc.validation import CHECKS
+from headrace_server.rpc.checks import validate_job, validate_queue, validate_schedule, validate_task, validate_worker
+from headrace_server.rpc.checks.validation import CHECKS
 
 REQUESTS = {
     message.DESCRIPTOR.full_name: message

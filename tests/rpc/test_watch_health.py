@@ -17,19 +17,19 @@ from headrace_server.core.health import Thresholds
 from headrace_server.core.ids import SECOND
 from headrace_server.rpc.admin_service import AdminService
 from headrace_server.rpc.admission import Admission
+from headrace_server.rpc.checks.validation import CHECKS
 from headrace_server.rpc.health import Health
 from headrace_server.rpc.health_stream import HealthWatching, watch_health
 from headrace_server.rpc.pipeline import Pipeline
 from headrace_server.rpc.server import Service, build_server, listen_unix
-from headrace_server.rpc.validation import CHECKS
 from headrace_server.runtime import health as module
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.health import HealthMonitor
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.store.effects import Effects
+from headrace_server.store.jobs.submit import submit_each
 from headrace_server.store.sqlite import SqliteEngine
 from headrace_server.store.store import Store
-from headrace_server.store.submit import submit_each
 from manual_clock import ManualClock
 from store.driving import HOME, capabilities, new_job
 

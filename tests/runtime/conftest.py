@@ -16,12 +16,12 @@ from headrace_server.core.placement import Capabilities
 from headrace_server.core.refusal import Refusal
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.runtime.scheduler import Scheduler
-from headrace_server.store import reads
+from headrace_server.store.attempts.leases import Holder, Lease
 from headrace_server.store.effects import Effects
-from headrace_server.store.leases import Holder, Lease
+from headrace_server.store.jobs.submit import Accepted, NewJob, submit_each
+from headrace_server.store.records import reads
 from headrace_server.store.sqlite import SqliteEngine
 from headrace_server.store.store import Store
-from headrace_server.store.submit import Accepted, NewJob, submit_each
 from manual_clock import ManualClock
 from store.checkers import check_store
 from store.driving import HOME, NAMESPACE, Bench, capabilities, new_job

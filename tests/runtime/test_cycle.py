@@ -8,8 +8,8 @@ from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.placement import Needs, Offer
 from headrace_server.runtime.cycle import take_back
-from headrace_server.store.leases import Holder
-from headrace_server.store.queues import create_queue
+from headrace_server.store.attempts.leases import Holder
+from headrace_server.store.queueing.queues import create_queue
 from store.driving import NAMESPACE, Bench, capabilities, claude_spec, frame, handler_spec, new_job, offer
 
 BIG = Holder("big", "i1")

@@ -10,8 +10,8 @@ import pytest
 
 from headrace.v1 import queue_pb2
 from headrace_server.core.placement import Offer
-from headrace_server.store import ready
-from headrace_server.store.queues import create_queue
+from headrace_server.store.queueing import ready
+from headrace_server.store.queueing.queues import create_queue
 from headrace_server.store.sqlite import SqliteEngine
 from runtime.test_limits import make, per_second, submit
 from store.driving import NAMESPACE, Bench, new_job, offer

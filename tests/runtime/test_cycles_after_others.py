@@ -4,10 +4,10 @@ from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.ids import JobId
 from headrace_server.core.states import JobState
 from headrace_server.runtime.cycle import run_cycle
-from headrace_server.store.cancel import cancel
+from headrace_server.store.attempts.workers import Release
+from headrace_server.store.jobs.cancel import cancel
+from headrace_server.store.jobs.submit import Accepted, submit_each
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.submit import Accepted, submit_each
-from headrace_server.store.workers import Release
 from store.driving import NAMESPACE, Bench, handler_spec, new_job, offer
 
 

@@ -12,12 +12,13 @@ from headrace_server.core.resources import Resources
 from headrace_server.core.states import JobState
 from headrace_server.runtime.explain import estimated_start, wait_reasons
 from headrace_server.runtime.registry import ControlLane, Registry
-from headrace_server.store import queue_stops, reads
+from headrace_server.store.attempts.leases import Holder, Lease
 from headrace_server.store.engine import Connection
-from headrace_server.store.leases import Holder, Lease
-from headrace_server.store.queue_stops import StopKind, StopOrder
-from headrace_server.store.submission import UniqueKeyConflict
-from headrace_server.store.waiting import read_waiting
+from headrace_server.store.jobs.submission import UniqueKeyConflict
+from headrace_server.store.queueing import queue_stops
+from headrace_server.store.queueing.queue_stops import StopKind, StopOrder
+from headrace_server.store.queueing.waiting import read_waiting
+from headrace_server.store.records import reads
 from runtime.test_limits import make, per_second, submit
 from store.driving import NAMESPACE, Bench, capabilities, offer
 

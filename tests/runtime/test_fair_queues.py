@@ -12,9 +12,9 @@ from headrace.v1 import queue_pb2
 from headrace_server.core.fairness import FairnessScope
 from headrace_server.core.ids import JobId, Micros
 from headrace_server.runtime.cycle import Granted
-from headrace_server.store.leases import Holder, Lease
-from headrace_server.store.queues import create_queue, update_queue
-from headrace_server.store.shares import usages_of
+from headrace_server.store.attempts.leases import Holder, Lease
+from headrace_server.store.queueing.queues import create_queue, update_queue
+from headrace_server.store.queueing.shares import usages_of
 from headrace_server.store.sqlite import SqliteEngine
 from store.checkers import check_store
 from store.driving import NAMESPACE, Bench, capabilities, handler_spec, new_job, offer

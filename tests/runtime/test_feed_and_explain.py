@@ -10,8 +10,8 @@ from headrace_server.core.states import JobState
 from headrace_server.runtime.explain import wait_reasons
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.registry import ControlLane, Registry
-from headrace_server.store import reads
-from headrace_server.store.leases import Holder, Lease
+from headrace_server.store.attempts.leases import Holder, Lease
+from headrace_server.store.records import reads
 from store.driving import HOME, Bench, capabilities, handler_spec, new_job
 
 ONE, TWO = JobId(b"1" * 16), JobId(b"2" * 16)

@@ -20,13 +20,13 @@ from headrace_server.runtime import health as module
 from headrace_server.runtime.disk import DiskReserve
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.health import LOST_SECONDS, WINDOWS_COUNT_MAX, HealthMonitor
-from headrace_server.store import health as counting
+from headrace_server.store.attempts.leases import Holder
+from headrace_server.store.attempts.workers import Greeting, lose_worker, welcome
 from headrace_server.store.effects import Effects
-from headrace_server.store.health import OTHERS, QueueBounds, count_all
-from headrace_server.store.leases import Holder
-from headrace_server.store.queue_stops import StopKind, StopOrder, set_stop
-from headrace_server.store.queues import create_queue, update_queue
-from headrace_server.store.workers import Greeting, lose_worker, welcome
+from headrace_server.store.queueing.queue_stops import StopKind, StopOrder, set_stop
+from headrace_server.store.queueing.queues import create_queue, update_queue
+from headrace_server.store.records import health as counting
+from headrace_server.store.records.health import OTHERS, QueueBounds, count_all
 from runtime.conftest import Node, Test, sent
 from store.driving import HOME, NAMESPACE, Bench, capabilities, handler_spec, new_job
 

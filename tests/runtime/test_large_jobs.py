@@ -6,7 +6,7 @@ from headrace_server.core.ids import JobId
 from headrace_server.core.placement import Needs, Offer
 from headrace_server.core.resources import Resources, total
 from headrace_server.runtime.plan import RESERVE_AFTER_SECONDS
-from headrace_server.store.leases import Holder, Lease
+from headrace_server.store.attempts.leases import Holder, Lease
 from store.driving import Bench, capabilities, new_job
 
 LARGE = Needs("handler", "echo", resources=Resources(4))

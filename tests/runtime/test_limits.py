@@ -11,12 +11,13 @@ from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import Job
 from headrace_server.core.states import LEASED, JobState
 from headrace_server.runtime.cycle import Cycle
-from headrace_server.store import queue_stops, rows
+from headrace_server.store import rows
+from headrace_server.store.attempts.leases import Holder, Lease
+from headrace_server.store.attempts.workers import Release
 from headrace_server.store.engine import Connection
-from headrace_server.store.leases import Holder, Lease
-from headrace_server.store.queue_stops import StopKind, StopOrder
-from headrace_server.store.queues import create_queue, update_queue
-from headrace_server.store.workers import Release
+from headrace_server.store.queueing import queue_stops
+from headrace_server.store.queueing.queue_stops import StopKind, StopOrder
+from headrace_server.store.queueing.queues import create_queue, update_queue
 from store.driving import NAMESPACE, Bench, capabilities, claude_spec, frame, handler_spec, new_job, offer
 
 MANY = offer(slots=100)

@@ -15,7 +15,7 @@ from headrace_server.core.states import JobState
 from headrace_server.runtime import metrics as module
 from headrace_server.runtime.metrics import Distribution, Histogram, Metrics
 from headrace_server.store.effects import Effects, Measure
-from headrace_server.store.health import Counted
+from headrace_server.store.records.health import Counted
 
 
 def metrics() -> tuple[Metrics, InMemoryMetricReader]:

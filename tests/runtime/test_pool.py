@@ -11,7 +11,7 @@ from headrace_server.core.resources import Resources
 from headrace_server.core.scaling import ScalingPolicy
 from headrace_server.runtime.pool import Pool
 from headrace_server.runtime.registry import ControlLane, SlotBounds
-from headrace_server.store.workers import Word, hear_each
+from headrace_server.store.attempts.workers import Word, hear_each
 from runtime.conftest import Node, Test, leases_of, sent
 from store.driving import HANDLER, HOME, finished, handler_spec, new_job
 

@@ -5,8 +5,8 @@ from headrace_server.core.ids import JobId
 from headrace_server.core.placement import UNBOUNDED
 from headrace_server.core.resources import NOTHING, Resources
 from headrace_server.runtime.registry import ControlLane, Registry, SlotBounds
-from headrace_server.store.leases import Holder, Lease
-from headrace_server.store.new_job import resources_of
+from headrace_server.store.attempts.leases import Holder, Lease
+from headrace_server.store.jobs.new_job import resources_of
 from store.driving import HOME, capabilities
 
 GIB = 1024**3

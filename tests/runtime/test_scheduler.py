@@ -11,9 +11,9 @@ from headrace_server.core.ids import SECOND, Micros, job_id_text
 from headrace_server.core.states import JobState
 from headrace_server.runtime.cycle import Cycle, run_cycle
 from headrace_server.runtime.registry import Registry
+from headrace_server.store.attempts.leases import Holder
+from headrace_server.store.attempts.workers import Release, Word, hear_each, lease_holders
 from headrace_server.store.errors import StoreUnavailable
-from headrace_server.store.leases import Holder
-from headrace_server.store.workers import Release, Word, hear_each, lease_holders
 from runtime.conftest import LEASE_SECONDS, Node, Test, leases_of, sent
 from store.driving import HOME, capabilities, finished, handler_spec, new_job, offer
 

@@ -8,11 +8,11 @@ from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.placement import Needs
 from headrace_server.core.resources import Resources
 from headrace_server.runtime.registry import ControlLane
-from headrace_server.store import queue_stops
-from headrace_server.store.leases import Lease
-from headrace_server.store.queue_stops import StopKind, StopOrder
-from headrace_server.store.queues import create_queue, update_queue
-from headrace_server.store.workers import Word, hear_each
+from headrace_server.store.attempts.leases import Lease
+from headrace_server.store.attempts.workers import Word, hear_each
+from headrace_server.store.queueing import queue_stops
+from headrace_server.store.queueing.queue_stops import StopKind, StopOrder
+from headrace_server.store.queueing.queues import create_queue, update_queue
 from runtime.conftest import Node, Test, leases_of
 from runtime.test_limits import per_second
 from store.driving import NAMESPACE, finished, handler_spec, new_job

@@ -19,8 +19,8 @@ from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.core.states import JobState
 from headrace_server.runtime.statistics import Statistics, Window
 from headrace_server.store.effects import Effects, Measure
+from headrace_server.store.records.statistics import MINUTE, oldest_queued
 from headrace_server.store.sqlite import SqliteEngine
-from headrace_server.store.statistics import MINUTE, oldest_queued
 from headrace_server.store.store import Store
 from manual_clock import ManualClock
 from store.driving import NAMESPACE, Bench, new_job

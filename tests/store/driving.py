@@ -17,19 +17,19 @@ from headrace_server.core.placement import Capabilities, Needs, Offer
 from headrace_server.core.refusal import Refusal
 from headrace_server.core.timeouts import NONE_STATED
 from headrace_server.runtime.cycle import Cycle, run_cycle
-from headrace_server.store import reads
-from headrace_server.store.cancel import cancel
+from headrace_server.store.attempts.leases import Disposition, Finish, Holder, Lease, Snooze
+from headrace_server.store.attempts.outputs import Appended, Batch, append_each
+from headrace_server.store.attempts.workers import Greeting, Heard, Welcomed, Word, hear_each, welcome
 from headrace_server.store.codec import failure_of, number
 from headrace_server.store.effects import Effects
 from headrace_server.store.engine import Connection, Engine
-from headrace_server.store.leases import Disposition, Finish, Holder, Lease, Snooze
+from headrace_server.store.jobs.cancel import cancel
+from headrace_server.store.jobs.submit import Accepted, NewJob, submit_each
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.log_pages import read_page
-from headrace_server.store.outputs import Appended, Batch, append_each
-from headrace_server.store.queue_policy import timeouts_of
+from headrace_server.store.queueing.queue_policy import timeouts_of
+from headrace_server.store.records import reads
+from headrace_server.store.records.log_pages import read_page
 from headrace_server.store.store import Store
-from headrace_server.store.submit import Accepted, NewJob, submit_each
-from headrace_server.store.workers import Greeting, Heard, Welcomed, Word, hear_each, welcome
 from manual_clock import ManualClock
 
 P = ParamSpec("P")

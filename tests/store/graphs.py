@@ -8,8 +8,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from headrace.v1 import job_pb2, task_pb2
 from headrace_server.core.states import ENDED, JobState
-from headrace_server.store import new_job as making
-from headrace_server.store.submission import NewJob
+from headrace_server.store.jobs import new_job as making
+from headrace_server.store.jobs.submission import NewJob
 
 QUEUE_TIMEOUT_SECONDS = 30
 ALL_SUCCEEDED = job_pb2.DEPENDENCY_CONDITION_ALL_SUCCEEDED

@@ -17,7 +17,7 @@ from headrace_server.runtime.cycle import run_cycle
 from headrace_server.store import rows
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.schedules import (
+from headrace_server.store.scheduling.schedules import (
     StoredFiring,
     StoredSchedule,
     create_schedule,

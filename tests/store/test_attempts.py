@@ -12,9 +12,9 @@ from headrace_server.core.job import Usage
 from headrace_server.core.limits import HOLDER_GRACE_SECONDS, LOSSES_COUNT_MAX, RESULT_BYTES_MAX
 from headrace_server.core.refusal import Refusal
 from headrace_server.core.states import JobState
-from headrace_server.store import reads
-from headrace_server.store.leases import Disposition, Holder, Lease
-from headrace_server.store.workers import Release
+from headrace_server.store.attempts.leases import Disposition, Holder, Lease
+from headrace_server.store.attempts.workers import Release
+from headrace_server.store.records import reads
 from store.driving import (
     HOME,
     RESULT,

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from headrace_server.core.limits import AUDIT_DETAIL_CHARACTERS_MAX
-from headrace_server.store.audit import AuditEntry, list_audit, record_audit
 from headrace_server.store.engine import Connection, Row
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.records.audit import AuditEntry, list_audit, record_audit
 from store.driving import Bench, OpenStore
 
 

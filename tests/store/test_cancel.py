@@ -10,10 +10,10 @@ from headrace_server.core.job import Cancellation, Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
 from headrace_server.core.wanted import StopCause, WantedEnd
-from headrace_server.store import reads
-from headrace_server.store.cancel import cancel
-from headrace_server.store.leases import Disposition, Lease
-from headrace_server.store.workers import Release
+from headrace_server.store.attempts.leases import Disposition, Lease
+from headrace_server.store.attempts.workers import Release
+from headrace_server.store.jobs.cancel import cancel
+from headrace_server.store.records import reads
 from store.driving import NAMESPACE, RESULT, Bench, chunk, failure, new_job, offer
 
 

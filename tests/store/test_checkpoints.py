@@ -9,8 +9,8 @@ from headrace_server.core.failures import FailureClass
 from headrace_server.core.limits import CHECKPOINT_BYTES_MAX, NESTED_LEVELS_MAX
 from headrace_server.core.refusal import Refused
 from headrace_server.rpc.lane_limits import check_output
-from headrace_server.store.checkpoints import read_checkpoint, remove_checkpoint
-from headrace_server.store.leases import Lease, Snooze
+from headrace_server.store.attempts.checkpoints import read_checkpoint, remove_checkpoint
+from headrace_server.store.attempts.leases import Lease, Snooze
 from store.driving import Bench, checkpoint, chunk, offer
 
 

@@ -11,16 +11,17 @@ from headrace_server.core.job import Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
 from headrace_server.runtime.retention import DAY, Keeping, Retention
-from headrace_server.store import deletions, expiry, output_expiry, reads
-from headrace_server.store.audit import list_audit, record_audit
-from headrace_server.store.deletions import delete, remove_some_log
-from headrace_server.store.dependencies import parent_states
+from headrace_server.store.attempts.workers import Word, hear_each
 from headrace_server.store.engine import Connection
+from headrace_server.store.jobs import deletions
+from headrace_server.store.jobs.deletions import delete, remove_some_log
+from headrace_server.store.jobs.dependencies import parent_states
+from headrace_server.store.jobs.retries import retry
+from headrace_server.store.jobs.submission import Accepted
+from headrace_server.store.jobs.submit import submit_each
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.retries import retry
-from headrace_server.store.submission import Accepted
-from headrace_server.store.submit import submit_each
-from headrace_server.store.workers import Word, hear_each
+from headrace_server.store.records import expiry, output_expiry, reads
+from headrace_server.store.records.audit import list_audit, record_audit
 from store.checkers import check_store
 from store.driving import HOME, NAMESPACE, Bench, OpenStore, chunk, finished
 from store.graphs import made

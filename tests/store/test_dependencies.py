@@ -12,12 +12,12 @@ from headrace_server.core.job import CancelCause, Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED, JobState
 from headrace_server.store import settle
-from headrace_server.store.dependencies import children_of, parents_of
+from headrace_server.store.attempts.leases import Lease
 from headrace_server.store.engine import Connection, Row
-from headrace_server.store.leases import Lease
-from headrace_server.store.queues import create_queue
-from headrace_server.store.submission import Accepted, NewJob
-from headrace_server.store.submit import check_each, submit_all, submit_each
+from headrace_server.store.jobs.dependencies import children_of, parents_of
+from headrace_server.store.jobs.submission import Accepted, NewJob
+from headrace_server.store.jobs.submit import check_each, submit_all, submit_each
+from headrace_server.store.queueing.queues import create_queue
 from store.checkers import check_store
 from store.driving import NAMESPACE, RESULT, Bench, OpenStore, offer
 from store.graphs import ALL_ENDED, ANY_SUCCEEDED, CANCEL, FAIL, QUEUE_TIMEOUT_SECONDS, Node, Reference, made

@@ -8,10 +8,11 @@ import pytest
 from headrace.v1 import event_service_pb2, job_pb2
 from headrace_server.core.ids import SECOND, JobId, Micros, job_id_text
 from headrace_server.runtime.feed_pages import kind_of
-from headrace_server.store import deletions
-from headrace_server.store.deletions import delete, remove_some_log
 from headrace_server.store.engine import Connection
-from headrace_server.store.feed_reads import (
+from headrace_server.store.jobs import deletions
+from headrace_server.store.jobs.deletions import delete, remove_some_log
+from headrace_server.store.jobs.updates import Change, update
+from headrace_server.store.records.feed_reads import (
     FeedPage,
     attempt_workers,
     last_position,
@@ -19,7 +20,6 @@ from headrace_server.store.feed_reads import (
     read_feed,
     read_feed_back,
 )
-from headrace_server.store.updates import Change, update
 from headrace_server.store.wire import feed_batch
 from store.driving import HOME, NAMESPACE, Bench, chunk, handler_spec, new_job
 

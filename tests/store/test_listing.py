@@ -5,9 +5,9 @@ from random import Random
 import pytest
 
 from headrace_server.core.job_filter import JobFilter
-from headrace_server.store import listing
 from headrace_server.store.engine import Connection
-from headrace_server.store.listing import list_jobs
+from headrace_server.store.jobs import listing
+from headrace_server.store.jobs.listing import list_jobs
 from store.driving import NAMESPACE, Bench, offer
 from store.graphs import made
 

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from headrace.v1 import event_pb2
 from headrace_server.core.job import Progress
 from headrace_server.core.states import JobState
+from headrace_server.store.attempts.leases import Lease
+from headrace_server.store.attempts.outputs import Appended
 from headrace_server.store.codec import produced_of
-from headrace_server.store.leases import Lease
-from headrace_server.store.log_pages import read_page
-from headrace_server.store.outputs import Appended
+from headrace_server.store.records.log_pages import read_page
 from store.driving import Bench, chunk, claude_spec, frame
 
 

@@ -10,13 +10,12 @@ from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.placement import Needs
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
-from headrace_server.store import queue_control
-from headrace_server.store.audit import list_audit
 from headrace_server.store.engine import Row
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.queue_control import Purged, check_purge, purge_queue, resume_queue, stop_queue
-from headrace_server.store.queue_stops import Stop, StopKind, next_expiry, stops
-from headrace_server.store.queues import (
+from headrace_server.store.queueing import queue_control
+from headrace_server.store.queueing.queue_control import Purged, check_purge, purge_queue, resume_queue, stop_queue
+from headrace_server.store.queueing.queue_stops import Stop, StopKind, next_expiry, stops
+from headrace_server.store.queueing.queues import (
     StoredQueue,
     create_queue,
     delete_queue,
@@ -24,7 +23,8 @@ from headrace_server.store.queues import (
     list_queues,
     update_queue,
 )
-from headrace_server.store.schedules import StoredSchedule, create_schedule
+from headrace_server.store.records.audit import list_audit
+from headrace_server.store.scheduling.schedules import StoredSchedule, create_schedule
 from store.driving import NAMESPACE, Bench, OpenStore, new_job
 
 QUEUE = "batch"

@@ -16,12 +16,13 @@ from headrace_server.core.ids import SECOND, JobId
 from headrace_server.core.job import Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED, WAITING, JobState
-from headrace_server.store import deletions, expiry
+from headrace_server.store.jobs import deletions
+from headrace_server.store.jobs.retries import retry
+from headrace_server.store.jobs.submission import Accepted
+from headrace_server.store.jobs.submit import submit_all, submit_each
+from headrace_server.store.jobs.updates import Change, update
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.retries import retry
-from headrace_server.store.submission import Accepted
-from headrace_server.store.submit import submit_all, submit_each
-from headrace_server.store.updates import Change, update
+from headrace_server.store.records import expiry
 from store.conftest import ENGINES
 from store.driving import NAMESPACE
 from store.graphs import ALL_ENDED, ANY_SUCCEEDED, CANCEL, FAIL, made

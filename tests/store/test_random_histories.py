@@ -26,11 +26,12 @@ from headrace_server.core.limits import LOSSES_COUNT_MAX, MAX_ATTEMPTS_DEFAULT, 
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.core.timeouts import NONE_STATED
-from headrace_server.store import demand, rows, workers
-from headrace_server.store.leases import Disposition, Holder, Lease, Snooze
-from headrace_server.store.queues import create_queue
-from headrace_server.store.submit import submit_all, submit_each
-from headrace_server.store.workers import Release
+from headrace_server.store import rows
+from headrace_server.store.attempts import demand, workers
+from headrace_server.store.attempts.leases import Disposition, Holder, Lease, Snooze
+from headrace_server.store.attempts.workers import Release
+from headrace_server.store.jobs.submit import submit_all, submit_each
+from headrace_server.store.queueing.queues import create_queue
 from store.checkers import check_store
 from store.conftest import ENGINES
 from store.driving import (

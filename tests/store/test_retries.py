@@ -11,13 +11,13 @@ from headrace_server.core.ids import SECOND, JobId, job_id_text
 from headrace_server.core.job import Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
-from headrace_server.store.audit import list_audit
-from headrace_server.store.deletions import delete
-from headrace_server.store.dependencies import parent_states
-from headrace_server.store.queues import create_queue
-from headrace_server.store.retries import retry
-from headrace_server.store.submission import Accepted
-from headrace_server.store.submit import submit_each
+from headrace_server.store.jobs.deletions import delete
+from headrace_server.store.jobs.dependencies import parent_states
+from headrace_server.store.jobs.retries import retry
+from headrace_server.store.jobs.submission import Accepted
+from headrace_server.store.jobs.submit import submit_each
+from headrace_server.store.queueing.queues import create_queue
+from headrace_server.store.records.audit import list_audit
 from store.driving import NAMESPACE, Bench, OpenStore
 from store.graphs import made
 

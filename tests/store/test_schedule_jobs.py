@@ -12,9 +12,10 @@ from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.job import CancelCause
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED, JobState
-from headrace_server.store.new_job import new_job as plain_job
-from headrace_server.store.queues import create_queue
-from headrace_server.store.schedules import (
+from headrace_server.store.jobs.new_job import new_job as plain_job
+from headrace_server.store.jobs.submit import Accepted
+from headrace_server.store.queueing.queues import create_queue
+from headrace_server.store.scheduling.schedules import (
     StoredSchedule,
     create_schedule,
     delete_schedule,
@@ -25,7 +26,6 @@ from headrace_server.store.schedules import (
     trigger_schedule,
     update_schedule,
 )
-from headrace_server.store.submit import Accepted
 from store.driving import NAMESPACE, Bench, OpenStore, failure, handler_spec, new_job
 from store.scheduling import (
     ACTOR,

@@ -9,8 +9,8 @@ from headrace.v1 import schedule_pb2
 from headrace_server.core.firing import FiringOutcome
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.states import JobState
-from headrace_server.store.firings import FIRINGS_IN_CYCLE_COUNT_MAX, KEPT_FIRINGS_COUNT
-from headrace_server.store.schedules import (
+from headrace_server.store.scheduling.firings import FIRINGS_IN_CYCLE_COUNT_MAX, KEPT_FIRINGS_COUNT
+from headrace_server.store.scheduling.schedules import (
     pause_schedule,
     resume_schedule,
 )

@@ -8,9 +8,9 @@ from headrace_server.core.placement import Needs
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
 from headrace_server.store.engine import Connection
+from headrace_server.store.jobs.submit import Accepted, NewJob, check_each, submit_all, submit_each
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.queues import create_queue
-from headrace_server.store.submit import Accepted, NewJob, check_each, submit_all, submit_each
+from headrace_server.store.queueing.queues import create_queue
 from store.checkers import check_store
 from store.driving import NAMESPACE, Bench, OpenStore, handler_spec, new_job
 

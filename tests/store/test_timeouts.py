@@ -10,14 +10,14 @@ from headrace_server.core.failures import FailureClass, TimeoutKind
 from headrace_server.core.ids import SECOND, JobId
 from headrace_server.core.states import JobState
 from headrace_server.core.wanted import StopCause, WantedEnd
-from headrace_server.store import reads
-from headrace_server.store.due import has_silence_limits, listen_anew
-from headrace_server.store.leases import Disposition, Holder, Lease, Snooze, held, start
+from headrace_server.store.attempts.due import has_silence_limits, listen_anew
+from headrace_server.store.attempts.leases import Disposition, Holder, Lease, Snooze, held, start
+from headrace_server.store.attempts.wanted import wanted_of
+from headrace_server.store.attempts.worker_drains import drain_worker
+from headrace_server.store.attempts.workers import lose_worker
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.queues import create_queue
-from headrace_server.store.wanted import wanted_of
-from headrace_server.store.worker_drains import drain_worker
-from headrace_server.store.workers import lose_worker
+from headrace_server.store.queueing.queues import create_queue
+from headrace_server.store.records import reads
 from store.driving import (
     HOME,
     NAMESPACE,

@@ -11,15 +11,15 @@ from headrace_server.core.ids import SECOND, Micros, job_id_text
 from headrace_server.core.job import CancelCause, Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED, JobState
-from headrace_server.store.deletions import delete
+from headrace_server.store.attempts.leases import Lease
+from headrace_server.store.attempts.workers import Word, hear_each
 from headrace_server.store.engine import Connection
-from headrace_server.store.leases import Lease
+from headrace_server.store.jobs.deletions import delete
+from headrace_server.store.jobs.submission import Accepted, NewJob, UniqueKeyConflict
+from headrace_server.store.jobs.submit import check_each, submit_all, submit_each
+from headrace_server.store.jobs.unique_keys import newest_with_key
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.queues import create_queue
-from headrace_server.store.submission import Accepted, NewJob, UniqueKeyConflict
-from headrace_server.store.submit import check_each, submit_all, submit_each
-from headrace_server.store.unique_keys import newest_with_key
-from headrace_server.store.workers import Word, hear_each
+from headrace_server.store.queueing.queues import create_queue
 from store.driving import HOME, NAMESPACE, Bench, OpenStore, finished, new_job, offer
 from store.graphs import CANCEL, made
 

@@ -10,12 +10,12 @@ from headrace_server.core.ids import SECOND, JobId, Micros, job_id_text
 from headrace_server.core.job import Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
-from headrace_server.store.audit import list_audit
 from headrace_server.store.engine import Connection
+from headrace_server.store.jobs.submission import Accepted
+from headrace_server.store.jobs.submit import submit_each
+from headrace_server.store.jobs.updates import Change, update
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.submission import Accepted
-from headrace_server.store.submit import submit_each
-from headrace_server.store.updates import Change, update
+from headrace_server.store.records.audit import list_audit
 from store.driving import NAMESPACE, Bench, offer
 from store.graphs import made
 

@@ -4,15 +4,15 @@ from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.placement import Needs
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.resources import NOTHING, Resources
-from headrace_server.store.audit import list_audit
-from headrace_server.store.demand import resources_used
-from headrace_server.store.worker_drains import (
+from headrace_server.store.attempts.demand import resources_used
+from headrace_server.store.attempts.worker_drains import (
     WorkerDrain,
     drain_worker,
     end_drain,
     read_drain,
     return_due,
 )
+from headrace_server.store.records.audit import list_audit
 from store.driving import HANDLER, HOME, Bench, OpenStore, new_job, offer
 
 GIB = 1024**3

@@ -4,8 +4,8 @@ import pytest
 
 from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.states import JobState
-from headrace_server.store import demand, workers
-from headrace_server.store.leases import Disposition, Holder, Lease
+from headrace_server.store.attempts import demand, workers
+from headrace_server.store.attempts.leases import Disposition, Holder, Lease
 from store.driving import HOME, Bench, OpenStore, chunk, finished, new_job, offer
 
 REBORN = Holder(HOME.worker, "i2")

@@ -14,16 +14,16 @@ from headrace_server.core import facts
 from headrace_server.core.lifecycle import IllegalTransition
 from headrace_server.core.limits import COMMIT_BATCH_COUNT_MAX, COMMIT_QUEUE_COUNT_MAX
 from headrace_server.runtime.cycle import run_cycle
-from headrace_server.store import reads
-from headrace_server.store.cancel import cancel
+from headrace_server.store.attempts.leases import Disposition
+from headrace_server.store.attempts.workers import Word, hear_each
 from headrace_server.store.effects import Effects
 from headrace_server.store.engine import Connection, Engine
 from headrace_server.store.errors import StoreBusy, StoreFull, StoreUnavailable
-from headrace_server.store.leases import Disposition
+from headrace_server.store.jobs.cancel import cancel
+from headrace_server.store.jobs.submit import Accepted, NewJob, submit_each
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.records import reads
 from headrace_server.store.store import Store
-from headrace_server.store.submit import Accepted, NewJob, submit_each
-from headrace_server.store.workers import Word, hear_each
 from manual_clock import ManualClock
 from store.checkers import check_store
 from store.driving import HOME, NAMESPACE, Bench, chunk, finished, new_job, offer

@@ -7,8 +7,8 @@ from headrace_server.rpc.call import Call
 from headrace_server.rpc.health_stream import HealthWatching, watch_health
 from headrace_server.rpc.new_job import namespace_of
 from headrace_server.rpc.page_token import decode_page_token, encode_page_token, page_rows, row_of
-from headrace_server.store.audit import AuditEntry, list_audit
 from headrace_server.store.codec import set_time
+from headrace_server.store.records.audit import AuditEntry, list_audit
 from headrace_server.store.store import Store
 
 

@@ -19,9 +19,9 @@ from headrace_server.core.limits import (
 from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.admission import draining_refusal
 from headrace_server.rpc.call import Call
+from headrace_server.rpc.checks.validate_worker import check_connect
 from headrace_server.rpc.lane_end import end_lane
 from headrace_server.rpc.lane_limits import check_word
-from headrace_server.rpc.validate_worker import check_connect
 from headrace_server.rpc.worker_message import (
     capabilities_of,
     held_leases,
@@ -37,11 +37,11 @@ from headrace_server.rpc.worker_message import (
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.runtime.scheduler import Scheduler
+from headrace_server.store.attempts.leases import Disposition, Holder, Lease
+from headrace_server.store.attempts.workers import Greeting, Heard, Welcomed, Word, hear_each, welcome
 from headrace_server.store.codec import number
 from headrace_server.store.errors import RETRY_SECONDS, StoreUnavailable
-from headrace_server.store.leases import Disposition, Holder, Lease
 from headrace_server.store.store import Store
-from headrace_server.store.workers import Greeting, Heard, Welcomed, Word, hear_each, welcome
 
 log = logging.getLogger(__name__)
 

@@ -14,16 +14,16 @@ from headrace_server.core.limits import DELTA_RING_COUNT, OUTPUT_CREDIT_BYTES
 from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.admission import draining_refusal
 from headrace_server.rpc.call import Call
+from headrace_server.rpc.checks.validate_worker import check_open
 from headrace_server.rpc.control_lane import Lanes
 from headrace_server.rpc.lane_end import end_lane
 from headrace_server.rpc.lane_limits import bounded_delta, check_output
-from headrace_server.rpc.validate_worker import check_open
 from headrace_server.rpc.worker_message import lease_message, lease_of
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.registry import ControlLane
-from headrace_server.store.leases import Lease
-from headrace_server.store.outputs import Appended, Batch, append_each
+from headrace_server.store.attempts.leases import Lease
+from headrace_server.store.attempts.outputs import Appended, Batch, append_each
 
 STREAMS_KEPT_COUNT = 1024
 """Of attempts that have ended, before all of them are forgotten at once."""

@@ -3,8 +3,8 @@
 from headrace.v1 import event_pb2
 from headrace_server.core.event_filter import EventFilter
 from headrace_server.core.refusal import Reason, Refusal, Refused, Violation
+from headrace_server.rpc.checks.violations import UUID_TEXT, Violations
 from headrace_server.rpc.filters import FilterError, labels_of, read_terms
-from headrace_server.rpc.violations import UUID_TEXT, Violations
 
 FIELDS = ("type", "queue", "owner", "job_id", "worker_id", "schedule")
 TYPES = tuple(

@@ -12,7 +12,7 @@ from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, en
 from headrace_server.runtime.feed_pages import Selection
 from headrace_server.store.codec import time_of
 from headrace_server.store.engine import Connection
-from headrace_server.store.feed_reads import (
+from headrace_server.store.records.feed_reads import (
     FeedPage,
     FeedRow,
     attempt_workers,

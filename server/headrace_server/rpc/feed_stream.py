@@ -23,7 +23,7 @@ from headrace_server.rpc.rights import MaySee
 from headrace_server.runtime.feed import FEED
 from headrace_server.runtime.feed_pages import FeedPages, Selection
 from headrace_server.store.codec import set_time, time_of
-from headrace_server.store.feed_reads import FeedPage, position_before
+from headrace_server.store.records.feed_reads import FeedPage, position_before
 from headrace_server.store.wire import feed_batch
 
 PACE_LOOK_SECONDS = 0.5

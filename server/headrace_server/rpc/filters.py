@@ -15,7 +15,7 @@ from headrace_server.core import limits
 from headrace_server.core.job_filter import JobFilter
 from headrace_server.core.refusal import Reason, Refusal, Refused, Violation
 from headrace_server.core.states import ENDED, JobState
-from headrace_server.rpc.violations import LABEL_KEY, Violations
+from headrace_server.rpc.checks.violations import LABEL_KEY, Violations
 
 FIELDS = ("state", "queue", "owner", "worker_id")
 LABELS_PREFIX = "labels."

@@ -24,9 +24,9 @@ from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.log_pages import LogPage, LogPages, Place
 from headrace_server.runtime.registry import Registry
 from headrace_server.store.codec import set_time
-from headrace_server.store.queue_policy import DEFAULT_QUEUE
+from headrace_server.store.jobs.unique_keys import newest_with_key
+from headrace_server.store.queueing.queue_policy import DEFAULT_QUEUE
 from headrace_server.store.store import Store
-from headrace_server.store.unique_keys import newest_with_key
 from headrace_server.store.wire import watch_batch
 
 GATHER_SECONDS_EACH = 0.0001

@@ -12,6 +12,7 @@ from headrace_server.core.limits import CANCEL_ITEMS_COUNT_MAX
 from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.core.states import JobState
 from headrace_server.rpc.call import Call
+from headrace_server.rpc.checks.validation import check_items
 from headrace_server.rpc.errors import to_item_error
 from headrace_server.rpc.filters import live_only, parse_filter
 from headrace_server.rpc.follow import Following, follow
@@ -19,20 +20,19 @@ from headrace_server.rpc.job_message import job_message, state_count
 from headrace_server.rpc.job_view import full_message, get_snapshot, reasons
 from headrace_server.rpc.new_job import namespace_of, new_job
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, page_rows, row_of
-from headrace_server.rpc.validation import check_items
 from headrace_server.runtime.explain import estimated_start
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler
-from headrace_server.store import reads
-from headrace_server.store.cancel import cancel_by_caller, cancel_each
 from headrace_server.store.codec import number, set_time
-from headrace_server.store.deletions import delete
 from headrace_server.store.engine import Connection
-from headrace_server.store.listing import Listed, list_jobs
-from headrace_server.store.retries import retry
+from headrace_server.store.jobs.cancel import cancel_by_caller, cancel_each
+from headrace_server.store.jobs.deletions import delete
+from headrace_server.store.jobs.listing import Listed, list_jobs
+from headrace_server.store.jobs.retries import retry
+from headrace_server.store.jobs.submit import Accepted, NewJob, check_each, submit_all, submit_each
+from headrace_server.store.jobs.updates import Change, update
+from headrace_server.store.records import reads
 from headrace_server.store.store import Store
-from headrace_server.store.submit import Accepted, NewJob, check_each, submit_all, submit_each
-from headrace_server.store.updates import Change, update
 
 T = TypeVar("T")
 

@@ -11,14 +11,14 @@ from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.rpc.job_message import attempts_of, job_message
 from headrace_server.runtime.explain import wait_reasons
 from headrace_server.runtime.registry import Registry
-from headrace_server.store import reads
-from headrace_server.store.cancel import not_found
-from headrace_server.store.checkpoints import read_checkpoint
+from headrace_server.store.attempts.checkpoints import read_checkpoint
 from headrace_server.store.codec import number
-from headrace_server.store.dependencies import children_of, parent_states
 from headrace_server.store.engine import Connection
+from headrace_server.store.jobs.cancel import not_found
+from headrace_server.store.jobs.dependencies import children_of, parent_states
+from headrace_server.store.queueing.waiting import Waiting, read_waiting
+from headrace_server.store.records import reads
 from headrace_server.store.store import Store
-from headrace_server.store.waiting import Waiting, read_waiting
 
 _LIFECYCLE_EVENTS_COUNT = 400
 CHILDREN_COUNT_MAX = 100

@@ -8,9 +8,9 @@ from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core import limits
 from headrace_server.core.job import Failure
 from headrace_server.core.refusal import Refused
-from headrace_server.rpc.nesting import is_nested_too_deep
-from headrace_server.rpc.validate_worker import HELD_COUNT_MAX
-from headrace_server.rpc.violations import Violations
+from headrace_server.rpc.checks.nesting import is_nested_too_deep
+from headrace_server.rpc.checks.validate_worker import HELD_COUNT_MAX
+from headrace_server.rpc.checks.violations import Violations
 from headrace_server.store.codec import failure_of
 
 BATCHES_COUNT_MAX = 10_000

@@ -1,6 +1,6 @@
-"""What requests leave out, and the job that a submitted spec asks for (`store/new_job.py`, which schedules use too)."""
+"""What requests leave out, and the job that a submitted spec asks for; the store makes it, since schedules ask, too."""
 
-from headrace_server.store.new_job import DEFAULT_NAMESPACE, new_job
+from headrace_server.store.jobs.new_job import DEFAULT_NAMESPACE, new_job
 
 __all__ = ("DEFAULT_NAMESPACE", "namespace_of", "new_job")
 

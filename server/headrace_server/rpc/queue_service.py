@@ -24,10 +24,10 @@ from headrace_server.rpc.statistics_message import statistics_message
 from headrace_server.runtime.statistics import Statistics
 from headrace_server.store.codec import micros_of, set_time
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.queue_control import Purged, check_purge, purge_queue, resume_queue, stop_queue
-from headrace_server.store.queue_policy import DEFAULT_QUEUE
-from headrace_server.store.queue_stops import Stop, StopKind
-from headrace_server.store.queues import (
+from headrace_server.store.queueing.queue_control import Purged, check_purge, purge_queue, resume_queue, stop_queue
+from headrace_server.store.queueing.queue_policy import DEFAULT_QUEUE
+from headrace_server.store.queueing.queue_stops import Stop, StopKind
+from headrace_server.store.queueing.queues import (
     StoredQueue,
     create_queue,
     delete_queue,
@@ -36,7 +36,7 @@ from headrace_server.store.queues import (
     not_found,
     update_queue,
 )
-from headrace_server.store.statistics import oldest_queued
+from headrace_server.store.records.statistics import oldest_queued
 from headrace_server.store.store import Store
 
 

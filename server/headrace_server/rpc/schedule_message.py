@@ -8,7 +8,7 @@ from headrace_server.core.firing import CATCH_UP_COUNT_DEFAULT, CATCH_UP_WINDOW_
 from headrace_server.core.ids import Micros, job_id_text
 from headrace_server.core.zones import local_text
 from headrace_server.store.codec import number, set_time
-from headrace_server.store.schedules import StoredFiring, StoredSchedule
+from headrace_server.store.scheduling.schedules import StoredFiring, StoredSchedule
 
 
 def schedule_message(schedule: StoredSchedule, firings: Iterable[StoredFiring] = ()) -> schedule_pb2.Schedule:

@@ -8,16 +8,16 @@ from headrace.v1 import schedule_service_pb2 as pb
 from headrace_server.core.ids import Micros
 from headrace_server.core.recurrence import TEN_YEARS_MICROS, ticks_between
 from headrace_server.core.refusal import Refusal, Refused
-from headrace_server.rpc import validate_schedule
 from headrace_server.rpc.call import Call
+from headrace_server.rpc.checks import validate_schedule
+from headrace_server.rpc.checks.violations import Violations
 from headrace_server.rpc.job_message import job_message
 from headrace_server.rpc.new_job import namespace_of
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, name_of, page_rows
 from headrace_server.rpc.schedule_message import previewed_tick, schedule_message
-from headrace_server.rpc.violations import Violations
-from headrace_server.store import reads
 from headrace_server.store.codec import time_of
-from headrace_server.store.schedules import (
+from headrace_server.store.records import reads
+from headrace_server.store.scheduling.schedules import (
     StoredSchedule,
     create_schedule,
     delete_schedule,

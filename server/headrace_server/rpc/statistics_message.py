@@ -11,7 +11,7 @@ from headrace_server.core.quantiles import quantiles
 from headrace_server.rpc.job_message import state_count
 from headrace_server.runtime.statistics import Window
 from headrace_server.store.codec import number, set_time
-from headrace_server.store.queues import StoredQueue
+from headrace_server.store.queueing.queues import StoredQueue
 
 
 def statistics_message(

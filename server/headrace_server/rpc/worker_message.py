@@ -17,10 +17,10 @@ from headrace_server.core.resources import Resources
 from headrace_server.core.wanted import Wanted
 from headrace_server.rpc.lane_limits import bounded_failure, is_result_too_deep
 from headrace_server.runtime.registry import ControlLane
+from headrace_server.store.attempts.leases import Finish, Holder, Lease, Snooze
+from headrace_server.store.attempts.worker_drains import WorkerDrain
+from headrace_server.store.attempts.workers import Release, StoredWorker, Word
 from headrace_server.store.codec import micros_of, number, set_time, usage_of
-from headrace_server.store.leases import Finish, Holder, Lease, Snooze
-from headrace_server.store.worker_drains import WorkerDrain
-from headrace_server.store.workers import Release, StoredWorker, Word
 
 
 def lease_of(message: worker_pb2.Lease) -> Lease:

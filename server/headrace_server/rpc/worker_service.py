@@ -13,12 +13,12 @@ from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, en
 from headrace_server.rpc.worker_message import SeenWorker, wanted_worker_of, worker_message
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
+from headrace_server.store.attempts.demand import resources_used
+from headrace_server.store.attempts.worker_drains import WorkerDrain, drain_worker, end_drain, not_found, read_drain
+from headrace_server.store.attempts.workers import StoredWorker, get_worker, list_workers
 from headrace_server.store.codec import micros_of
-from headrace_server.store.demand import resources_used
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.worker_drains import WorkerDrain, drain_worker, end_drain, not_found, read_drain
-from headrace_server.store.workers import StoredWorker, get_worker, list_workers
 
 
 @dataclass(frozen=True, slots=True)

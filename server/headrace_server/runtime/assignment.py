@@ -8,12 +8,12 @@ from headrace_server.core.job import Job
 from headrace_server.core.limits import DEPENDENCY_RESULTS_BYTES_MAX, LANE_MESSAGE_BYTES_MAX
 from headrace_server.core.states import JobState
 from headrace_server.core.timeouts import DEFAULTS, Timeouts
-from headrace_server.store.checkpoints import checkpoint_of
+from headrace_server.store.attempts.checkpoints import checkpoint_of
+from headrace_server.store.attempts.timeouts import timeouts_of_job
 from headrace_server.store.codec import number
-from headrace_server.store.dependencies import parents_of
+from headrace_server.store.jobs.dependencies import parents_of
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.ready import Candidate
-from headrace_server.store.timeouts import timeouts_of_job
+from headrace_server.store.queueing.ready import Candidate
 
 
 def assignment_of(ledger: Ledger, candidate: Candidate) -> worker_pb2.Assignment:

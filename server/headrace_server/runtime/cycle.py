@@ -14,14 +14,15 @@ from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.placement import Offer
 from headrace_server.runtime.assignment import assignment_of
 from headrace_server.runtime.plan import NO_PLAN, Plan, make_plan
-from headrace_server.store import firings, queue_stops, ready
-from headrace_server.store.due import look_at_due, next_due
-from headrace_server.store.lease_ends import account
-from headrace_server.store.leases import Holder, Lease, grant, held, release
+from headrace_server.store.attempts.due import look_at_due, next_due
+from headrace_server.store.attempts.lease_ends import account
+from headrace_server.store.attempts.leases import Holder, Lease, grant, held, release
+from headrace_server.store.attempts.workers import lose_worker
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.ready import Candidate
+from headrace_server.store.queueing import queue_stops, ready
+from headrace_server.store.queueing.ready import Candidate
+from headrace_server.store.scheduling import firings
 from headrace_server.store.settle import resolve_children
-from headrace_server.store.workers import lose_worker
 
 
 @dataclass(frozen=True, slots=True)

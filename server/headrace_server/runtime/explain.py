@@ -11,7 +11,7 @@ from headrace_server.core.resources import ONE_SLOT, Resources
 from headrace_server.core.states import WAITING, JobState
 from headrace_server.runtime.registry import Registry
 from headrace_server.store.codec import set_time, time_of
-from headrace_server.store.waiting import NOT_WAITING, Waiting
+from headrace_server.store.queueing.waiting import NOT_WAITING, Waiting
 
 NAMED_COUNT_MAX = 5
 """Workers or jobs that a reason names."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from headrace_server.core.ids import JobId
-from headrace_server.store.unique_keys import KeyName
+from headrace_server.store.jobs.unique_keys import KeyName
 
 FEED = "feed"
 """The subject of those who follow the feed of the store."""

@@ -8,7 +8,7 @@ from headrace_server.core.limits import EVENT_PAGE_BYTES, EVENT_PAGE_COUNT
 from headrace_server.runtime.feed import FEED, Feed
 from headrace_server.runtime.tail import Tail
 from headrace_server.store.effects import Effects
-from headrace_server.store.feed_reads import (
+from headrace_server.store.records.feed_reads import (
     FeedJob,
     FeedPage,
     FeedRow,

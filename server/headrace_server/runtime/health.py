@@ -25,7 +25,7 @@ from headrace_server.runtime.explain import lacking
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.store.effects import Effects
-from headrace_server.store.health import Counted, QueueBounds, count_all
+from headrace_server.store.records.health import Counted, QueueBounds, count_all
 from headrace_server.store.store import Store
 
 log = logging.getLogger(__name__)

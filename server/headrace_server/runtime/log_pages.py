@@ -8,8 +8,8 @@ from headrace_server.core.log_filter import LogFilter
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.tail import Tail
-from headrace_server.store import log_pages
-from headrace_server.store.log_pages import Page
+from headrace_server.store.records import log_pages
+from headrace_server.store.records.log_pages import Page
 from headrace_server.store.store import Store
 from headrace_server.store.wire import batch_field
 

@@ -18,7 +18,7 @@ from headrace_server.core.health import Sample, WorkerCounts
 from headrace_server.core.ids import SECOND
 from headrace_server.core.states import JobState
 from headrace_server.store.effects import Effects, Measure
-from headrace_server.store.health import OTHERS, Counted
+from headrace_server.store.records.health import OTHERS, Counted
 
 LAGS_COUNT = 10
 """Looks of which the longest lag is shown: exporters come by less often than looks."""

@@ -17,12 +17,12 @@ from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.merge import UNKNOWN_ROW, Merge, Place, Source
 from headrace_server.core.placement import Needs, Offer, Room
 from headrace_server.core.resources import ONE_SLOT
-from headrace_server.store import queue_stops, ready
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.queue_limits import Hold, QueueLimits
-from headrace_server.store.queue_policy import QueuePolicy, policy_of
-from headrace_server.store.ready import OpenGroup, ReadyGroup, ReadyKey
-from headrace_server.store.shares import current_standings
+from headrace_server.store.queueing import queue_stops, ready
+from headrace_server.store.queueing.queue_limits import Hold, QueueLimits
+from headrace_server.store.queueing.queue_policy import QueuePolicy, policy_of
+from headrace_server.store.queueing.ready import OpenGroup, ReadyGroup, ReadyKey
+from headrace_server.store.queueing.shares import current_standings
 
 RESERVE_AFTER_SECONDS = 30.0
 """A job that has waited longer, and fits a worker only once others have ended, has room kept for it (I4)."""

@@ -14,7 +14,7 @@ from headrace_server.core.scaling import Load, Scale, ScalingPolicy, decide, fir
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.registry import ControlLane, Registry, SlotBounds
 from headrace_server.runtime.scheduler import Scheduler
-from headrace_server.store.demand import queued_slots
+from headrace_server.store.attempts.demand import queued_slots
 from headrace_server.store.store import Store
 
 log = logging.getLogger(__name__)

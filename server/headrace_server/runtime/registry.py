@@ -15,8 +15,8 @@ from headrace_server.core.leases import LeaseWatch
 from headrace_server.core.placement import UNBOUNDED, Capabilities, Offer
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.resources import NOTHING, ONE_SLOT, Resources
-from headrace_server.store.leases import Holder, Lease
-from headrace_server.store.new_job import resources_of
+from headrace_server.store.attempts.leases import Holder, Lease
+from headrace_server.store.jobs.new_job import resources_of
 
 LEFT_COUNT_MAX = 1000
 UNSENT = 1 << 62

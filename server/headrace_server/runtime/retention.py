@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.refusal import Refused
 from headrace_server.runtime.clock import Clock
-from headrace_server.store import deletions, expiry, output_expiry
+from headrace_server.store.jobs import deletions
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.records import expiry, output_expiry
 from headrace_server.store.store import Store
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from headrace_server.core.resources import NOTHING, Resources
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.cycle import Cycle, Granted, run_cycle, take_back
 from headrace_server.runtime.registry import ControlLane, Registry
+from headrace_server.store.attempts.leases import Holder
 from headrace_server.store.effects import Effects
-from headrace_server.store.leases import Holder
 from headrace_server.store.store import Store
 
 log = logging.getLogger(__name__)

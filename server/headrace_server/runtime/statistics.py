@@ -13,7 +13,7 @@ from headrace_server.core.quantiles import bucket_of
 from headrace_server.core.refusal import Refused
 from headrace_server.runtime.clock import Clock
 from headrace_server.store.effects import Effects, Measure
-from headrace_server.store.statistics import (
+from headrace_server.store.records.statistics import (
     LATER_START,
     MINUTE,
     Counted,

@@ -15,7 +15,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 from headrace_server.core.ids import Micros, job_id_text
 from headrace_server.core.refusal import Refused
 from headrace_server.store.effects import Effects, Ran, Waited
-from headrace_server.store.reads import traceparents
+from headrace_server.store.records.reads import traceparents
 from headrace_server.store.store import Store
 
 log = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ from headrace_server.core.job import (
 )
 from headrace_server.core.limits import KEY_CHARACTERS_MAX, REASON_CHARACTERS_MAX
 from headrace_server.core.retry import Decision
-from headrace_server.store.output_kinds import kind_of
+from headrace_server.store.records.output_kinds import kind_of
 from headrace_server.store.wire import output_event
 
 

@@ -4,11 +4,11 @@
 """
 
 from headrace_server.core.job import Job
-from headrace_server.store import firings
-from headrace_server.store.dependencies import children_wait, note_ended_parents
-from headrace_server.store.lease_ends import account
+from headrace_server.store.attempts.lease_ends import account
+from headrace_server.store.jobs.dependencies import children_wait, note_ended_parents
+from headrace_server.store.jobs.unblocking import hand_over_key, tell_some_children
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.unblocking import hand_over_key, tell_some_children
+from headrace_server.store.scheduling import firings
 
 CHILDREN_COUNT_MAX = 250
 """Children that one cycle tells of their parents' ends; the next cycle follows at once."""

@@ -7,9 +7,9 @@ from random import Random
 from typing import Concatenate, ParamSpec, TypeVar
 
 from headrace_server.core.ids import Micros
-from headrace_server.store import reads
 from headrace_server.store.effects import Effects
 from headrace_server.store.engine import Connection, Engine
+from headrace_server.store.records import reads
 from headrace_server.store.writer import Writer
 
 P = ParamSpec("P")

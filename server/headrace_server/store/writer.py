@@ -17,13 +17,13 @@ from typing import Any, Generic, TypeVar
 
 from headrace_server.core.ids import Micros
 from headrace_server.core.limits import COMMIT_BATCH_COUNT_MAX, COMMIT_QUEUE_COUNT_MAX
+from headrace_server.store.attempts.wanted import note_stops
 from headrace_server.store.effects import Effects
 from headrace_server.store.engine import Engine
 from headrace_server.store.errors import StoreBusy, StoreUnavailable
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.memory import Memory
 from headrace_server.store.settle import settle
-from headrace_server.store.wanted import note_stops
 
 T = TypeVar("T")
 Item = TypeVar("Item")

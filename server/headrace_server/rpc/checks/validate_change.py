@@ -1,0 +1,78 @@
+"""The rules of requests that change jobs: UpdateJob and CancelJobs."""
+
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from headrace.v1 import job_service_pb2
+from headrace_server.core import limits
+from headrace_server.core.refusal import Refusal
+from headrace_server.rpc.checks.validate_job import SPEC
+from headrace_server.rpc.checks.violations import (
+    Rules,
+    Violations,
+    anything,
+    bytes_within,
+    check_fields,
+    job_id,
+    namespace,
+    text,
+)
+from headrace_server.rpc.filters import check_filter, parse_filter
+from headrace_server.store.jobs.updates import UPDATABLE
+
+TOKEN_BYTES_MAX = 1024
+_token = bytes_within(TOKEN_BYTES_MAX)
+
+
+def update_mask(value: FieldMask, path: str, violations: Violations) -> None:
+    """Names fields that can be changed, each once."""
+    for name in value.paths:
+        if name not in UPDATABLE:
+            violations.add(path, f"names {name[:64]!r}; only {', '.join(UPDATABLE)} can be changed")
+    if len(set(value.paths)) < len(value.paths):
+        violations.add(path, "names a field twice")
+
+
+UPDATE_JOB: Rules = {
+    "namespace": namespace,
+    "job_id": job_id,
+    "spec": anything,
+    "update_mask": update_mask,
+    "etag": _token,
+}
+CANCEL_JOBS: Rules = {
+    "namespace": namespace,
+    "filter": check_filter,
+    "reason": text(limits.REASON_CHARACTERS_MAX),
+    "validate_only": anything,
+    "page_token": _token,
+}
+
+
+def check_update(request: job_service_pb2.UpdateJobRequest) -> Refusal | None:
+    """A mask, and values of the fields that it names; other fields of the spec are not looked at."""
+    violations = Violations()
+    if not request.job_id:
+        violations.add("job_id", "is required")
+    check_fields(request, UPDATE_JOB, "", violations)
+    if not request.update_mask.paths:
+        violations.add("update_mask", f"has to name at least one of {', '.join(UPDATABLE)}")
+    for field, value in request.spec.ListFields():
+        if field.name in request.update_mask.paths and field.name in UPDATABLE:
+            SPEC[field.name](value, f"spec.{field.name}", violations)
+    return violations.refusal()
+
+
+def check_cancel_jobs(request: job_service_pb2.CancelJobsRequest) -> Refusal | None:
+    """A filter that narrows something: nobody cancels everything by leaving a field out."""
+    violations = Violations()
+    check_fields(request, CANCEL_JOBS, "", violations)
+    if not request.filter.strip() or (not violations.found and not _narrows(request.filter)):
+        violations.add("filter", "is required: it has to have at least one term")
+    return violations.refusal()
+
+
+def _narrows(filter_text: str) -> bool:
+    wanted: Any = parse_filter(filter_text)
+    return any((wanted.states, wanted.queues, wanted.owners, wanted.worker_ids, wanted.labels))

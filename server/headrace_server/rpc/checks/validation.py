@@ -1,0 +1,269 @@
+"""Which request has which checks: the table that the pipeline asks before a method runs.
+
+Faults first, all of them at once; then fields that this server does not honour. What only the store knows (is there
+such a queue, is it full) is not judged here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from headrace.v1 import (
+    admin_service_pb2,
+    event_service_pb2,
+    job_pb2,
+    job_service_pb2,
+    queue_service_pb2,
+    schedule_service_pb2,
+    worker_service_pb2,
+)
+from headrace_server.core import limits
+from headrace_server.core.refusal import Refusal
+from headrace_server.rpc.checks import not_supported, validate_job, validate_queue, validate_schedule
+from headrace_server.rpc.checks.not_supported import QUEUE_TABLE, SPEC_TABLE
+from headrace_server.rpc.checks.validate_change import check_cancel_jobs, check_update
+from headrace_server.rpc.checks.validate_event import check_list, check_watch
+from headrace_server.rpc.checks.validate_graph import graph_faults, no_refs
+from headrace_server.rpc.checks.validate_worker import check_drain
+from headrace_server.rpc.checks.violations import (
+    Rules,
+    Violations,
+    anything,
+    at_least_zero,
+    between,
+    bytes_within,
+    check_fields,
+    duration,
+    duration_above_zero,
+    each,
+    enum,
+    job_id,
+    message_of,
+    namespace,
+    queue_name,
+    request_id,
+    text,
+    timestamp,
+    worker_id,
+)
+from headrace_server.rpc.filters import check_filter
+from headrace_server.rpc.health_stream import health_interval
+
+CURSOR_BYTES_MAX = 1024
+
+Check = Callable[[Any], Refusal | None]
+
+_view = enum(job_pb2.JobView)
+_token = bytes_within(CURSOR_BYTES_MAX)
+_reason = text(limits.REASON_CHARACTERS_MAX)
+_JOB: Rules = {"namespace": namespace, "job_id": job_id}
+_SUBMIT_JOBS: Rules = dict.fromkeys(("items", "atomic", "validate_only"), anything) | {"namespace": namespace}
+_WATCHED_KEY: Rules = {"queue": queue_name, "key": text(limits.KEY_CHARACTERS_MAX), "wait": anything}
+
+
+def check_items(items: Sequence[job_service_pb2.SubmitJobsItem]) -> list[Refusal | None]:
+    """Why items of a SubmitJobs call can't be accepted, each for itself; paths are from the item."""
+    checked = [check_item(item) for item in items]
+    faults: dict[int, Violations] = {}
+    for fault in graph_faults(items):
+        faults.setdefault(fault.item, Violations()).add(fault.path, fault.description)
+    for number, violations in faults.items():
+        checked[number] = checked[number] or violations.refusal()
+    return checked
+
+
+def check_item(item: job_service_pb2.SubmitJobsItem) -> Refusal | None:
+    """Why one item can't be accepted, whatever the others are."""
+    violations = Violations()
+    validate_job.item(item, "", violations)
+    return violations.refusal() or not_supported.refuse_first(SPEC_TABLE.find(item.spec, "spec."))
+
+
+def _submit_job(request: job_service_pb2.SubmitJobRequest) -> Refusal | None:
+    violations = Violations()
+    if not request.HasField("spec"):
+        violations.add("spec", "is required")
+    check_fields(request, _SUBMIT_JOB, "", violations)
+    no_refs(request.spec, "spec", violations)
+    return violations.refusal() or not_supported.refuse_first(SPEC_TABLE.find(request.spec, "spec."))
+
+
+def _submit_jobs(request: job_service_pb2.SubmitJobsRequest) -> Refusal | None:
+    """The call as a whole, and with `atomic` all of its items: without it each item has a result of its own."""
+    violations = Violations()
+    check_fields(request, _SUBMIT_JOBS, "", violations)
+    count = len(request.items)
+    if not 1 <= count <= limits.SUBMIT_ITEMS_COUNT_MAX:
+        violations.add("items", f"has {count} items; it has to have 1 to {limits.SUBMIT_ITEMS_COUNT_MAX}")
+        return violations.refusal()
+    if violations.found or not request.atomic:
+        return violations.refusal()
+    return _all_items(request, violations)
+
+
+def _all_items(request: job_service_pb2.SubmitJobsRequest, violations: Violations) -> Refusal | None:
+    """Every fault of every item, and the number of the first bad item, from 0 as in the paths."""
+    first_bad = 0
+    for index, item in enumerate(request.items):
+        validate_job.item(item, f"items[{index}].", violations)
+        first_bad = first_bad if violations.found else index + 1
+    for fault in graph_faults(request.items):
+        first_bad = min(first_bad, fault.item)
+        violations.add(f"items[{fault.item}].{fault.path}", fault.description)
+    refusal = violations.refusal()
+    if refusal is not None:
+        return replace(refusal, metadata=refusal.metadata | {"item": str(first_bad)})
+    for index, item in enumerate(request.items):
+        refusal = not_supported.refuse_first(SPEC_TABLE.find(item.spec, f"items[{index}].spec."))
+        if refusal is not None:
+            return replace(refusal, metadata=refusal.metadata | {"item": str(index)})
+    return None
+
+
+def _watch_job(request: job_service_pb2.WatchJobRequest) -> Refusal | None:
+    violations = Violations()
+    subject = request.WhichOneof("subject")
+    if subject is None:
+        violations.add("job_id", "is required, or unique_key")
+    elif subject == "unique_key" and not request.unique_key.key:
+        violations.add("unique_key.key", "is required")
+    check_fields(request, _WATCH_JOB, "", violations)
+    for name in ("last", "start_time"):
+        if request.cursor and any(field.name == name for field, _ in request.ListFields()):
+            violations.add(name, "can't be given with a cursor, which says where to begin")
+    if request.without_output and request.outputs:
+        violations.add("outputs", "can't be chosen from without output")
+    return violations.refusal()
+
+
+def _create_queue(request: queue_service_pb2.CreateQueueRequest) -> Refusal | None:
+    violations = Violations()
+    if not request.HasField("queue"):
+        violations.add("queue", "is required")
+    check_fields(request, _CREATE_QUEUE, "", violations)
+    return violations.refusal() or not_supported.refuse_first(QUEUE_TABLE.find(request.queue, "queue."))
+
+
+def _update_queue(request: queue_service_pb2.UpdateQueueRequest) -> Refusal | None:
+    violations = Violations()
+    if request.namespace:
+        namespace(request.namespace, "namespace", violations)
+    validate_queue.update(request, violations)
+    changed = frozenset(request.update_mask.paths)
+    return violations.refusal() or not_supported.refuse_first(QUEUE_TABLE.find(request.queue, "queue.", changed))
+
+
+def _create_schedule(request: schedule_service_pb2.CreateScheduleRequest) -> Refusal | None:
+    violations = Violations()
+    if not request.HasField("schedule"):
+        violations.add("schedule", "is required")
+    check_fields(request, _CREATE_SCHEDULE, "", violations)
+    found = SPEC_TABLE.find(request.schedule.spec, "schedule.spec.")
+    return violations.refusal() or not_supported.refuse_first(found)
+
+
+def _update_schedule(request: schedule_service_pb2.UpdateScheduleRequest) -> Refusal | None:
+    violations = Violations()
+    if request.namespace:
+        namespace(request.namespace, "namespace", violations)
+    validate_schedule.update(request, violations)
+    found = (
+        SPEC_TABLE.find(request.schedule.spec, "schedule.spec.") if "spec" in request.update_mask.paths else iter(())
+    )
+    return violations.refusal() or not_supported.refuse_first(found)
+
+
+def _preview_schedule(request: schedule_service_pb2.PreviewScheduleRequest) -> Refusal | None:
+    violations = Violations()
+    validate_schedule.preview(request, violations)
+    return violations.refusal()
+
+
+def _fields(rules: Rules, *required: str) -> Check:
+    """A request without rules that span fields."""
+
+    def check(request: Any) -> Refusal | None:
+        violations = Violations()
+        for name in required:
+            if not getattr(request, name):
+                violations.add(name, "is required")
+        check_fields(request, rules, "", violations)
+        return violations.refusal()
+
+    return check
+
+
+_SUBMIT_JOB: Rules = {
+    "namespace": namespace,
+    "request_id": request_id,
+    "spec": validate_job.spec,
+    "validate_only": anything,
+}
+_WATCH_JOB: Rules = _JOB | {
+    "unique_key": message_of(_WATCHED_KEY),
+    "cursor": _token,
+    "deltas": anything,
+    "no_follow": anything,
+    "without_output": anything,
+    "last": between(0, limits.TAIL_COUNT_MAX),
+    "start_time": timestamp,
+    "attempt": at_least_zero,
+    "outputs": each(enum(job_service_pb2.OutputKind), len(job_service_pb2.OutputKind.keys())),
+    "max_bytes_per_second": at_least_zero,
+}
+_CREATE_QUEUE: Rules = {"namespace": namespace, "queue": validate_queue.created_queue}
+_QUEUE: Rules = {"namespace": namespace, "name": queue_name}
+_CREATE_SCHEDULE: Rules = {"namespace": namespace, "schedule": validate_schedule.created_schedule}
+_SCHEDULE: Rules = {"namespace": namespace, "name": queue_name}
+_PAGE: Rules = {"page_size": at_least_zero, "page_token": _token}
+_LIST_JOBS: Rules = _PAGE | {"namespace": namespace, "filter": check_filter, "view": _view}
+_WORKER: Rules = {"worker_id": worker_id}
+_AUDIT: Rules = _PAGE | {
+    "namespace": namespace,
+    "resource_type": validate_queue.resource_type,
+    "resource_name": text(limits.KEY_CHARACTERS_MAX),
+}
+
+CHECKS: Mapping[str, Check] = {
+    message.DESCRIPTOR.full_name: check
+    for message, check in (
+        (job_service_pb2.SubmitJobRequest, _submit_job),
+        (job_service_pb2.SubmitJobsRequest, _submit_jobs),
+        (job_service_pb2.GetJobRequest, _fields(_JOB | {"view": _view}, "job_id")),
+        (job_service_pb2.ListJobsRequest, _fields(_LIST_JOBS)),
+        (job_service_pb2.CancelJobRequest, _fields(_JOB | {"reason": _reason}, "job_id")),
+        (job_service_pb2.UpdateJobRequest, check_update),
+        (job_service_pb2.CancelJobsRequest, check_cancel_jobs),
+        (job_service_pb2.RetryJobRequest, _fields(_JOB | {"request_id": request_id}, "job_id")),
+        (job_service_pb2.DeleteJobRequest, _fields(_JOB | {"etag": _token}, "job_id")),
+        (job_service_pb2.ExplainJobRequest, _fields(_JOB, "job_id")),
+        (job_service_pb2.WatchJobRequest, _watch_job),
+        (queue_service_pb2.CreateQueueRequest, _create_queue),
+        (queue_service_pb2.GetQueueRequest, _fields(_QUEUE)),
+        (queue_service_pb2.ListQueuesRequest, _fields(_PAGE | {"namespace": namespace})),
+        (queue_service_pb2.UpdateQueueRequest, _update_queue),
+        (queue_service_pb2.DeleteQueueRequest, _fields(_QUEUE | {"etag": _token}, "name")),
+        (queue_service_pb2.PauseQueueRequest, _fields(_QUEUE | {"reason": _reason, "duration": duration_above_zero})),
+        (queue_service_pb2.ResumeQueueRequest, _fields(_QUEUE)),
+        (queue_service_pb2.DrainQueueRequest, _fields(_QUEUE | {"reason": _reason, "grace": duration})),
+        (queue_service_pb2.PurgeQueueRequest, _fields(_QUEUE | {"reason": _reason, "validate_only": anything}, "name")),
+        (queue_service_pb2.GetQueueStatisticsRequest, _fields(_QUEUE | {"window": validate_queue.window})),
+        (schedule_service_pb2.CreateScheduleRequest, _create_schedule),
+        (schedule_service_pb2.GetScheduleRequest, _fields(_SCHEDULE, "name")),
+        (schedule_service_pb2.ListSchedulesRequest, _fields(_PAGE | {"namespace": namespace})),
+        (schedule_service_pb2.UpdateScheduleRequest, _update_schedule),
+        (schedule_service_pb2.DeleteScheduleRequest, _fields(_SCHEDULE | {"etag": _token}, "name")),
+        (schedule_service_pb2.PauseScheduleRequest, _fields(_SCHEDULE | {"reason": _reason}, "name")),
+        (schedule_service_pb2.ResumeScheduleRequest, _fields(_SCHEDULE, "name")),
+        (schedule_service_pb2.TriggerScheduleRequest, _fields(_SCHEDULE | {"request_id": request_id}, "name")),
+        (schedule_service_pb2.PreviewScheduleRequest, _preview_schedule),
+        (worker_service_pb2.ListWorkersRequest, _fields(_PAGE)),
+        (worker_service_pb2.GetWorkerRequest, _fields(_WORKER, "worker_id")),
+        (admin_service_pb2.ListAuditEntriesRequest, _fields(_AUDIT)),
+        (admin_service_pb2.WatchHealthRequest, _fields({"interval": health_interval})),
+        (worker_service_pb2.DrainWorkerRequest, check_drain),
+        (event_service_pb2.ListEventsRequest, check_list),
+        (event_service_pb2.WatchEventsRequest, check_watch),
+    )
+}
+"""By full name of the request message. Requests of rpcs that are not served yet have none: they are refused anyway."""

@@ -1,0 +1,251 @@
+"""Workers as the store knows them, and what is settled when one connects, renews or is lost (L1–L6)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headrace.v1 import worker_service_pb2
+from headrace_server.core import facts
+from headrace_server.core.ids import Micros
+from headrace_server.core.job import Job
+from headrace_server.core.resources import NOTHING, Resources, total
+from headrace_server.core.wanted import Wanted
+from headrace_server.store import rows
+from headrace_server.store.attempts.demand import key_resources
+from headrace_server.store.attempts.leases import Disposition, Finish, Holder, Lease, finish, held, lose, release, start
+from headrace_server.store.attempts.outputs import report
+from headrace_server.store.attempts.wanted import wanted_of
+from headrace_server.store.attempts.worker_drains import WorkerDrain, drain_of
+from headrace_server.store.engine import Connection
+from headrace_server.store.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWorker:
+    """A worker's row."""
+
+    worker: str
+    incarnation: str
+    counter: int
+    hello: worker_service_pb2.WorkerHello
+    connected: Micros
+    renewed: Micros
+    lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a worker says when it connects."""
+
+    holder: Holder
+    reattach: bool
+    hello: bytes
+    counter: int
+    held: Sequence[Lease]
+    """Of one job there may be two: an attempt whose end was not acknowledged, and a newer one."""
+    living: frozenset[str] = frozenset()
+    """Other incarnations of the worker that may still run what they hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Welcomed:
+    """What the store knows of the attempts that a worker says it holds. `current` is false for an incarnation that
+    was ended."""
+
+    current: bool
+    first: bool = False
+    """It took the place of whatever incarnation was the current one."""
+    jobs: tuple[Job, ...] = ()
+    stale: tuple[Lease, ...] = ()
+    taken: tuple[Resources, ...] = ()
+    """What each of the jobs takes."""
+    inherited: Resources = NOTHING
+    """What incarnations before it still hold."""
+    drain: WorkerDrain | None = None
+    """Set while somebody has the worker drained."""
+    wanted: tuple[Wanted, ...] = ()
+    """Those of the jobs whose attempts it is to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A worker's word that it hands an assignment back unstarted."""
+
+    lease: Lease
+    cause: facts.ReleaseCause
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Everything that a worker said in one message of its control lane."""
+
+    holder: Holder
+    starts: Sequence[Lease] = ()
+    releases: Sequence[Release] = ()
+    reports: Sequence[tuple[Lease, worker_service_pb2.AttemptReport]] = ()
+    finishes: Sequence[Finish] = ()
+    counter: int = 0
+    """Of a renewal; zero when the message has none."""
+    absent: Sequence[Lease] = ()
+    """Leases of which the worker knows nothing, though their assignment had reached it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What became of a word."""
+
+    reported: tuple[tuple[Lease, int], ...]
+    finished: tuple[tuple[Lease, Disposition, int], ...]
+    wanted: tuple[Wanted, ...] = ()
+    """When it renewed: the attempts that it is to end."""
+    drain: WorkerDrain | None = None
+    """When it renewed: set while somebody has the worker drained."""
+
+
+def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
+    """Makes an incarnation the current one, ends the attempts of those before, and says what it may go on with.
+
+    One before it that is still living has been told to end what it runs: its leases end as those of a silent worker,
+    so that no job runs twice (L7).
+    """
+    holder = greeting.holder
+    known = ledger.look_up("SELECT incarnation, connected FROM workers WHERE worker = ?", (holder.worker,))
+    if greeting.reattach and known and known[0][0] != holder.incarnation:
+        return Welcomed(current=False)
+    again = bool(known) and known[0][0] == holder.incarnation
+    connected = known[0][1] if again else ledger.now
+    ledger.insert(
+        "workers",
+        ("worker", "incarnation", "counter", "hello", "connected", "renewed", "lost"),
+        [(holder.worker, holder.incarnation, greeting.counter, greeting.hello, connected, ledger.now, 0)],
+        "ON CONFLICT (worker) DO UPDATE SET incarnation = excluded.incarnation, counter = excluded.counter,"
+        " hello = excluded.hello, connected = excluded.connected, renewed = excluded.renewed, lost = 0",
+    )
+    left = []
+    for job in leased_by(ledger, holder.worker):
+        if job.incarnation != holder.incarnation:
+            if again or job.incarnation in greeting.living:
+                left.append(job.key)
+            else:
+                lose(ledger, job, "a newer incarnation of the worker connected")
+        elif Lease(job.id, job.epoch, ledger.generation) not in greeting.held:
+            lose(ledger, job, "the worker came back without it")
+    jobs, stale = [], []
+    for lease in greeting.held:
+        found = held(ledger, holder, lease)
+        if found is None:
+            stale.append(lease)
+            continue
+        jobs.append(found)
+        if found.silence:
+            # What it has said meanwhile comes only now: while it was away it could not be heard (L5).
+            ledger.note_life(found)
+    taken = key_resources(ledger, [*left, *(job.key for job in jobs)])
+    drain = drain_of(ledger, holder.worker)
+    wanted = wanted_of(ledger, holder)
+    taken_by_job = tuple(taken[job.key] for job in jobs)
+    inherited = total(taken[key] for key in left)
+    return Welcomed(True, not again, tuple(jobs), tuple(stale), taken_by_job, inherited, drain, wanted)
+
+
+def hear_each(ledger: Ledger, words: Sequence[Word]) -> list[Heard]:
+    """Acts on what workers said, in the order of the contract's field numbers."""
+    ledger.jobs(lease.job_id for word in words for lease in _leases(word))
+    return [_hear(ledger, word) for word in words]
+
+
+def lose_worker(ledger: Ledger, holder: Holder, reason: str) -> int:
+    """Ends every lease of an incarnation; returns how many there were."""
+    lost = [job for job in leased_by(ledger, holder.worker) if job.incarnation == holder.incarnation]
+    for job in lost:
+        lose(ledger, job, reason)
+    ledger.run("UPDATE workers SET lost = 1 WHERE worker = ? AND incarnation = ?", (holder.worker, holder.incarnation))
+    return len(lost)
+
+
+def leased_by(ledger: Ledger, worker: str) -> list[Job]:
+    """The jobs on which a worker, in any incarnation, holds a lease."""
+    return ledger.adopt(ledger.query(f"{rows.SELECT} WHERE worker = ? AND state IN (4, 5, 6, 7)", (worker,)))
+
+
+def lease_holders(connection: Connection) -> list[tuple[Holder, int]]:
+    """Every incarnation that holds a lease or is not known to be lost, with the counter of its last renewal: what a
+    restarted node has to watch."""
+    found = connection.rows(
+        "SELECT jobs.worker, jobs.incarnation, coalesce(max(workers.counter), 0) FROM jobs"
+        " LEFT JOIN workers ON workers.worker = jobs.worker AND workers.incarnation = jobs.incarnation"
+        " WHERE jobs.state IN (4, 5, 6, 7) GROUP BY jobs.worker, jobs.incarnation"
+        " UNION SELECT worker, incarnation, counter FROM workers WHERE lost = 0"
+    )
+    return [(Holder(worker, incarnation), counter) for worker, incarnation, counter in found]
+
+
+def list_workers(connection: Connection, after: str, count: int) -> list[StoredWorker]:
+    """Workers by id, from right after an id."""
+    found = connection.rows(
+        "SELECT worker, incarnation, counter, hello, connected, renewed, lost FROM workers WHERE worker > ?"
+        " ORDER BY worker LIMIT ?",
+        (after, count),
+    )
+    return [_stored(row) for row in found]
+
+
+def get_worker(connection: Connection, worker: str) -> StoredWorker | None:
+    """A worker, or None."""
+    found = connection.rows(
+        "SELECT worker, incarnation, counter, hello, connected, renewed, lost FROM workers WHERE worker = ?", (worker,)
+    )
+    return _stored(found[0]) if found else None
+
+
+def _stored(row: tuple[object, ...]) -> StoredWorker:
+    worker, incarnation, counter, hello, connected, renewed, lost = row
+    assert isinstance(hello, bytes)
+    return StoredWorker(
+        str(worker),
+        str(incarnation),
+        int(str(counter)),
+        worker_service_pb2.WorkerHello.FromString(hello),
+        Micros(int(str(connected))),
+        Micros(int(str(renewed))),
+        bool(lost),
+    )
+
+
+def _leases(word: Word) -> list[Lease]:
+    return [
+        *word.starts,
+        *(one.lease for one in word.releases),
+        *(lease for lease, _ in word.reports),
+        *(one.lease for one in word.finishes),
+        *word.absent,
+    ]
+
+
+def _hear(ledger: Ledger, word: Word) -> Heard:
+    for lease in word.starts:
+        job = held(ledger, word.holder, lease)
+        if job is not None:
+            start(ledger, job)
+    for one in word.releases:
+        job = held(ledger, word.holder, one.lease)
+        if job is not None:
+            release(ledger, job, one.cause, one.message)
+    reported: dict[Lease, int] = {}
+    for lease, message in word.reports:
+        committed = report(ledger, word.holder, lease, message)
+        reported[lease] = message.report_number if committed is None else committed
+    finished = [(one.lease, *finish(ledger, word.holder, one)) for one in word.finishes]
+    for lease in word.absent:
+        job = held(ledger, word.holder, lease)
+        if job is not None:
+            lose(ledger, job, "the worker does not hold it")
+    if word.counter:
+        ledger.run(
+            "UPDATE workers SET counter = ?, renewed = ? WHERE worker = ? AND incarnation = ?",
+            (word.counter, ledger.now, word.holder.worker, word.holder.incarnation),
+        )
+    if not word.counter:
+        return Heard(tuple(reported.items()), tuple(finished))
+    wanted, drain = wanted_of(ledger, word.holder), drain_of(ledger, word.holder.worker)
+    return Heard(tuple(reported.items()), tuple(finished), wanted, drain)

@@ -1,0 +1,1 @@
+"""What is read and kept beside the jobs themselves: logs and pages, the feed, audit, statistics, and their removal."""

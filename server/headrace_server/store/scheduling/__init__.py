@@ -1,0 +1,1 @@
+"""Schedules, and what becomes of their ticks."""
