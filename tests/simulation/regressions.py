@@ -22,7 +22,5 @@ REGRESSIONS = (
     Regression(1, "L6", "an attempt that its worker ended for its lease failed the job: own_end_fails_the_job", True),
     Regression(845, "I5", "a finish whose commit failed counted its slot as free", True),
     Regression(2786, "I12", "of two attempts of one job that a worker held, one was never answered", True),
-    Regression(
-        80, "Q1", "a job that came in the transaction that ended another of its key did not lower the key's head"
-    ),
+    Regression(80, "Q1", "a key's head stayed above a job that came in the transaction that ended another"),
 )

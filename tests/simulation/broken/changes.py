@@ -192,6 +192,11 @@ def expired_after_start() -> Patches:
     return [(due, "due", broken)]
 
 
+def one_snooze_too_many() -> Patches:
+    """`max_snoozes` counts those before this one."""
+    return [(leases, "decide_after_snooze", lambda snoozes, policy: retry.decide_after_snooze(snoozes - 1, policy))]
+
+
 def snooze_counted_as_failure() -> Patches:
     """Work that puts itself off burns an attempt."""
     snooze = lifecycle._FOLDS[facts.Snoozed]

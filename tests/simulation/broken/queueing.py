@@ -56,6 +56,12 @@ def bucket_never_empties() -> Patches:
     return [(rates.RateLimit, "taken", lambda limit, full_at, now, tokens=1: full_at)]
 
 
+def token_refunded_twice() -> Patches:
+    """A start that did not happen gives two tokens back."""
+    refunded = rates.RateLimit.refunded
+    return [(rates.RateLimit, "refunded", lambda limit, full_at, tokens=1: refunded(limit, full_at, 2 * tokens))]
+
+
 def lost_grant_refunded() -> Patches:
     """A grant whose worker was lost gives its token back, though it may have started."""
     change = counters.Counters.change

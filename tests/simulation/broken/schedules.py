@@ -60,6 +60,11 @@ def fires_before_its_creation() -> Patches:
     return [(schedules, "parse_interval", parse_interval), (schedules.StoredSchedule, "cursor", cursor)]
 
 
+def edit_invents_ticks() -> Patches:
+    """A changed interval holds for the past, too."""
+    return [(schedules, "_timing", lambda message: ())]
+
+
 def none_makes_up() -> Patches:
     """A policy that makes up for nothing makes up for the last tick."""
 
