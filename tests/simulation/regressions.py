@@ -23,4 +23,5 @@ REGRESSIONS = (
     Regression(845, "I5", "a finish whose commit failed counted its slot as free", True),
     Regression(2786, "I12", "of two attempts of one job that a worker held, one was never answered", True),
     Regression(80, "Q1", "a key's head stayed above a job that came in the transaction that ended another"),
+    Regression(961, "I5", "a cycle counted on the slots of a finish that could not be committed"),
 )

@@ -98,7 +98,7 @@ def test_a_claude_tree_past_its_soft_limit_only_says_so_once(
 def test_a_commands_children_count_and_no_limit_is_the_default(
     workspaces: Workspaces, base_environment: dict[str, str], attempt_of: Callable[..., Any], processes: Any
 ) -> None:
-    child = f"held = b'x' * {200 * MIB}; print('held', flush=True); input()"
+    child = f"held = b'x' * {200 * MIB}; print('held', flush=True); import time; time.sleep(1)"
     script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
 
     async def main(limits: MemoryLimits | None) -> tuple[Outcome, Any]:

@@ -105,7 +105,16 @@ class Scheduler:
         timed = self._next_due is not None or bool(lost)
         self._queued, self._next_due = False, None
         try:
-            cycle = await self._store.write(lambda ledger: run_cycle(ledger, offers, lost, timed=timed), bounded=False)
+            # The offers count on words that wait before this cycle. Where these could not be committed, nothing is
+            # granted.
+            failures = self._store.failures_count()
+            cycle = await self._store.write(
+                lambda ledger: run_cycle(
+                    ledger, offers if self._store.failures_count() == failures else (), lost, timed=timed
+                ),
+                bounded=False,
+            )
+            self._queued = self._queued or self._store.failures_count() != failures
         except BaseException:
             self._queued, self._next_due = True, Micros(0)
             raise

@@ -37,6 +37,7 @@ class Store:
         self._writer = Writer(engine, clock, entropy, committed, is_disk_low)
         self._readers = ThreadPoolExecutor(READER_THREADS_COUNT, thread_name_prefix="store-reader")
         self.write = self._writer.write
+        self.failures_count = lambda: self._writer.failures_count
         self.write_each = self._writer.write_each
         self.on_failure = self._writer.on_failure
         with engine.reading() as connection:

@@ -73,6 +73,8 @@ class Writer:
         self._tell_failure: Callable[[StoreUnavailable], None] = lambda error: None
         self._operations: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._memory = Memory()
+        self.failures_count = 0
+        """Groups that could not be committed. Who plans by what is still to be committed looks whether it was."""
         self._waiting = 0
         self._closed = False
         self._loop = asyncio.get_running_loop()
@@ -173,6 +175,7 @@ class Writer:
                 return [one for outcomes, _ in alone for one in outcomes], [one for _, all_ in alone for one in all_]
             if not isinstance(error, StoreUnavailable):
                 log.exception("a write failed")
+            self.failures_count += 1
             return [_Outcome(operation, None, error) for operation in group], []
         ledger.effects.commit_seconds = time.perf_counter() - begun
         if self._engine.exclusive:
