@@ -37,7 +37,6 @@ class Store:
         self._writer = Writer(engine, clock, entropy, committed, is_disk_low)
         self._readers = ThreadPoolExecutor(READER_THREADS_COUNT, thread_name_prefix="store-reader")
         self.write = self._writer.write
-        self.failures_count = lambda: self._writer.failures_count
         self.write_each = self._writer.write_each
         self.on_failure = self._writer.on_failure
         with engine.reading() as connection:
@@ -47,6 +46,11 @@ class Store:
     def waiting_count(self) -> int:
         """Writes that are not answered yet."""
         return self._writer.waiting_count
+
+    def failures_count(self) -> int:
+        """How many groups could not be committed so far. Who plans by what is still to be committed looks whether it
+        was."""
+        return self._writer.failures_count
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
         """Runs a query of `reads`, `queues` or `workers` on one moment of the store."""

@@ -74,7 +74,7 @@ class Writer:
         self._operations: queue.SimpleQueue[_Operation | None] = queue.SimpleQueue()
         self._memory = Memory()
         self.failures_count = 0
-        """Groups that could not be committed. Who plans by what is still to be committed looks whether it was."""
+        """Groups that could not be committed."""
         self._waiting = 0
         self._closed = False
         self._loop = asyncio.get_running_loop()
