@@ -74,9 +74,11 @@ class Lane(Generic[Answer]):
             self._news.notify_all()
 
 
-def hello(worker_id: str = "raw", incarnation: str = "1", slots: int = 4, counter: int = 1) -> pb.ConnectRequest:
+def hello(
+    worker_id: str = "raw", incarnation: str = "1", slots: int = 4, counter: int = 1, program: str = PROGRAM
+) -> pb.ConnectRequest:
     """The first message of a sound worker."""
-    capabilities = worker_pb2.WorkerCapabilities(executors=["command"], programs=[PROGRAM])
+    capabilities = worker_pb2.WorkerCapabilities(executors=["command"], programs=[program])
     return pb.ConnectRequest(
         hello=pb.WorkerHello(
             worker_id=worker_id, incarnation=incarnation, protocol_version=1, slots=slots, capabilities=capabilities

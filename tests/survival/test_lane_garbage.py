@@ -25,15 +25,23 @@ incarnations = count(1)
 @pytest.fixture
 def worker(served: Served) -> Iterator[RawWorker]:
     """A worker with jobs assigned to all of its slots."""
-    worker = RawWorker(served.channel, hello(incarnation=str(next(incarnations)), slots=SLOTS))
-    submit(served, SLOTS)
+    worker = start_worker(served)
     worker.leases(SLOTS)
     yield worker
     worker.leave()
 
 
-def submit(served: Served, jobs: int) -> None:
-    items = [job_service_pb2.SubmitJobsItem(spec=command_spec(PROGRAM))] * jobs
+def start_worker(served: Served) -> RawWorker:
+    """A worker for which jobs were submitted that no other one runs: what it is sent has never been touched."""
+    number = next(incarnations)
+    program = f"{PROGRAM}-{number}"
+    worker = RawWorker(served.channel, hello(incarnation=str(number), slots=SLOTS, program=program))
+    submit(served, SLOTS, program)
+    return worker
+
+
+def submit(served: Served, jobs: int, program: str) -> None:
+    items = [job_service_pb2.SubmitJobsItem(spec=command_spec(program))] * jobs
     request = job_service_pb2.SubmitJobsRequest(namespace=NAMESPACE, items=items)
     served.unary("headrace.v1.JobService/SubmitJobs", request.SerializeToString())
 
@@ -80,8 +88,7 @@ def finish(worker: RawWorker, lease: worker_pb2.Lease, **outcome: Any) -> int:
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32))
 def test_no_word_of_a_worker_is_too_strange(served: Served, seed: int) -> None:
-    worker = RawWorker(served.channel, hello(incarnation=str(next(incarnations)), slots=SLOTS))
-    submit(served, SLOTS)
+    worker = start_worker(served)
     leases = worker.leases(SLOTS)
     known: dict[str, Any] = PLAUSIBLE | {
         "lease": leases,
