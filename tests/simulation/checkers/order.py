@@ -36,7 +36,7 @@ class OrderChecker:
     def check_commit(self, chronicle: Chronicle, fresh: Fresh, connection: Connection) -> None:
         """After a commit."""
         before, self._waiting = self._waiting, _waiting(chronicle, connection)
-        granted = {known.id for known, logged in fresh.events if logged.kind == "attempt_assigned"}
+        granted = {known.id: known.row for known, logged in fresh.events if logged.kind == "attempt_assigned"}
         if not granted:
             return
         # What has come to another place meanwhile may have been behind when the grants were made.
@@ -45,10 +45,11 @@ class OrderChecker:
             waits = one.id not in granted and self._waiting.get(one.id) == one
             if waits and (one.line not in firsts or one.place < firsts[one.line].place):
                 firsts[one.line] = one
-        for name in granted & before.keys():
-            one = before[name]
-            first = firsts.get(one.line)
-            hold(first is None or one.place < first.place, "Q1", f"{name} is granted before {first}")
+        for name in granted.keys() & before.keys():
+            # Its own place as it was at the grant: an update may have come in the same commit.
+            place = (granted[name].rank, granted[name].row)
+            first = firsts.get(before[name].line)
+            hold(first is None or place < first.place, "Q1", f"{name} is granted before {first}")
 
 
 def _waiting(chronicle: Chronicle, connection: Connection) -> dict[str, _Waiting]:
