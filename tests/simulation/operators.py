@@ -71,6 +71,9 @@ def resume_queue(world: World, chance: Random) -> None:
 def resume_all(world: World) -> None:
     """Nothing is stopped for longer than it was said to, and nothing makes jobs by itself: the end of a run begins."""
     assert world.server is not None
+    while world.commit():
+        # A stop that is still on its way to the store could not be seen there.
+        continue
     with world.engine.reading() as connection:
         stopped = connection.rows("SELECT DISTINCT queue FROM queue_stops WHERE kind = ? OR until = 0", (DRAIN,))
     for (name,) in stopped:
