@@ -47,7 +47,9 @@ class FeedPages:
 
     async def position(self) -> int:
         """Of the last event that was committed."""
-        self._position = max(self._position, await self._store.read(last_position))
+        found = await self._store.read(last_position)
+        # What was committed while the store was read is told already.
+        self._position = max(self._position, found)
         return self._position
 
     async def page(self, after: int) -> FeedPage | None:
