@@ -177,7 +177,7 @@ def test_l1_epochs_grow_with_every_grant_and_attempts_only_with_those_that_start
 
 
 def test_a_new_attempt_begins_with_no_output_of_its_own() -> None:
-    produced = facts.Produced(5, 3, b"", dirty=True, session="s", progress=Progress(1, 2, "half"), usage=USED)
+    produced = facts.Produced(5, 3, b"", dirty=True, claude_session="s", progress=Progress(1, 2, "half"), usage=USED)
     job = run(*GRANT, produced, facts.AttemptLost("w", "gone", decision(RetryAction.RETRY)), *GRANT)
     assert (job.producer_sequence, job.report_number, job.dirty) == (0, 0, False)
     assert (job.usage, job.attempt_usage, job.output_bytes, job.losses) == (USED, NO_USAGE, 3, 1)
@@ -185,7 +185,7 @@ def test_a_new_attempt_begins_with_no_output_of_its_own() -> None:
 
 def test_r6_a_resumed_attempt_is_as_dirty_as_the_one_that_it_resumes() -> None:
     lost = facts.AttemptLost("w", "gone", decision(RetryAction.RESUME), hold_until=LATER)
-    job = run(*GRANT, facts.Produced(1, 1, b"", dirty=True, session="s"), lost, *GRANT)
+    job = run(*GRANT, facts.Produced(1, 1, b"", dirty=True, claude_session="s"), lost, *GRANT)
     assert (job.dirty, job.holder, job.due) == (True, "", 0)
 
 
@@ -193,7 +193,7 @@ def test_r6_a_released_resume_waits_on_until_the_same_time() -> None:
     lost = facts.AttemptLost("w", "gone", decision(RetryAction.RESUME), hold_until=LATER)
     job = run(
         *GRANT,
-        facts.Produced(1, 1, b"", dirty=True, session="s"),
+        facts.Produced(1, 1, b"", dirty=True, claude_session="s"),
         lost,
         GRANT[0],
         facts.Released(ReleaseCause.DRAINING, ""),

@@ -103,7 +103,7 @@ def test_r6_an_attempt_is_dirty_even_when_the_output_that_says_so_is_dropped(ben
     lease = bench.running(claude_spec(), output_bytes_max=3)
     bench.append(lease, frame(1, "one"), frame(2, "two"), frame(3, "two", dirty=True), frame(4, "two", dirty=True))
     job = bench.job(lease.job_id)
-    assert (job.dirty, job.session, job.output_bytes, job.producer_sequence) == (True, "two", 2, 4)
+    assert (job.dirty, job.claude_session, job.output_bytes, job.producer_sequence) == (True, "two", 2, 4)
     assert [len(output.claude.raw_json) for output in outputs(bench, lease)] == [2, 0, 0]
     bench.lose()
     assert bench.job(lease.job_id).holder == "w1"

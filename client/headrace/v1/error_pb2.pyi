@@ -42,6 +42,11 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_RETRY_LIVE: _ClassVar[ErrorReason]
     ERROR_REASON_QUEUE_NOT_EMPTY: _ClassVar[ErrorReason]
     ERROR_REASON_DEPENDENCY_REFUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_SESSION_ENDED: _ClassVar[ErrorReason]
+    ERROR_REASON_NO_ACTIVE_TURN: _ClassVar[ErrorReason]
+    ERROR_REASON_SESSION_EMPTY: _ClassVar[ErrorReason]
+    ERROR_REASON_TOO_MANY_SESSIONS: _ClassVar[ErrorReason]
+    ERROR_REASON_INPUT_RESOLVED: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_INVALID_TOKEN: ErrorReason
@@ -72,6 +77,11 @@ ERROR_REASON_JOB_STARTED: ErrorReason
 ERROR_REASON_RETRY_LIVE: ErrorReason
 ERROR_REASON_QUEUE_NOT_EMPTY: ErrorReason
 ERROR_REASON_DEPENDENCY_REFUSED: ErrorReason
+ERROR_REASON_SESSION_ENDED: ErrorReason
+ERROR_REASON_NO_ACTIVE_TURN: ErrorReason
+ERROR_REASON_SESSION_EMPTY: ErrorReason
+ERROR_REASON_TOO_MANY_SESSIONS: ErrorReason
+ERROR_REASON_INPUT_RESOLVED: ErrorReason
 
 class ItemError(_message.Message):
     __slots__ = ("code", "reason", "message", "violations", "metadata", "retry_after", "resource_name")

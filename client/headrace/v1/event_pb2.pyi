@@ -21,6 +21,7 @@ class QueuedCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     QUEUED_CAUSE_UNSPECIFIED: _ClassVar[QueuedCause]
     QUEUED_CAUSE_DUE: _ClassVar[QueuedCause]
     QUEUED_CAUSE_UNBLOCKED: _ClassVar[QueuedCause]
+    QUEUED_CAUSE_HOLDER_BUSY: _ClassVar[QueuedCause]
 
 class ReleaseCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -49,6 +50,7 @@ class OutputStream(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 QUEUED_CAUSE_UNSPECIFIED: QueuedCause
 QUEUED_CAUSE_DUE: QueuedCause
 QUEUED_CAUSE_UNBLOCKED: QueuedCause
+QUEUED_CAUSE_HOLDER_BUSY: QueuedCause
 RELEASE_CAUSE_UNSPECIFIED: ReleaseCause
 RELEASE_CAUSE_NOT_CONFIRMED: ReleaseCause
 RELEASE_CAUSE_DECLINED: ReleaseCause
@@ -131,7 +133,7 @@ class Event(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., sequence: _Optional[int] = ..., position: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., report_number: _Optional[int] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., submitted: _Optional[_Union[JobSubmitted, _Mapping]] = ..., queued: _Optional[_Union[JobQueued, _Mapping]] = ..., attempt_assigned: _Optional[_Union[AttemptAssigned, _Mapping]] = ..., attempt_started: _Optional[_Union[AttemptStarted, _Mapping]] = ..., attempt_released: _Optional[_Union[AttemptReleased, _Mapping]] = ..., attempt_failed: _Optional[_Union[AttemptFailed, _Mapping]] = ..., attempt_lost: _Optional[_Union[AttemptLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., input_resolved: _Optional[_Union[InputResolved, _Mapping]] = ..., cancel_requested: _Optional[_Union[CancelRequested, _Mapping]] = ..., cancel_stepped: _Optional[_Union[CancelStepped, _Mapping]] = ..., updated: _Optional[_Union[JobUpdated, _Mapping]] = ..., scheduled: _Optional[_Union[JobScheduled, _Mapping]] = ..., output_truncated: _Optional[_Union[OutputTruncated, _Mapping]] = ..., attempt_handed_back: _Optional[_Union[AttemptHandedBack, _Mapping]] = ..., attempt_snoozed: _Optional[_Union[AttemptSnoozed, _Mapping]] = ..., attempt_timed_out: _Optional[_Union[AttemptTimedOut, _Mapping]] = ..., succeeded: _Optional[_Union[JobSucceeded, _Mapping]] = ..., failed: _Optional[_Union[JobFailed, _Mapping]] = ..., cancelled: _Optional[_Union[JobCancelled, _Mapping]] = ..., expired: _Optional[_Union[JobExpired, _Mapping]] = ..., skipped: _Optional[_Union[JobSkipped, _Mapping]] = ...) -> None: ...
 
 class JobSubmitted(_message.Message):
-    __slots__ = ("state", "actor", "due_time", "retry_of_job_id", "schedule_name", "nominal_time", "catch_up", "start_deadline_time", "end_deadline_time")
+    __slots__ = ("state", "actor", "due_time", "retry_of_job_id", "schedule_name", "nominal_time", "catch_up", "start_deadline_time", "end_deadline_time", "session_id", "turn", "background", "holder_worker_id", "hold_expire_time")
     STATE_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     DUE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +143,11 @@ class JobSubmitted(_message.Message):
     CATCH_UP_FIELD_NUMBER: _ClassVar[int]
     START_DEADLINE_TIME_FIELD_NUMBER: _ClassVar[int]
     END_DEADLINE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    HOLD_EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     state: _job_pb2.JobState
     actor: str
     due_time: _timestamp_pb2.Timestamp
@@ -150,15 +157,22 @@ class JobSubmitted(_message.Message):
     catch_up: bool
     start_deadline_time: _timestamp_pb2.Timestamp
     end_deadline_time: _timestamp_pb2.Timestamp
-    def __init__(self, state: _Optional[_Union[_job_pb2.JobState, str]] = ..., actor: _Optional[str] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_of_job_id: _Optional[str] = ..., schedule_name: _Optional[str] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., catch_up: _Optional[bool] = ..., start_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    session_id: str
+    turn: int
+    background: bool
+    holder_worker_id: str
+    hold_expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, state: _Optional[_Union[_job_pb2.JobState, str]] = ..., actor: _Optional[str] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retry_of_job_id: _Optional[str] = ..., schedule_name: _Optional[str] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., catch_up: _Optional[bool] = ..., start_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., session_id: _Optional[str] = ..., turn: _Optional[int] = ..., background: _Optional[bool] = ..., holder_worker_id: _Optional[str] = ..., hold_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class JobQueued(_message.Message):
-    __slots__ = ("cause", "hold_expire_time")
+    __slots__ = ("cause", "hold_expire_time", "holder_worker_id")
     CAUSE_FIELD_NUMBER: _ClassVar[int]
     HOLD_EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     cause: QueuedCause
     hold_expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, cause: _Optional[_Union[QueuedCause, str]] = ..., hold_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    holder_worker_id: str
+    def __init__(self, cause: _Optional[_Union[QueuedCause, str]] = ..., hold_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., holder_worker_id: _Optional[str] = ...) -> None: ...
 
 class JobScheduled(_message.Message):
     __slots__ = ("due_time",)

@@ -70,6 +70,8 @@ class CancelCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CANCEL_CAUSE_DEPENDENCY: _ClassVar[CancelCause]
     CANCEL_CAUSE_OVERLAP: _ClassVar[CancelCause]
     CANCEL_CAUSE_PURGED: _ClassVar[CancelCause]
+    CANCEL_CAUSE_INTERRUPTED: _ClassVar[CancelCause]
+    CANCEL_CAUSE_SESSION_CLOSED: _ClassVar[CancelCause]
 
 class WaitCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -145,6 +147,8 @@ CANCEL_CAUSE_SUPERSEDED: CancelCause
 CANCEL_CAUSE_DEPENDENCY: CancelCause
 CANCEL_CAUSE_OVERLAP: CancelCause
 CANCEL_CAUSE_PURGED: CancelCause
+CANCEL_CAUSE_INTERRUPTED: CancelCause
+CANCEL_CAUSE_SESSION_CLOSED: CancelCause
 WAIT_CAUSE_UNSPECIFIED: WaitCause
 WAIT_CAUSE_QUEUE_PAUSED: WaitCause
 WAIT_CAUSE_TIME: WaitCause
@@ -314,7 +318,7 @@ class StateCount(_message.Message):
     def __init__(self, state: _Optional[_Union[JobState, str]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "namespace", "spec", "state", "etag", "create_time", "update_time", "start_time", "end_time", "due_time", "attempt_count", "failure_count", "loss_count", "epoch", "worker_id", "last_sequence", "cancellation", "result", "failure", "usage", "progress", "output_bytes", "output_truncated", "simulated", "dirty", "queue_position", "wait_reasons", "attempts", "retry_of_job_id", "claude_session_id", "snooze_count", "schedule_name", "nominal_time", "catch_up", "checkpoint", "dependent_job_ids", "dependency_states", "start_deadline_time", "end_deadline_time")
+    __slots__ = ("id", "namespace", "spec", "state", "etag", "create_time", "update_time", "start_time", "end_time", "due_time", "attempt_count", "failure_count", "loss_count", "epoch", "worker_id", "last_sequence", "cancellation", "result", "failure", "usage", "progress", "output_bytes", "output_truncated", "simulated", "dirty", "queue_position", "wait_reasons", "attempts", "retry_of_job_id", "claude_session_id", "snooze_count", "schedule_name", "nominal_time", "catch_up", "checkpoint", "dependent_job_ids", "dependency_states", "start_deadline_time", "end_deadline_time", "session_id", "turn", "background", "open_inputs")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -354,6 +358,10 @@ class Job(_message.Message):
     DEPENDENCY_STATES_FIELD_NUMBER: _ClassVar[int]
     START_DEADLINE_TIME_FIELD_NUMBER: _ClassVar[int]
     END_DEADLINE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_FIELD_NUMBER: _ClassVar[int]
+    OPEN_INPUTS_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace: str
     spec: JobSpec
@@ -393,7 +401,21 @@ class Job(_message.Message):
     dependency_states: _containers.RepeatedCompositeFieldContainer[DependencyState]
     start_deadline_time: _timestamp_pb2.Timestamp
     end_deadline_time: _timestamp_pb2.Timestamp
-    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt_count: _Optional[int] = ..., failure_count: _Optional[int] = ..., loss_count: _Optional[int] = ..., epoch: _Optional[int] = ..., worker_id: _Optional[str] = ..., last_sequence: _Optional[int] = ..., cancellation: _Optional[_Union[Cancellation, _Mapping]] = ..., result: _Optional[_Union[_outcome_pb2.Result, _Mapping]] = ..., failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., output_bytes: _Optional[int] = ..., output_truncated: _Optional[bool] = ..., simulated: _Optional[bool] = ..., dirty: _Optional[bool] = ..., queue_position: _Optional[int] = ..., wait_reasons: _Optional[_Iterable[_Union[WaitReason, _Mapping]]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., retry_of_job_id: _Optional[str] = ..., claude_session_id: _Optional[str] = ..., snooze_count: _Optional[int] = ..., schedule_name: _Optional[str] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., catch_up: _Optional[bool] = ..., checkpoint: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., dependent_job_ids: _Optional[_Iterable[str]] = ..., dependency_states: _Optional[_Iterable[_Union[DependencyState, _Mapping]]] = ..., start_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    session_id: str
+    turn: int
+    background: bool
+    open_inputs: _containers.RepeatedCompositeFieldContainer[OpenInputSummary]
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[JobState, str]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt_count: _Optional[int] = ..., failure_count: _Optional[int] = ..., loss_count: _Optional[int] = ..., epoch: _Optional[int] = ..., worker_id: _Optional[str] = ..., last_sequence: _Optional[int] = ..., cancellation: _Optional[_Union[Cancellation, _Mapping]] = ..., result: _Optional[_Union[_outcome_pb2.Result, _Mapping]] = ..., failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., output_bytes: _Optional[int] = ..., output_truncated: _Optional[bool] = ..., simulated: _Optional[bool] = ..., dirty: _Optional[bool] = ..., queue_position: _Optional[int] = ..., wait_reasons: _Optional[_Iterable[_Union[WaitReason, _Mapping]]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., retry_of_job_id: _Optional[str] = ..., claude_session_id: _Optional[str] = ..., snooze_count: _Optional[int] = ..., schedule_name: _Optional[str] = ..., nominal_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., catch_up: _Optional[bool] = ..., checkpoint: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., dependent_job_ids: _Optional[_Iterable[str]] = ..., dependency_states: _Optional[_Iterable[_Union[DependencyState, _Mapping]]] = ..., start_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_deadline_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., session_id: _Optional[str] = ..., turn: _Optional[int] = ..., background: _Optional[bool] = ..., open_inputs: _Optional[_Iterable[_Union[OpenInputSummary, _Mapping]]] = ...) -> None: ...
+
+class OpenInputSummary(_message.Message):
+    __slots__ = ("request_id", "tool_name", "expire_time")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TOOL_NAME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    tool_name: str
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, request_id: _Optional[str] = ..., tool_name: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class DependencyState(_message.Message):
     __slots__ = ("job_id", "state")

@@ -26,6 +26,7 @@ class EndReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     END_REASON_DRAINING: _ClassVar[EndReason]
     END_REASON_JOB_DELETED: _ClassVar[EndReason]
     END_REASON_PERMISSION_REVOKED: _ClassVar[EndReason]
+    END_REASON_SESSION_ENDED: _ClassVar[EndReason]
 GAP_REASON_UNSPECIFIED: GapReason
 GAP_REASON_RETENTION: GapReason
 GAP_REASON_RESTORED: GapReason
@@ -35,6 +36,7 @@ END_REASON_CAUGHT_UP: EndReason
 END_REASON_DRAINING: EndReason
 END_REASON_JOB_DELETED: EndReason
 END_REASON_PERMISSION_REVOKED: EndReason
+END_REASON_SESSION_ENDED: EndReason
 
 class WatchOpened(_message.Message):
     __slots__ = ("job", "generation", "deltas_available")

@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headrace.v1 import job_pb2 as headrace_dot_v1_dot_job__pb2
 from headrace.v1 import outcome_pb2 as headrace_dot_v1_dot_outcome__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18headrace/v1/worker.proto\x12\x0bheadrace.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15headrace/v1/job.proto\x1a\x19headrace/v1/outcome.proto\"\xf8\x04\n\x06Worker\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12 \n\x0bincarnation\x18\x02 \x01(\tR\x0bincarnation\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x18.headrace.v1.WorkerStateR\x05state\x12\x43\n\x0c\x63\x61pabilities\x18\x04 \x01(\x0b\x32\x1f.headrace.v1.WorkerCapabilitiesR\x0c\x63\x61pabilities\x12\x14\n\x05slots\x18\x05 \x01(\x05R\x05slots\x12\x1d\n\nslots_used\x18\x06 \x01(\x05R\tslotsUsed\x12=\n\x0c\x63onnect_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0b\x63onnectTime\x12\x39\n\nrenew_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\trenewTime\x12\x12\n\x04host\x18\t \x01(\tR\x04host\x12\x18\n\x07version\x18\n \x01(\tR\x07version\x12\x41\n\x0ehost_resources\x18\x0b \x01(\x0b\x32\x1a.headrace.v1.HostResourcesR\rhostResources\x12\x1b\n\tslots_min\x18\x0c \x01(\x05R\x08slotsMin\x12\x1b\n\tslots_max\x18\r \x01(\x05R\x08slotsMax\x12=\n\x0eresources_used\x18\x0e \x01(\x0b\x32\x16.headrace.v1.ResourcesR\rresourcesUsed\x12.\n\x05\x64rain\x18\x0f \x01(\x0b\x32\x18.headrace.v1.WorkerDrainR\x05\x64rain\"\xa4\x01\n\x0bWorkerDrain\x12\x14\n\x05\x61\x63tor\x18\x01 \x01(\tR\x05\x61\x63tor\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12;\n\x0breturn_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nreturnTime\x12\x12\n\x04\x65xit\x18\x04 \x01(\x08R\x04\x65xit\"\xe5\x02\n\x12WorkerCapabilities\x12\x1c\n\texecutors\x18\x01 \x03(\tR\texecutors\x12\x43\n\x06labels\x18\x02 \x03(\x0b\x32+.headrace.v1.WorkerCapabilities.LabelsEntryR\x06labels\x12\x1a\n\x08programs\x18\x03 \x03(\tR\x08programs\x12\x1a\n\x08handlers\x18\x04 \x03(\tR\x08handlers\x12\'\n\x0fworkspace_roots\x18\x05 \x03(\tR\x0eworkspaceRoots\x12%\n\x0e\x63laude_version\x18\x06 \x01(\tR\rclaudeVersion\x12)\n\x10\x63laude_simulated\x18\x07 \x01(\x08R\x0f\x63laudeSimulated\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xb9\x01\n\rHostResources\x12!\n\x0cmemory_bytes\x18\x01 \x01(\x03R\x0bmemoryBytes\x12\x34\n\x16memory_available_bytes\x18\x02 \x01(\x03R\x14memoryAvailableBytes\x12\x1d\n\ncpu_millis\x18\x03 \x01(\x05R\tcpuMillis\x12\x30\n\x14\x63pu_available_millis\x18\x04 \x01(\x05R\x12\x63puAvailableMillis\"n\n\x05Lease\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05R\x07\x61ttempt\x12\x14\n\x05\x65poch\x18\x03 \x01(\x03R\x05\x65poch\x12\x1e\n\ngeneration\x18\x04 \x01(\x03R\ngeneration\"\xd9\x03\n\nAssignment\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12\x1c\n\tnamespace\x18\x02 \x01(\tR\tnamespace\x12(\n\x04spec\x18\x03 \x01(\x0b\x32\x14.headrace.v1.JobSpecR\x04spec\x12\x37\n\x18resume_claude_session_id\x18\x04 \x01(\tR\x15resumeClaudeSessionId\x12 \n\x0btraceparent\x18\x05 \x01(\tR\x0btraceparent\x12\x31\n\x08timeouts\x18\x06 \x01(\x0b\x32\x15.headrace.v1.TimeoutsR\x08timeouts\x12?\n\x10previous_failure\x18\x07 \x01(\x0b\x32\x14.headrace.v1.FailureR\x0fpreviousFailure\x12L\n\x12\x64\x65pendency_results\x18\x08 \x03(\x0b\x32\x1d.headrace.v1.DependencyResultR\x11\x64\x65pendencyResults\x12\x36\n\ncheckpoint\x18\t \x01(\x0b\x32\x16.google.protobuf.ValueR\ncheckpointJ\x04\x08\n\x10\x14\"\x95\x01\n\x10\x44\x65pendencyResult\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x15.headrace.v1.JobStateR\x05state\x12+\n\x06result\x18\x03 \x01(\x0b\x32\x13.headrace.v1.ResultR\x06result\x12\x10\n\x03\x63ut\x18\x04 \x01(\x08R\x03\x63ut*\x94\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12WORKER_STATE_READY\x10\x01\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x02\x12\x1d\n\x19WORKER_STATE_DISCONNECTED\x10\x03\x12\x15\n\x11WORKER_STATE_LOST\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18headrace/v1/worker.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15headrace/v1/job.proto\x1a\x19headrace/v1/outcome.proto\"\xf8\x04\n\x06Worker\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12 \n\x0bincarnation\x18\x02 \x01(\tR\x0bincarnation\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x18.headrace.v1.WorkerStateR\x05state\x12\x43\n\x0c\x63\x61pabilities\x18\x04 \x01(\x0b\x32\x1f.headrace.v1.WorkerCapabilitiesR\x0c\x63\x61pabilities\x12\x14\n\x05slots\x18\x05 \x01(\x05R\x05slots\x12\x1d\n\nslots_used\x18\x06 \x01(\x05R\tslotsUsed\x12=\n\x0c\x63onnect_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0b\x63onnectTime\x12\x39\n\nrenew_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\trenewTime\x12\x12\n\x04host\x18\t \x01(\tR\x04host\x12\x18\n\x07version\x18\n \x01(\tR\x07version\x12\x41\n\x0ehost_resources\x18\x0b \x01(\x0b\x32\x1a.headrace.v1.HostResourcesR\rhostResources\x12\x1b\n\tslots_min\x18\x0c \x01(\x05R\x08slotsMin\x12\x1b\n\tslots_max\x18\r \x01(\x05R\x08slotsMax\x12=\n\x0eresources_used\x18\x0e \x01(\x0b\x32\x16.headrace.v1.ResourcesR\rresourcesUsed\x12.\n\x05\x64rain\x18\x0f \x01(\x0b\x32\x18.headrace.v1.WorkerDrainR\x05\x64rain\"\xa4\x01\n\x0bWorkerDrain\x12\x14\n\x05\x61\x63tor\x18\x01 \x01(\tR\x05\x61\x63tor\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12;\n\x0breturn_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nreturnTime\x12\x12\n\x04\x65xit\x18\x04 \x01(\x08R\x04\x65xit\"\xbb\x03\n\x12WorkerCapabilities\x12\x1c\n\texecutors\x18\x01 \x03(\tR\texecutors\x12\x43\n\x06labels\x18\x02 \x03(\x0b\x32+.headrace.v1.WorkerCapabilities.LabelsEntryR\x06labels\x12\x1a\n\x08programs\x18\x03 \x03(\tR\x08programs\x12\x1a\n\x08handlers\x18\x04 \x03(\tR\x08handlers\x12\'\n\x0fworkspace_roots\x18\x05 \x03(\tR\x0eworkspaceRoots\x12%\n\x0e\x63laude_version\x18\x06 \x01(\tR\rclaudeVersion\x12)\n\x10\x63laude_simulated\x18\x07 \x01(\x08R\x0f\x63laudeSimulated\x12\x31\n\x14\x65nvironment_profiles\x18\x08 \x03(\tR\x13\x65nvironmentProfiles\x12!\n\x0csessions_max\x18\t \x01(\x05R\x0bsessionsMax\x1a\x39\n\x0bLabelsEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xb9\x01\n\rHostResources\x12!\n\x0cmemory_bytes\x18\x01 \x01(\x03R\x0bmemoryBytes\x12\x34\n\x16memory_available_bytes\x18\x02 \x01(\x03R\x14memoryAvailableBytes\x12\x1d\n\ncpu_millis\x18\x03 \x01(\x05R\tcpuMillis\x12\x30\n\x14\x63pu_available_millis\x18\x04 \x01(\x05R\x12\x63puAvailableMillis\"n\n\x05Lease\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x18\n\x07\x61ttempt\x18\x02 \x01(\x05R\x07\x61ttempt\x12\x14\n\x05\x65poch\x18\x03 \x01(\x03R\x05\x65poch\x12\x1e\n\ngeneration\x18\x04 \x01(\x03R\ngeneration\"\x8d\x04\n\nAssignment\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x12.headrace.v1.LeaseR\x05lease\x12\x1c\n\tnamespace\x18\x02 \x01(\tR\tnamespace\x12(\n\x04spec\x18\x03 \x01(\x0b\x32\x14.headrace.v1.JobSpecR\x04spec\x12\x37\n\x18resume_claude_session_id\x18\x04 \x01(\tR\x15resumeClaudeSessionId\x12 \n\x0btraceparent\x18\x05 \x01(\tR\x0btraceparent\x12\x31\n\x08timeouts\x18\x06 \x01(\x0b\x32\x15.headrace.v1.TimeoutsR\x08timeouts\x12?\n\x10previous_failure\x18\x07 \x01(\x0b\x32\x14.headrace.v1.FailureR\x0fpreviousFailure\x12L\n\x12\x64\x65pendency_results\x18\x08 \x03(\x0b\x32\x1d.headrace.v1.DependencyResultR\x11\x64\x65pendencyResults\x12\x36\n\ncheckpoint\x18\t \x01(\x0b\x32\x16.google.protobuf.ValueR\ncheckpoint\x12\x32\n\x07session\x18\n \x01(\x0b\x32\x18.headrace.v1.SessionTurnR\x07sessionJ\x04\x08\x0b\x10\x14\"\xd9\x02\n\x0bSessionTurn\x12\x1d\n\nsession_id\x18\x01 \x01(\tR\tsessionId\x12#\n\rbinding_epoch\x18\x02 \x01(\x03R\x0c\x62indingEpoch\x12\x12\n\x04turn\x18\x03 \x01(\x05R\x04turn\x12*\n\x11\x63laude_session_id\x18\x04 \x01(\tR\x0f\x63laudeSessionId\x12&\n\x0f\x66ork_session_id\x18\x05 \x01(\tR\rforkSessionId\x12\x33\n\x16\x66ork_claude_session_id\x18\x06 \x01(\tR\x13\x66orkClaudeSessionId\x12<\n\x0cidle_timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0bidleTimeout\x12+\n\x11\x62\x61\x63kground_number\x18\x08 \x01(\x03R\x10\x62\x61\x63kgroundNumber\"\x95\x01\n\x10\x44\x65pendencyResult\x12\x15\n\x06job_id\x18\x01 \x01(\tR\x05jobId\x12+\n\x05state\x18\x02 \x01(\x0e\x32\x15.headrace.v1.JobStateR\x05state\x12+\n\x06result\x18\x03 \x01(\x0b\x32\x13.headrace.v1.ResultR\x06result\x12\x10\n\x03\x63ut\x18\x04 \x01(\x08R\x03\x63ut*\x94\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12WORKER_STATE_READY\x10\x01\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x02\x12\x1d\n\x19WORKER_STATE_DISCONNECTED\x10\x03\x12\x15\n\x11WORKER_STATE_LOST\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,22 +38,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WORKERCAPABILITIES_LABELSENTRY']._loaded_options = None
   _globals['_WORKERCAPABILITIES_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_WORKERSTATE']._serialized_start=2245
-  _globals['_WORKERSTATE']._serialized_end=2393
-  _globals['_WORKER']._serialized_start=155
-  _globals['_WORKER']._serialized_end=787
-  _globals['_WORKERDRAIN']._serialized_start=790
-  _globals['_WORKERDRAIN']._serialized_end=954
-  _globals['_WORKERCAPABILITIES']._serialized_start=957
-  _globals['_WORKERCAPABILITIES']._serialized_end=1314
-  _globals['_WORKERCAPABILITIES_LABELSENTRY']._serialized_start=1257
-  _globals['_WORKERCAPABILITIES_LABELSENTRY']._serialized_end=1314
-  _globals['_HOSTRESOURCES']._serialized_start=1317
-  _globals['_HOSTRESOURCES']._serialized_end=1502
-  _globals['_LEASE']._serialized_start=1504
-  _globals['_LEASE']._serialized_end=1614
-  _globals['_ASSIGNMENT']._serialized_start=1617
-  _globals['_ASSIGNMENT']._serialized_end=2090
-  _globals['_DEPENDENCYRESULT']._serialized_start=2093
-  _globals['_DEPENDENCYRESULT']._serialized_end=2242
+  _globals['_WORKERSTATE']._serialized_start=2763
+  _globals['_WORKERSTATE']._serialized_end=2911
+  _globals['_WORKER']._serialized_start=187
+  _globals['_WORKER']._serialized_end=819
+  _globals['_WORKERDRAIN']._serialized_start=822
+  _globals['_WORKERDRAIN']._serialized_end=986
+  _globals['_WORKERCAPABILITIES']._serialized_start=989
+  _globals['_WORKERCAPABILITIES']._serialized_end=1432
+  _globals['_WORKERCAPABILITIES_LABELSENTRY']._serialized_start=1375
+  _globals['_WORKERCAPABILITIES_LABELSENTRY']._serialized_end=1432
+  _globals['_HOSTRESOURCES']._serialized_start=1435
+  _globals['_HOSTRESOURCES']._serialized_end=1620
+  _globals['_LEASE']._serialized_start=1622
+  _globals['_LEASE']._serialized_end=1732
+  _globals['_ASSIGNMENT']._serialized_start=1735
+  _globals['_ASSIGNMENT']._serialized_end=2260
+  _globals['_SESSIONTURN']._serialized_start=2263
+  _globals['_SESSIONTURN']._serialized_end=2608
+  _globals['_DEPENDENCYRESULT']._serialized_start=2611
+  _globals['_DEPENDENCYRESULT']._serialized_end=2760
 # @@protoc_insertion_point(module_scope)

@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from headrace.v1 import job_pb2 as _job_pb2
@@ -73,7 +74,7 @@ class WorkerDrain(_message.Message):
     def __init__(self, actor: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., return_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exit: _Optional[bool] = ...) -> None: ...
 
 class WorkerCapabilities(_message.Message):
-    __slots__ = ("executors", "labels", "programs", "handlers", "workspace_roots", "claude_version", "claude_simulated")
+    __slots__ = ("executors", "labels", "programs", "handlers", "workspace_roots", "claude_version", "claude_simulated", "environment_profiles", "sessions_max")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +89,8 @@ class WorkerCapabilities(_message.Message):
     WORKSPACE_ROOTS_FIELD_NUMBER: _ClassVar[int]
     CLAUDE_VERSION_FIELD_NUMBER: _ClassVar[int]
     CLAUDE_SIMULATED_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_PROFILES_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_MAX_FIELD_NUMBER: _ClassVar[int]
     executors: _containers.RepeatedScalarFieldContainer[str]
     labels: _containers.ScalarMap[str, str]
     programs: _containers.RepeatedScalarFieldContainer[str]
@@ -95,7 +98,9 @@ class WorkerCapabilities(_message.Message):
     workspace_roots: _containers.RepeatedScalarFieldContainer[str]
     claude_version: str
     claude_simulated: bool
-    def __init__(self, executors: _Optional[_Iterable[str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., programs: _Optional[_Iterable[str]] = ..., handlers: _Optional[_Iterable[str]] = ..., workspace_roots: _Optional[_Iterable[str]] = ..., claude_version: _Optional[str] = ..., claude_simulated: _Optional[bool] = ...) -> None: ...
+    environment_profiles: _containers.RepeatedScalarFieldContainer[str]
+    sessions_max: int
+    def __init__(self, executors: _Optional[_Iterable[str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., programs: _Optional[_Iterable[str]] = ..., handlers: _Optional[_Iterable[str]] = ..., workspace_roots: _Optional[_Iterable[str]] = ..., claude_version: _Optional[str] = ..., claude_simulated: _Optional[bool] = ..., environment_profiles: _Optional[_Iterable[str]] = ..., sessions_max: _Optional[int] = ...) -> None: ...
 
 class HostResources(_message.Message):
     __slots__ = ("memory_bytes", "memory_available_bytes", "cpu_millis", "cpu_available_millis")
@@ -122,7 +127,7 @@ class Lease(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("lease", "namespace", "spec", "resume_claude_session_id", "traceparent", "timeouts", "previous_failure", "dependency_results", "checkpoint")
+    __slots__ = ("lease", "namespace", "spec", "resume_claude_session_id", "traceparent", "timeouts", "previous_failure", "dependency_results", "checkpoint", "session")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +137,7 @@ class Assignment(_message.Message):
     PREVIOUS_FAILURE_FIELD_NUMBER: _ClassVar[int]
     DEPENDENCY_RESULTS_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    SESSION_FIELD_NUMBER: _ClassVar[int]
     lease: Lease
     namespace: str
     spec: _job_pb2.JobSpec
@@ -141,7 +147,28 @@ class Assignment(_message.Message):
     previous_failure: _outcome_pb2.Failure
     dependency_results: _containers.RepeatedCompositeFieldContainer[DependencyResult]
     checkpoint: _struct_pb2.Value
-    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., resume_claude_session_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., previous_failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_results: _Optional[_Iterable[_Union[DependencyResult, _Mapping]]] = ..., checkpoint: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ...) -> None: ...
+    session: SessionTurn
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., resume_claude_session_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., previous_failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_results: _Optional[_Iterable[_Union[DependencyResult, _Mapping]]] = ..., checkpoint: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., session: _Optional[_Union[SessionTurn, _Mapping]] = ...) -> None: ...
+
+class SessionTurn(_message.Message):
+    __slots__ = ("session_id", "binding_epoch", "turn", "claude_session_id", "fork_session_id", "fork_claude_session_id", "idle_timeout", "background_number")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    BINDING_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    CLAUDE_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    FORK_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    FORK_CLAUDE_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    binding_epoch: int
+    turn: int
+    claude_session_id: str
+    fork_session_id: str
+    fork_claude_session_id: str
+    idle_timeout: _duration_pb2.Duration
+    background_number: int
+    def __init__(self, session_id: _Optional[str] = ..., binding_epoch: _Optional[int] = ..., turn: _Optional[int] = ..., claude_session_id: _Optional[str] = ..., fork_session_id: _Optional[str] = ..., fork_claude_session_id: _Optional[str] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., background_number: _Optional[int] = ...) -> None: ...
 
 class DependencyResult(_message.Message):
     __slots__ = ("job_id", "state", "result", "cut")

@@ -6,6 +6,7 @@ from headrace.v1 import error_pb2 as _error_pb2
 from headrace.v1 import event_pb2 as _event_pb2
 from headrace.v1 import input_pb2 as _input_pb2
 from headrace.v1 import outcome_pb2 as _outcome_pb2
+from headrace.v1 import session_pb2 as _session_pb2
 from headrace.v1 import task_pb2 as _task_pb2
 from headrace.v1 import worker_pb2 as _worker_pb2
 from google.protobuf.internal import containers as _containers
@@ -83,7 +84,7 @@ FINISH_DISPOSITION_OUTPUT_MISSING: FinishDisposition
 FINISH_DISPOSITION_INVALID: FinishDisposition
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("hello", "starts", "releases", "reports", "finishes", "command_acks", "renewal")
+    __slots__ = ("hello", "starts", "releases", "reports", "finishes", "command_acks", "renewal", "background_turns")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     STARTS_FIELD_NUMBER: _ClassVar[int]
     RELEASES_FIELD_NUMBER: _ClassVar[int]
@@ -91,6 +92,7 @@ class ConnectRequest(_message.Message):
     FINISHES_FIELD_NUMBER: _ClassVar[int]
     COMMAND_ACKS_FIELD_NUMBER: _ClassVar[int]
     RENEWAL_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_TURNS_FIELD_NUMBER: _ClassVar[int]
     hello: WorkerHello
     starts: _containers.RepeatedCompositeFieldContainer[AttemptStart]
     releases: _containers.RepeatedCompositeFieldContainer[AttemptRelease]
@@ -98,7 +100,8 @@ class ConnectRequest(_message.Message):
     finishes: _containers.RepeatedCompositeFieldContainer[AttemptFinish]
     command_acks: _containers.RepeatedCompositeFieldContainer[CommandAck]
     renewal: WorkerRenewal
-    def __init__(self, hello: _Optional[_Union[WorkerHello, _Mapping]] = ..., starts: _Optional[_Iterable[_Union[AttemptStart, _Mapping]]] = ..., releases: _Optional[_Iterable[_Union[AttemptRelease, _Mapping]]] = ..., reports: _Optional[_Iterable[_Union[AttemptReport, _Mapping]]] = ..., finishes: _Optional[_Iterable[_Union[AttemptFinish, _Mapping]]] = ..., command_acks: _Optional[_Iterable[_Union[CommandAck, _Mapping]]] = ..., renewal: _Optional[_Union[WorkerRenewal, _Mapping]] = ...) -> None: ...
+    background_turns: _containers.RepeatedCompositeFieldContainer[BackgroundTurn]
+    def __init__(self, hello: _Optional[_Union[WorkerHello, _Mapping]] = ..., starts: _Optional[_Iterable[_Union[AttemptStart, _Mapping]]] = ..., releases: _Optional[_Iterable[_Union[AttemptRelease, _Mapping]]] = ..., reports: _Optional[_Iterable[_Union[AttemptReport, _Mapping]]] = ..., finishes: _Optional[_Iterable[_Union[AttemptFinish, _Mapping]]] = ..., command_acks: _Optional[_Iterable[_Union[CommandAck, _Mapping]]] = ..., renewal: _Optional[_Union[WorkerRenewal, _Mapping]] = ..., background_turns: _Optional[_Iterable[_Union[BackgroundTurn, _Mapping]]] = ...) -> None: ...
 
 class WorkerHello(_message.Message):
     __slots__ = ("worker_id", "incarnation", "reattach", "protocol_version", "slots", "capabilities", "host_resources", "host", "version")
@@ -123,18 +126,40 @@ class WorkerHello(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., incarnation: _Optional[str] = ..., reattach: _Optional[bool] = ..., protocol_version: _Optional[int] = ..., slots: _Optional[int] = ..., capabilities: _Optional[_Union[_worker_pb2.WorkerCapabilities, _Mapping]] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class WorkerRenewal(_message.Message):
-    __slots__ = ("counter", "held", "handled_message_number", "host_resources", "draining")
+    __slots__ = ("counter", "held", "handled_message_number", "host_resources", "draining", "sessions")
     COUNTER_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     HANDLED_MESSAGE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     HOST_RESOURCES_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
     counter: int
     held: _containers.RepeatedCompositeFieldContainer[HeldLease]
     handled_message_number: int
     host_resources: _worker_pb2.HostResources
     draining: bool
-    def __init__(self, counter: _Optional[int] = ..., held: _Optional[_Iterable[_Union[HeldLease, _Mapping]]] = ..., handled_message_number: _Optional[int] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., draining: _Optional[bool] = ...) -> None: ...
+    sessions: _containers.RepeatedCompositeFieldContainer[HeldSession]
+    def __init__(self, counter: _Optional[int] = ..., held: _Optional[_Iterable[_Union[HeldLease, _Mapping]]] = ..., handled_message_number: _Optional[int] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., draining: _Optional[bool] = ..., sessions: _Optional[_Iterable[_Union[HeldSession, _Mapping]]] = ...) -> None: ...
+
+class HeldSession(_message.Message):
+    __slots__ = ("session_id", "binding_epoch", "process")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    BINDING_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    binding_epoch: int
+    process: _session_pb2.SessionProcess
+    def __init__(self, session_id: _Optional[str] = ..., binding_epoch: _Optional[int] = ..., process: _Optional[_Union[_session_pb2.SessionProcess, _Mapping]] = ...) -> None: ...
+
+class BackgroundTurn(_message.Message):
+    __slots__ = ("session_id", "binding_epoch", "number")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    BINDING_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    binding_epoch: int
+    number: int
+    def __init__(self, session_id: _Optional[str] = ..., binding_epoch: _Optional[int] = ..., number: _Optional[int] = ...) -> None: ...
 
 class HeldLease(_message.Message):
     __slots__ = ("lease", "phase", "dirty")
@@ -235,7 +260,7 @@ class CommandAck(_message.Message):
     def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., command_number: _Optional[int] = ..., error: _Optional[_Union[_error_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("message_number", "welcome", "renewed_counter", "assignments", "wanted", "commands", "report_acks", "finish_acks", "wanted_worker")
+    __slots__ = ("message_number", "welcome", "renewed_counter", "assignments", "wanted", "commands", "report_acks", "finish_acks", "wanted_worker", "ended_session_ids", "background_turn_acks")
     MESSAGE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     RENEWED_COUNTER_FIELD_NUMBER: _ClassVar[int]
@@ -245,6 +270,8 @@ class ConnectResponse(_message.Message):
     REPORT_ACKS_FIELD_NUMBER: _ClassVar[int]
     FINISH_ACKS_FIELD_NUMBER: _ClassVar[int]
     WANTED_WORKER_FIELD_NUMBER: _ClassVar[int]
+    ENDED_SESSION_IDS_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_TURN_ACKS_FIELD_NUMBER: _ClassVar[int]
     message_number: int
     welcome: WorkerWelcome
     renewed_counter: int
@@ -254,7 +281,17 @@ class ConnectResponse(_message.Message):
     report_acks: _containers.RepeatedCompositeFieldContainer[ReportAck]
     finish_acks: _containers.RepeatedCompositeFieldContainer[FinishAck]
     wanted_worker: WantedWorker
-    def __init__(self, message_number: _Optional[int] = ..., welcome: _Optional[_Union[WorkerWelcome, _Mapping]] = ..., renewed_counter: _Optional[int] = ..., assignments: _Optional[_Iterable[_Union[_worker_pb2.Assignment, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[WantedAttempt, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[AttemptCommand, _Mapping]]] = ..., report_acks: _Optional[_Iterable[_Union[ReportAck, _Mapping]]] = ..., finish_acks: _Optional[_Iterable[_Union[FinishAck, _Mapping]]] = ..., wanted_worker: _Optional[_Union[WantedWorker, str]] = ...) -> None: ...
+    ended_session_ids: _containers.RepeatedScalarFieldContainer[str]
+    background_turn_acks: _containers.RepeatedCompositeFieldContainer[BackgroundTurnAck]
+    def __init__(self, message_number: _Optional[int] = ..., welcome: _Optional[_Union[WorkerWelcome, _Mapping]] = ..., renewed_counter: _Optional[int] = ..., assignments: _Optional[_Iterable[_Union[_worker_pb2.Assignment, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[WantedAttempt, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[AttemptCommand, _Mapping]]] = ..., report_acks: _Optional[_Iterable[_Union[ReportAck, _Mapping]]] = ..., finish_acks: _Optional[_Iterable[_Union[FinishAck, _Mapping]]] = ..., wanted_worker: _Optional[_Union[WantedWorker, str]] = ..., ended_session_ids: _Optional[_Iterable[str]] = ..., background_turn_acks: _Optional[_Iterable[_Union[BackgroundTurnAck, _Mapping]]] = ...) -> None: ...
+
+class BackgroundTurnAck(_message.Message):
+    __slots__ = ("turn", "job_id")
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    turn: BackgroundTurn
+    job_id: str
+    def __init__(self, turn: _Optional[_Union[BackgroundTurn, _Mapping]] = ..., job_id: _Optional[str] = ...) -> None: ...
 
 class WorkerWelcome(_message.Message):
     __slots__ = ("lease_duration", "renewal_interval", "held", "connection_id", "server_version", "generation")
@@ -297,24 +334,16 @@ class WantedAttempt(_message.Message):
     def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., wanted: _Optional[_Union[WantedState, str]] = ..., cancel_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cause: _Optional[_Union[StopCause, str]] = ...) -> None: ...
 
 class AttemptCommand(_message.Message):
-    __slots__ = ("lease", "command_number", "message", "answer", "interrupt", "settings")
+    __slots__ = ("lease", "command_number", "answer", "settings")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     COMMAND_NUMBER_FIELD_NUMBER: _ClassVar[int]
-    MESSAGE_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
-    INTERRUPT_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     lease: _worker_pb2.Lease
     command_number: int
-    message: str
     answer: _input_pb2.InputAnswer
-    interrupt: InterruptCommand
     settings: SettingsCommand
-    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., command_number: _Optional[int] = ..., message: _Optional[str] = ..., answer: _Optional[_Union[_input_pb2.InputAnswer, _Mapping]] = ..., interrupt: _Optional[_Union[InterruptCommand, _Mapping]] = ..., settings: _Optional[_Union[SettingsCommand, _Mapping]] = ...) -> None: ...
-
-class InterruptCommand(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., command_number: _Optional[int] = ..., answer: _Optional[_Union[_input_pb2.InputAnswer, _Mapping]] = ..., settings: _Optional[_Union[SettingsCommand, _Mapping]] = ...) -> None: ...
 
 class SettingsCommand(_message.Message):
     __slots__ = ("model", "permission_mode")

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from headrace_server.core.failures import TimeoutKind
 from headrace_server.core.ids import JobId, Micros
-from headrace_server.core.job import PLAIN, Cancellation, Failure, Origin, Progress, Usage
+from headrace_server.core.job import PLAIN, Cancellation, Failure, Origin, Progress, Turn, Usage
 from headrace_server.core.retry import Decision
 from headrace_server.core.states import JobState
 
@@ -18,6 +18,7 @@ class QueuedCause(IntEnum):
 
     DUE = 1
     UNBLOCKED = 2
+    HOLDER_BUSY = 3
 
 
 class ReleaseCause(IntEnum):
@@ -40,6 +41,11 @@ class Submitted:
     start_by: Micros = Micros(0)
     end_by: Micros = Micros(0)
     origin: Origin = PLAIN
+    turn: Turn | None = None
+    holder: str = ""
+    """The worker that holds its session, which it waits for once it is QUEUED."""
+    hold_until: Micros = Micros(0)
+    """While it waits for its holder: when that ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ class Queued:
     cause: QueuedCause
     hold_until: Micros = Micros(0)
     """While it waits for its holder: when that ends."""
+    holder: str = ""
+    """The worker that holds its session; empty leaves it as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +198,7 @@ class Produced:
     body: bytes
     dirty: bool = False
     simulated: bool = False
-    session: str = ""
+    claude_session: str = ""
     progress: Progress | None = None
     usage: Usage | None = None
     kind: int = 0

@@ -94,6 +94,8 @@ class CancelCause(IntEnum):
     DEPENDENCY = 3
     OVERLAP = 4
     PURGED = 5
+    INTERRUPTED = 6
+    SESSION_CLOSED = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,17 @@ class Origin:
 
 
 PLAIN = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What makes a job a turn of a session."""
+
+    session_id: JobId
+    number: int
+    """Within the session, from 1."""
+    background: bool = False
+    """The CLI began it by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +226,10 @@ class Job:
     dirty: bool = False
     """The current attempt, or the one that it resumes, may have changed the world."""
     simulated: bool = False
-    session: str = ""
+    claude_session: str = ""
+    """The CLI's own id of the conversation, once known."""
+    turn: Turn | None = None
+    """Set for a turn of a session."""
     usage: Usage = NO_USAGE
     """Of the attempts that ended."""
     attempt_usage: Usage = NO_USAGE

@@ -18,7 +18,7 @@ from headrace_server.core.states import ENDED, LEASED, WAITING, JobState
 _STARTED = frozenset({JobState.RUNNING, JobState.WAITING_INPUT, JobState.CANCELLING})
 
 ALLOWED: dict[type[Any], frozenset[JobState]] = {
-    facts.Queued: frozenset({JobState.SCHEDULED, JobState.BLOCKED}),
+    facts.Queued: frozenset({JobState.SCHEDULED, JobState.BLOCKED, JobState.QUEUED}),
     facts.Scheduled: frozenset({JobState.BLOCKED}),
     facts.Updated: WAITING,
     facts.Assigned: frozenset({JobState.QUEUED}),
@@ -71,6 +71,10 @@ def _submitted(job: Job, fact: facts.Submitted, now: Micros) -> None:
     job.start_by = fact.start_by
     job.end_by = fact.end_by
     job.origin = fact.origin
+    job.turn = fact.turn
+    if fact.holder:
+        job.holder = fact.holder
+        job.due = job.due or fact.hold_until
     _wait(job, fact.state, now)
 
 
@@ -93,7 +97,10 @@ def _updated(job: Job, fact: facts.Updated, now: Micros) -> None:
 def _queued(job: Job, fact: facts.Queued, now: Micros) -> None:
     # A promotion may come late, e.g. because no server ran; the job could have started at its time.
     since = job.due if job.state is JobState.SCHEDULED and job.due else now
+    if job.state is JobState.QUEUED:
+        since = job.queued
     job.due = fact.hold_until
+    job.holder = fact.holder or job.holder
     _wait(job, JobState.QUEUED, min(since, now))
 
 
@@ -226,8 +233,8 @@ def _produced(job: Job, fact: facts.Produced, now: Micros) -> None:
         job.dirty = True
     if fact.simulated:
         job.simulated = True
-    if fact.session:
-        job.session = fact.session
+    if fact.claude_session:
+        job.claude_session = fact.claude_session
     if fact.progress is not None:
         job.progress = fact.progress
     if fact.usage is not None:

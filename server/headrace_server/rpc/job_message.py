@@ -40,7 +40,7 @@ def job_message(job: Job, spec: bytes, *, full: bool) -> job_pb2.Job:
     message.output_truncated = job.truncated
     message.simulated = job.simulated
     message.dirty = job.dirty
-    message.claude_session_id = job.session
+    message.claude_session_id = job.claude_session
     message.usage.CopyFrom(usage_message(job.usage + job.attempt_usage))
     _set_optional(message, job)
     if not full:

@@ -39,7 +39,7 @@ def assignment_of(ledger: Ledger, candidate: Candidate) -> worker_pb2.Assignment
 
 def _tell_of_earlier_attempts(ledger: Ledger, job: Job, assignment: worker_pb2.Assignment) -> None:
     if job.holder:
-        assignment.resume_claude_session_id = job.session
+        assignment.resume_claude_session_id = job.claude_session
     if job.failure is not None:
         assignment.previous_failure.ParseFromString(job.failure.body)
         assignment.previous_failure.ClearField("partial_result")

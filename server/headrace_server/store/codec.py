@@ -141,6 +141,13 @@ def _submitted(event: event_pb2.Event, fact: facts.Submitted) -> None:
         set_time(event.submitted.end_deadline_time, fact.end_by)
     if fact.origin is not PLAIN:
         _origin(event.submitted, fact.origin)
+    if fact.turn is not None:
+        event.submitted.session_id = job_id_text(fact.turn.session_id)
+        event.submitted.turn = fact.turn.number
+        event.submitted.background = fact.turn.background
+    if fact.holder:
+        event.submitted.holder_worker_id = fact.holder
+        set_time(event.submitted.hold_expire_time, fact.hold_until)
 
 
 def _origin(message: event_pb2.JobSubmitted, origin: Origin) -> None:
@@ -171,6 +178,7 @@ def _updated(event: event_pb2.Event, fact: facts.Updated) -> None:
 
 def _queued(event: event_pb2.Event, fact: facts.Queued) -> None:
     event.queued.cause = number(fact.cause)
+    event.queued.holder_worker_id = fact.holder
     if fact.hold_until:
         set_time(event.queued.hold_expire_time, fact.hold_until)
 

@@ -7,7 +7,7 @@ from headrace_server.core import facts
 from headrace_server.core.facts import Fact
 from headrace_server.core.failures import FailureClass, TimeoutKind
 from headrace_server.core.ids import Micros, parse_job_id
-from headrace_server.core.job import CancelCause, Cancellation, Origin
+from headrace_server.core.job import CancelCause, Cancellation, Origin, Turn
 from headrace_server.core.retry import Decision, RetryAction
 from headrace_server.core.states import JobState
 from headrace_server.store.codec import failure_of, micros_of, produced_of, time_of, usage_of
@@ -71,6 +71,9 @@ def _decode_submitted(event: event_pb2.Event) -> Fact:
         time_of(message.start_deadline_time),
         time_of(message.end_deadline_time),
         origin,
+        Turn(parse_job_id(message.session_id), message.turn, message.background) if message.session_id else None,
+        message.holder_worker_id,
+        time_of(message.hold_expire_time),
     )
 
 
@@ -91,7 +94,9 @@ _DECODERS: dict[str, Callable[[event_pb2.Event], Fact]] = {
     "submitted": _decode_submitted,
     "scheduled": lambda e: facts.Scheduled(time_of(e.scheduled.due_time)),
     "updated": _decode_updated,
-    "queued": lambda e: facts.Queued(facts.QueuedCause(e.queued.cause), time_of(e.queued.hold_expire_time)),
+    "queued": lambda e: facts.Queued(
+        facts.QueuedCause(e.queued.cause), time_of(e.queued.hold_expire_time), e.queued.holder_worker_id
+    ),
     "attempt_assigned": lambda e: facts.Assigned(
         e.attempt_assigned.worker_id, e.attempt_assigned.incarnation, e.attempt_assigned.rule
     ),

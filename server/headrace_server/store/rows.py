@@ -15,6 +15,7 @@ from headrace_server.core.job import (
     Job,
     Origin,
     Progress,
+    Turn,
     Usage,
 )
 from headrace_server.core.states import JobState
@@ -54,7 +55,7 @@ CHANGING = (
     "report_number",
     "output_bytes",
     "flags",
-    "session",
+    "claude_session",
     "details",
     "failure",
     "begun",
@@ -116,7 +117,7 @@ def changing_of(job: Job) -> tuple[Any, ...]:
         job.report_number,
         job.output_bytes,
         _flags(job),
-        job.session,
+        job.claude_session,
         _details_text(job),
         None if job.failure is None else bytes((job.failure.failure_class,)) + job.failure.body,
         job.begun,
@@ -177,7 +178,7 @@ def job_of(row: tuple[Any, ...]) -> Job:
         producer_sequence=row[36],
         report_number=row[37],
         output_bytes=row[38],
-        session=row[40],
+        claude_session=row[40],
         truncated=bool(flags & _TRUNCATED),
         dirty=bool(flags & _DIRTY),
         simulated=bool(flags & _SIMULATED),
@@ -206,6 +207,9 @@ def _details_text(job: Job) -> str:
         details["origin"] = _origin_list(job.origin)
     if job.timeouts is not NONE_STATED:
         details["timeouts"] = astuple(job.timeouts)
+    if job.turn is not None:
+        turn = job.turn
+        details["turn"] = [turn.session_id.hex(), turn.number, turn.background]
     if job.open_inputs:
         details["open_inputs"] = sorted(job.open_inputs)
     return json.dumps(details, ensure_ascii=False, separators=(",", ":")) if details else _NO_DETAILS
@@ -226,6 +230,9 @@ def _read_details(job: Job, text: str) -> None:
         job.origin = Origin(JobId(bytes.fromhex(retry_of)) if retry_of else None, schedule, Micros(nominal), catch_up)
     if "timeouts" in details:
         job.timeouts = Timeouts(*details["timeouts"])
+    if "turn" in details:
+        session_id, turn_number, background = details["turn"]
+        job.turn = Turn(JobId(bytes.fromhex(session_id)), turn_number, background)
     job.open_inputs = frozenset(details.get("open_inputs", ()))
 
 

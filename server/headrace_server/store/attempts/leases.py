@@ -270,7 +270,7 @@ def _ended_attempt(
         failure_class=failure_class,
         failures=job.failures + 1,
         dirty=job.dirty,
-        resumable=bool(job.session),
+        resumable=bool(job.claude_session),
         resume_policy=_resume_policy(ledger, job) if job.dirty else ResumePolicy.FRESH,
         retry_after_seconds=retry_after_seconds,
         timeout=timeout,

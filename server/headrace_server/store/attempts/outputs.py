@@ -102,7 +102,7 @@ def _tells(job: Job, produced: facts.Produced) -> bool:
     return (
         (produced.dirty and not job.dirty)
         or (produced.simulated and not job.simulated)
-        or produced.session not in ("", job.session)
+        or produced.claude_session not in ("", job.claude_session)
     )
 
 
