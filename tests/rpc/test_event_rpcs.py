@@ -212,6 +212,19 @@ def test_e1_a_cursor_of_another_generation_meets_a_gap_and_goes_on(node: Node) -
         assert stream.positions() == list(range(expected[1] + 1, 4))
 
 
+def test_e1_a_reader_that_is_cut_off_before_it_was_told_of_a_restore_is_told_when_it_comes_back(node: Node) -> None:
+    node.bench.submit(*(new_job() for _ in range(3)))
+    opened = node.watch(pb.WatchEventsRequest(scope=ALL, cursor="feed:7:2", no_follow=True)).messages[0]
+    again = node.watch(pb.WatchEventsRequest(scope=ALL, cursor=opened.cursor, no_follow=True))
+    assert again.gaps() == [(1, 2, 1)]
+
+
+def test_e1_a_restore_is_no_news_for_a_reader_that_has_got_nothing(node: Node) -> None:
+    node.bench.submit(*(new_job() for _ in range(3)))
+    stream = node.watch(pb.WatchEventsRequest(scope=ALL, cursor="feed:7:0", no_follow=True))
+    assert (stream.gaps(), stream.positions()) == ([], [1, 2, 3])
+
+
 @pytest.mark.parametrize(
     "cursor", ["x", "1:2", "feed:1", "feed:1:2:3:4", "feed:1:x", "feed:-1:2", "feed:1:99", "feed:" + "9" * 40 + ":1"]
 )

@@ -112,7 +112,8 @@ class _Follower:
         """Finds the place to begin at; says up to where the feed goes now."""
         last = await self._all.pages.position()
         place = parse_cursor(self._request.cursor) if self._request.cursor else None
-        restored = place is not None and place.generation != self._all.node.store.generation
+        generation = self._all.node.store.generation
+        restored = place is not None and place.generation != generation and place.position > 0
         if place is None:
             await self._begin(last)
         elif place.position > last and not restored:
@@ -120,7 +121,10 @@ class _Follower:
         else:
             self._position, self._not_before = min(place.position, last), place.not_before
         response = self._response()
-        response.opened.generation = self._all.node.store.generation
+        if restored:
+            # A reader that is cut off before it was told has to come back with what it had.
+            response.cursor = self._request.cursor
+        response.opened.generation = generation
         response.opened.last_position = last
         await self._write(response)
         if restored:
