@@ -361,7 +361,7 @@ class JobSkipped(_message.Message):
     def __init__(self, failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_job_id: _Optional[str] = ...) -> None: ...
 
 class Output(_message.Message):
-    __slots__ = ("producer_sequence", "time", "dirty", "chunk", "claude", "progress", "usage", "checkpoint")
+    __slots__ = ("producer_sequence", "time", "dirty", "chunk", "claude", "progress", "usage", "checkpoint", "artifact_part", "artifact")
     PRODUCER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     DIRTY_FIELD_NUMBER: _ClassVar[int]
@@ -370,6 +370,8 @@ class Output(_message.Message):
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_PART_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
     producer_sequence: int
     time: _timestamp_pb2.Timestamp
     dirty: bool
@@ -378,7 +380,17 @@ class Output(_message.Message):
     progress: _job_pb2.Progress
     usage: _outcome_pb2.Usage
     checkpoint: Checkpoint
-    def __init__(self, producer_sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dirty: _Optional[bool] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., claude: _Optional[_Union[ClaudeFrame, _Mapping]] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ...) -> None: ...
+    artifact_part: ArtifactPart
+    artifact: _outcome_pb2.Artifact
+    def __init__(self, producer_sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dirty: _Optional[bool] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., claude: _Optional[_Union[ClaudeFrame, _Mapping]] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., artifact_part: _Optional[_Union[ArtifactPart, _Mapping]] = ..., artifact: _Optional[_Union[_outcome_pb2.Artifact, _Mapping]] = ...) -> None: ...
+
+class ArtifactPart(_message.Message):
+    __slots__ = ("name", "data")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    data: bytes
+    def __init__(self, name: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class Checkpoint(_message.Message):
     __slots__ = ("value",)

@@ -112,6 +112,20 @@ class HandlerResult(_message.Message):
     value: _struct_pb2.Value
     def __init__(self, value: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ...) -> None: ...
 
+class Artifact(_message.Message):
+    __slots__ = ("name", "media_type", "size_bytes", "sha256", "cut")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    CUT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    media_type: str
+    size_bytes: int
+    sha256: str
+    cut: bool
+    def __init__(self, name: _Optional[str] = ..., media_type: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., cut: _Optional[bool] = ...) -> None: ...
+
 class Failure(_message.Message):
     __slots__ = ("failure_class", "message", "sign", "detail", "retry_after", "exit_code", "partial_result", "signal", "timeout")
     FAILURE_CLASS_FIELD_NUMBER: _ClassVar[int]

@@ -125,12 +125,14 @@ class Workspace(_message.Message):
     def __init__(self, folder: _Optional[str] = ..., git_worktree: _Optional[_Union[GitWorktree, _Mapping]] = ..., empty: _Optional[_Union[EmptyWorkspace, _Mapping]] = ...) -> None: ...
 
 class GitWorktree(_message.Message):
-    __slots__ = ("repository", "ref")
+    __slots__ = ("repository", "ref", "branch")
     REPOSITORY_FIELD_NUMBER: _ClassVar[int]
     REF_FIELD_NUMBER: _ClassVar[int]
+    BRANCH_FIELD_NUMBER: _ClassVar[int]
     repository: str
     ref: str
-    def __init__(self, repository: _Optional[str] = ..., ref: _Optional[str] = ...) -> None: ...
+    branch: str
+    def __init__(self, repository: _Optional[str] = ..., ref: _Optional[str] = ..., branch: _Optional[str] = ...) -> None: ...
 
 class EmptyWorkspace(_message.Message):
     __slots__ = ()
