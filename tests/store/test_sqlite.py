@@ -230,3 +230,22 @@ def test_close_may_be_called_twice(tmp_path: Path) -> None:
     engine = SqliteEngine(tmp_path)
     engine.close()
     engine.close()
+
+
+def test_a_query_with_a_limit_is_prepared_once(tmp_path: Path) -> None:
+    prepared: list[int] = []
+
+    def allow(*arguments: object) -> int:
+        prepared.append(1)
+        return int(pysqlite3.SQLITE_OK)
+
+    with opened(tmp_path) as engine, engine.writing() as connection:
+        engine._writer.set_authorizer(allow)
+        sizes = []
+        for count in (1, 2, 3):
+            assert len(connection.rows("SELECT name FROM sequences ORDER BY name LIMIT ?", (count,))) == count
+            assert len(list(connection.iterate("SELECT value FROM sequences LIMIT ?", (count,)))) == count
+            sizes.append(len(prepared))
+        engine._writer.set_authorizer(None)
+    assert sizes[0] > 0
+    assert sizes == [sizes[0]] * 3

@@ -44,10 +44,11 @@ class SqliteConnection:
         self._raw = raw
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        return self._raw.execute(sql, parameters).fetchall()  # type: ignore[no-any-return]  # the driver has no types
+        found: list[Row] = self._raw.execute(_prepared_once(sql), parameters).fetchall()
+        return found
 
     def iterate(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
-        cursor = self._raw.execute(sql, parameters)
+        cursor = self._raw.execute(_prepared_once(sql), parameters)
         try:
             yield from cursor
         finally:
@@ -79,6 +80,13 @@ class SqliteConnection:
             self._raw.execute(sql, [value for row in chunk for value in row])
 
 
+@lru_cache(maxsize=2048)
+def _prepared_once(sql: str) -> str:
+    """The query without a bare parameter as its limit: SQLite plans by its value, and so would prepare the statement
+    anew for each run, which costs five times as much as a run that finds a row."""
+    return sql.replace("LIMIT ?", "LIMIT (? + 0)")
+
+
 def _parted(rows: Sequence[Sequence[Any]]) -> tuple[Sequence[Sequence[Any]], Sequence[Sequence[Any]]]:
     """Rows that go together, and those with a body so large that each goes alone.
 
@@ -108,6 +116,10 @@ def _insert_sql(table: str, columns: tuple[str, ...], count: int, suffix: str) -
 
 @lru_cache(maxsize=512)
 def _update_sql(table: str, key: str, columns: tuple[str, ...], count: int) -> str:
+    if count == 1:
+        # Without a join, in two thirds of the time.
+        changes = ", ".join(f"{column} = ?{number}" for number, column in enumerate(columns, start=2))
+        return f"UPDATE {table} SET {changes} WHERE {key} = ?1"
     changes = ", ".join(f"{column} = new.column{number}" for number, column in enumerate(columns, start=2))
     values = _values_sql(len(columns) + 1, count)
     return f"UPDATE {table} SET {changes} FROM ({values}) AS new WHERE {table}.{key} = new.column1"
