@@ -225,7 +225,8 @@ class JobServiceServicer:
     def ReadArtifact(self, request, context):
         """Streams an artifact of a job.
 
-        The stream ends with OK after the last byte. NOT_FOUND: no such job or artifact. OUT_OF_RANGE: the offset is past its end.
+        The stream ends with OK after the last byte. NOT_FOUND: no such job or artifact. INVALID_ARGUMENT: the offset is past its
+        end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -109,7 +109,8 @@ class JobServiceStub:
     ReadArtifact: _grpc.UnaryStreamMultiCallable[_job_service_pb2.ReadArtifactRequest, _job_service_pb2.ReadArtifactResponse]
     """Streams an artifact of a job.
 
-    The stream ends with OK after the last byte. NOT_FOUND: no such job or artifact. OUT_OF_RANGE: the offset is past its end.
+    The stream ends with OK after the last byte. NOT_FOUND: no such job or artifact. INVALID_ARGUMENT: the offset is past its
+    end.
     """
 
 @_typing.type_check_only
@@ -193,7 +194,8 @@ class JobServiceAsyncStub(JobServiceStub):
     ReadArtifact: _aio.UnaryStreamMultiCallable[_job_service_pb2.ReadArtifactRequest, _job_service_pb2.ReadArtifactResponse]  # type: ignore[assignment]
     """Streams an artifact of a job.
 
-    The stream ends with OK after the last byte. NOT_FOUND: no such job or artifact. OUT_OF_RANGE: the offset is past its end.
+    The stream ends with OK after the last byte. NOT_FOUND: no such job or artifact. INVALID_ARGUMENT: the offset is past its
+    end.
     """
 
 class JobServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -346,7 +348,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_job_service_pb2.ReadArtifactResponse], _abc.AsyncIterator[_job_service_pb2.ReadArtifactResponse]]:
         """Streams an artifact of a job.
 
-        The stream ends with OK after the last byte. NOT_FOUND: no such job or artifact. OUT_OF_RANGE: the offset is past its end.
+        The stream ends with OK after the last byte. NOT_FOUND: no such job or artifact. INVALID_ARGUMENT: the offset is past its
+        end.
         """
 
 def add_JobServiceServicer_to_server(servicer: JobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -52,6 +52,10 @@ SNOOZE_SECONDS_MIN = 0.001
 SNOOZE_SECONDS_MAX = 31 * 86400.0
 """A longer delay is cut, a shorter one made this long."""
 CHECKPOINT_BYTES_MAX = 256 * 1024
+ARTIFACT_BYTES_MAX = 64 * 1024 * 1024
+"""Of all artifacts of a job together."""
+ARTIFACT_PART_BYTES_MAX = 256 * 1024
+ARTIFACT_NAME_CHARACTERS_MAX = 128
 DEPENDENCY_RESULTS_BYTES_MAX = 1024 * 1024
 """In one assignment; what does not fit is left out, and said to be."""
 HOLDER_GRACE_SECONDS = 600.0

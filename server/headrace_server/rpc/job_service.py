@@ -11,6 +11,7 @@ from headrace_server.core.job import Job
 from headrace_server.core.limits import CANCEL_ITEMS_COUNT_MAX
 from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.core.states import JobState
+from headrace_server.rpc.artifact_stream import send_artifact
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.checks.validation import check_items
 from headrace_server.rpc.errors import to_item_error
@@ -195,6 +196,9 @@ class JobService:
         """A job that a verb has answered, in JOB_VIEW_BASIC; `spec` stands in for that of one that was deleted."""
         specs = await self.store.read(reads.get_specs, [job])
         return job_message(job, specs.get(job.row, spec), full=False)
+
+    async def read_artifact(self, request: pb.ReadArtifactRequest, call: Call) -> None:
+        await send_artifact(self.store, request, call)
 
     async def watch_job(self, request: pb.WatchJobRequest, call: Call) -> None:
         await follow(self.following, request, call)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from headrace.v1 import event_pb2, job_pb2
+from headrace.v1 import event_pb2, job_pb2, outcome_pb2
 from headrace_server.core.ids import JobId, Micros, job_id_text
 from headrace_server.core.job import Job
 from headrace_server.core.placement import Needs
@@ -11,6 +11,7 @@ from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.rpc.job_message import attempts_of, job_message
 from headrace_server.runtime.explain import wait_reasons
 from headrace_server.runtime.registry import Registry
+from headrace_server.store.attempts.artifacts import artifacts_of
 from headrace_server.store.attempts.checkpoints import read_checkpoint
 from headrace_server.store.codec import number
 from headrace_server.store.engine import Connection
@@ -40,6 +41,7 @@ class JobSnapshot:
     parents: tuple[tuple[JobId, JobState | None], ...] = ()
     children: tuple[JobId, ...] = ()
     checkpoint: bytes | None = None
+    artifacts: tuple[outcome_pb2.Artifact, ...] = ()
 
 
 def read_snapshot(
@@ -61,6 +63,7 @@ def read_snapshot(
         parents=tuple(parent_states(connection, job)) if with_attempts else (),
         children=tuple(children_of(connection, job, CHILDREN_COUNT_MAX)) if with_attempts else (),
         checkpoint=read_checkpoint(connection, job.row) if with_attempts else None,
+        artifacts=tuple(artifacts_of(connection, job.row)) if with_attempts else (),
     )
 
 
@@ -83,6 +86,7 @@ def full_message(snapshot: JobSnapshot, registry: Registry) -> job_pb2.Job:
     message.dependent_job_ids.extend(map(job_id_text, snapshot.children))
     if snapshot.checkpoint is not None:
         message.checkpoint.ParseFromString(snapshot.checkpoint)
+    message.artifacts.extend(snapshot.artifacts)
     _set_result(message, snapshot.last_event)
     return message
 

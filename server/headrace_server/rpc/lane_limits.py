@@ -3,6 +3,8 @@
 A message past these limits ends its lane: no sound worker sends one. What people wrote is cut instead.
 """
 
+import re
+
 from headrace.v1 import event_pb2, outcome_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core import limits
@@ -14,6 +16,7 @@ from headrace_server.rpc.checks.violations import Violations
 from headrace_server.store.codec import failure_of
 
 BATCHES_COUNT_MAX = 10_000
+_ARTIFACT_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{limits.ARTIFACT_NAME_CHARACTERS_MAX}}}")
 
 
 def check_word(request: pb.ConnectRequest) -> None:
@@ -47,7 +50,9 @@ def check_output(request: pb.StreamOutputRequest) -> None:
             if any(output.ByteSize() > limits.OUTPUT_ITEM_BYTES_MAX for output in batch.outputs):
                 what = f"holds an output of more than {limits.OUTPUT_ITEM_BYTES_MAX} bytes"
                 violations.add(f"batches[{index}].outputs", what)
-    _check_checkpoints(request, violations)
+    for index, batch in enumerate(request.batches):
+        for output in batch.outputs:
+            _check_kept(output, f"batches[{index}].outputs", violations)
     _raise(violations)
 
 
@@ -80,12 +85,26 @@ def cut_text(text: str, size_bytes: int) -> str:
     return text if len(text) * 4 <= size_bytes else text.encode()[:size_bytes].decode(errors="ignore")
 
 
-def _check_checkpoints(request: pb.StreamOutputRequest, violations: Violations) -> None:
-    for index, batch in enumerate(request.batches):
-        for output in batch.outputs:
-            if output.HasField("checkpoint") and _is_checkpoint_too_much(output.checkpoint):
-                what = f"holds a checkpoint of more than {limits.CHECKPOINT_BYTES_MAX} bytes, or one nested too deeply"
-                violations.add(f"batches[{index}].outputs", what)
+def _check_kept(output: event_pb2.Output, path: str, violations: Violations) -> None:
+    """What is kept beside the log."""
+    kind = output.WhichOneof("kind")
+    if kind == "checkpoint" and _is_checkpoint_too_much(output.checkpoint):
+        what = f"holds a checkpoint of more than {limits.CHECKPOINT_BYTES_MAX} bytes, or one nested too deeply"
+        violations.add(path, what)
+    elif kind == "artifact_part":
+        size = len(output.artifact_part.data)
+        if size > limits.ARTIFACT_PART_BYTES_MAX:
+            violations.add(path, f"holds a part of {size} bytes; at most {limits.ARTIFACT_PART_BYTES_MAX} are allowed")
+        _check_artifact_name(output.artifact_part.name, path, violations)
+    elif kind == "artifact":
+        _check_artifact_name(output.artifact.name, path, violations)
+        if len(output.artifact.media_type) > limits.KEY_CHARACTERS_MAX or len(output.artifact.sha256) > 64:
+            violations.add(path, "holds an artifact whose media_type or sha256 is too long")
+
+
+def _check_artifact_name(name: str, path: str, violations: Violations) -> None:
+    if not _ARTIFACT_NAME.fullmatch(name):
+        violations.add(path, "names an artifact by what is not 1 to 128 characters of `[A-Za-z0-9_.-]`")
 
 
 def _is_checkpoint_too_much(checkpoint: event_pb2.Checkpoint) -> bool:

@@ -211,6 +211,7 @@ _WATCH_JOB: Rules = _JOB | {
     "outputs": each(enum(job_service_pb2.OutputKind), len(job_service_pb2.OutputKind.keys())),
     "max_bytes_per_second": at_least_zero,
 }
+_ARTIFACT: Rules = _JOB | {"name": text(limits.ARTIFACT_NAME_CHARACTERS_MAX), "offset": at_least_zero}
 _CREATE_QUEUE: Rules = {"namespace": namespace, "queue": validate_queue.created_queue}
 _QUEUE: Rules = {"namespace": namespace, "name": queue_name}
 _CREATE_SCHEDULE: Rules = {"namespace": namespace, "schedule": validate_schedule.created_schedule}
@@ -238,6 +239,7 @@ CHECKS: Mapping[str, Check] = {
         (job_service_pb2.DeleteJobRequest, _fields(_JOB | {"etag": _token}, "job_id")),
         (job_service_pb2.ExplainJobRequest, _fields(_JOB, "job_id")),
         (job_service_pb2.WatchJobRequest, _watch_job),
+        (job_service_pb2.ReadArtifactRequest, _fields(_ARTIFACT, "job_id", "name")),
         (queue_service_pb2.CreateQueueRequest, _create_queue),
         (queue_service_pb2.GetQueueRequest, _fields(_QUEUE)),
         (queue_service_pb2.ListQueuesRequest, _fields(_PAGE | {"namespace": namespace})),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from headrace.v1 import event_pb2, input_pb2, worker_service_pb2
 from headrace_server.core import facts
 from headrace_server.core.job import Job
+from headrace_server.store.attempts.artifacts import complete, keep_part
 from headrace_server.store.attempts.checkpoints import keep_checkpoint
 from headrace_server.store.attempts.leases import Holder, Lease, held, start
 from headrace_server.store.codec import produced_of
@@ -84,6 +85,12 @@ def _append(ledger: Ledger, batch: Batch) -> Appended:
 
 
 def _append_one(ledger: Ledger, job: Job, output: event_pb2.Output) -> None:
+    if output.HasField("artifact_part"):
+        keep_part(ledger, job, output.artifact_part)
+        ledger.drop_output(job, output.producer_sequence)
+        return
+    if output.HasField("artifact"):
+        output.artifact.CopyFrom(complete(ledger, job, output.artifact))
     produced = produced_of(output)
     full = job.truncated or job.output_bytes + produced.size_bytes > job.output_bytes_max
     if not (full and produced.size_bytes):

@@ -12,6 +12,7 @@ from headrace_server.core.ids import JobId, Micros, job_id_text
 from headrace_server.core.job import Job
 from headrace_server.core.refusal import Refusal
 from headrace_server.core.states import ENDED
+from headrace_server.store.attempts.artifacts import remove_artifacts
 from headrace_server.store.engine import Connection, in_list
 from headrace_server.store.jobs.cancel import not_found
 from headrace_server.store.jobs.retries import not_ended
@@ -83,6 +84,7 @@ def remove(ledger: Ledger, jobs: Sequence[Job]) -> None:
             )
         _remove_lineage(ledger, job)
         _remove_log(ledger, job)
+    remove_artifacts(ledger, [job.row for job in jobs])
     marks, values = in_list([job.row for job in jobs])
     for table, column in (
         ("job_specs", "job"),
