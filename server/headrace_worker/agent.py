@@ -109,7 +109,7 @@ class Agent:
         self._server_drains = False
         control = ControlLane()
         output = OutputLane()
-        links = AttemptLinks(output.ready, control.report, self._make_outbox, time_ns)
+        links = AttemptLinks(output.ready, control.report, self._make_outbox, time_ns, control.acknowledge)
         self._slots = Slots(identity.slots, runs, links, control, self._tasks.create_task)
         self._connection = Connection(
             address,

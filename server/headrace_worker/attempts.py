@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import takewhile
 
-from headrace.v1 import event_pb2, outcome_pb2, worker_pb2, worker_service_pb2
+from headrace.v1 import error_pb2, event_pb2, input_pb2, outcome_pb2, worker_pb2, worker_service_pb2
 from headrace_worker.deltas import DeltaBuffer
 from headrace_worker.executors.contract import Cancelled, Failed, Outcome, Snoozed, StopRequest, Succeeded
+from headrace_worker.inbox import Change, Inbox
 from headrace_worker.lease import key_of
 from headrace_worker.outbox import Outbox
 
@@ -31,6 +32,8 @@ class AttemptLinks:
     """A new outbox for a kind of task, which calls back whenever it has taken something."""
     wall_nanos: Callable[[], int]
     """Nanoseconds since 1970."""
+    acknowledge: Callable[[worker_pb2.Lease, int, error_pb2.ItemError | None], None]
+    """A command was carried out, or can't be."""
 
 
 class RunningAttempt:
@@ -49,6 +52,7 @@ class RunningAttempt:
         "dirty",
         "finish",
         "finish_said",
+        "inbox",
         "key",
         "kind",
         "lease",
@@ -92,6 +96,7 @@ class RunningAttempt:
         """Output that was taken can't be delivered any more."""
         self.stale = False
         """The server no longer takes output or reports of it; its finish is for the record."""
+        self.inbox = Inbox(lambda number, error: links.acknowledge(self.lease, number, error))
         self._links = links
         self._stop: StopRequest | None = None
         self._stopped: asyncio.Event | None = None
@@ -124,16 +129,40 @@ class RunningAttempt:
 
     def report_step(self, step: event_pb2.CancelStepped) -> None:
         """See `contract.Attempt`."""
-        if self.stale:
+        self._report(worker_service_pb2.AttemptReport(step=step))
+
+    async def ask(self, request: input_pb2.InputRequest) -> input_pb2.InputAnswer:
+        """See `contract.Attempt`."""
+        answer = self.inbox.open(request.request_id)
+        self._report(worker_service_pb2.AttemptReport(input_requested=request))
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not self.killed:
+                withdrawn = worker_service_pb2.InputWithdrawn(request_id=request.request_id)
+                self._report(worker_service_pb2.AttemptReport(input_withdrawn=withdrawn))
+            raise
+        finally:
+            self.inbox.close(request.request_id)
+
+    async def next_settings(self) -> Change:
+        """See `contract.Attempt`."""
+        return await self.inbox.next_change()
+
+    def _report(self, report: worker_service_pb2.AttemptReport) -> None:
+        if self.stale or self.phase == FINISHED:
             return
-        report = worker_service_pb2.AttemptReport(
-            lease=self.lease,
-            report_number=len(self.reports) + 1,
-            after_producer_sequence=self.outbox.last_sequence if self.outbox else 0,
-            step=step,
-        )
+        report.lease.CopyFrom(self.lease)
+        report.report_number = len(self.reports) + 1
+        report.after_producer_sequence = self.outbox.last_sequence if self.outbox else 0
         self.reports.append(report)
         self._links.report_waits(self)
+
+    def reports_committed(self, number: int) -> None:
+        """The server has committed reports up to this one; it never takes them again, so what they said is dropped."""
+        for report in self.reports[self.committed_report_number : number]:
+            report.ClearField("input_requested")
+        self.committed_report_number = max(self.committed_report_number, min(number, len(self.reports)))
 
     def stop_requested(self) -> StopRequest | None:
         """See `contract.Attempt`."""
@@ -194,6 +223,7 @@ class RunningAttempt:
     def conclude(self, outcome: Outcome) -> None:
         """The executor has returned: nothing of the attempt is left but what has to be delivered."""
         self.phase = FINISHED
+        self.inbox.end()
         self._listeners.clear()
         if self.outbox is not None:
             self.outbox.seal()

@@ -199,7 +199,7 @@ class Connection:
         for wanted in response.wanted:
             self._slots.want(wanted)
         for command in response.commands:
-            self._slots.decline_command(command)
+            self._slots.command(command)
         self._handled_message_number = response.message_number
         if response.renewed_counter and self._lease.answer(response.renewed_counter, self._clock()):
             self._words.lease_granted()

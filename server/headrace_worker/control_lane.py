@@ -11,9 +11,6 @@ from headrace.v1.event_pb2 import ReleaseCause
 from headrace_worker.attempts import RunningAttempt
 from headrace_worker.limits import CONTROL_MESSAGE_BYTES_MAX
 
-UNIMPLEMENTED = 12
-"""google.rpc.Code"""
-
 
 class ControlLane:
     """Collects what has to be said until somebody takes it."""
@@ -49,12 +46,9 @@ class ControlLane:
         self._finishes.append(finish)
         self._waiting.set()
 
-    def decline_command(self, command: worker_service_pb2.AttemptCommand, message: str) -> None:
-        """The command can't be carried out."""
-        error = error_pb2.ItemError(code=UNIMPLEMENTED, reason=error_pb2.ERROR_REASON_NOT_SUPPORTED, message=message)
-        self._command_acks.append(
-            worker_service_pb2.CommandAck(lease=command.lease, command_number=command.command_number, error=error)
-        )
+    def acknowledge(self, lease: worker_pb2.Lease, number: int, error: error_pb2.ItemError | None) -> None:
+        """A command was carried out, or can't be."""
+        self._command_acks.append(worker_service_pb2.CommandAck(lease=lease, command_number=number, error=error))
         self._waiting.set()
 
     def renew(self) -> None:

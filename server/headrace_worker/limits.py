@@ -53,6 +53,14 @@ FAREWELL_SECONDS = 1.0
 ABORT_SECONDS = 5.0
 """For executors to end what they run when the worker ends at once."""
 
+INPUTS_OPEN_COUNT_MAX = 100
+"""Requests for a person that one attempt has open at once."""
+INPUT_JSON_BYTES_MAX = 256 * 1024
+"""Of what a person is shown with a request; longer texts in it are cut."""
+SETTINGS_WAITING_COUNT_MAX = 100
+COMMAND_ERRORS_COUNT_MAX = 100
+COMMAND_MESSAGE_CHARACTERS_MAX = 500
+
 MEMORY_SAMPLE_SECONDS = 1.0
 """Between two looks at the memory of all trees."""
 CLAUDE_MEMORY_SOFT_BYTES = 6 * 1024**3
@@ -65,6 +73,8 @@ STALL_TOOL_SECONDS = 1800.0
 STALL_AFTER_TOOL_SECONDS = 300.0
 STALL_COMPACTING_SECONDS = 600.0
 STALL_BACKGROUND_SECONDS = 3600.0
+ASK_ORDER_SECONDS = 1.0
+"""A question waits for so long that what the CLI said before it comes into the log first."""
 
 SWEEP_SECONDS = 10.0
 """To end a tree whose keeper was killed."""

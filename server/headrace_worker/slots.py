@@ -15,6 +15,7 @@ from headrace_worker.attempts import ACCEPTED, FINISHED, STARTED, AttemptLinks, 
 from headrace_worker.control_lane import ControlLane
 from headrace_worker.executors.contract import Failed, Outcome, StopRequest
 from headrace_worker.executors.limits import FAILURE_DETAIL_BYTES_MAX
+from headrace_worker.inbox import not_held
 from headrace_worker.lease import LeaseKey, key_of
 from headrace_worker.limits import CANCEL_GRACE_SECONDS_DEFAULT
 
@@ -111,7 +112,7 @@ class Slots:
         """The server has committed reports."""
         attempt = self._attempts.get(key_of(ack.lease))
         if attempt is not None:
-            attempt.committed_report_number = max(attempt.committed_report_number, ack.committed_report_number)
+            attempt.reports_committed(ack.committed_report_number)
             self._deliver(attempt)
 
     def acknowledge_finish(self, ack: worker_service_pb2.FinishAck) -> None:
@@ -135,9 +136,13 @@ class Slots:
                 self._control.report(attempt)
                 self._deliver(attempt)
 
-    def decline_command(self, command: worker_service_pb2.AttemptCommand) -> None:
-        """A command for a running session: no executor takes any."""
-        self._control.decline_command(command, "this worker's executors take no commands")
+    def command(self, command: worker_service_pb2.AttemptCommand) -> None:
+        """A command for a running attempt. One that was carried out before is acknowledged again."""
+        attempt = self._attempts.get(key_of(command.lease))
+        if attempt is None or attempt.phase == FINISHED:
+            self._control.acknowledge(command.lease, command.command_number, not_held())
+        else:
+            attempt.inbox.take(command)
 
     def reattach(self, held: Iterable[worker_service_pb2.HeldAttempt]) -> None:
         """A new stream's welcome: the server's word on each attempt; then says again what it has not acknowledged."""

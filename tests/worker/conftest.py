@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import uvloop
 
-from headrace.v1 import event_pb2, job_pb2, task_pb2, worker_pb2
+from headrace.v1 import event_pb2, input_pb2, job_pb2, task_pb2, worker_pb2
 from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand
-from headrace_worker.executors.contract import Outcome, StopRequest
+from headrace_worker.executors.contract import Outcome, SettingsChange, StopRequest
 from headrace_worker.trees import Trees
 from headrace_worker.workspace import Workspaces
 
@@ -32,6 +32,10 @@ class RecordedAttempt:
         self.deltas: list[event_pb2.Delta] = []
         self.steps: list[event_pb2.CancelStepped] = []
         self.stepped = asyncio.Event()
+        self.asked: dict[str, input_pb2.InputRequest] = {}
+        self.answers: dict[str, asyncio.Future[input_pb2.InputAnswer]] = {}
+        self.withdrawn: list[str] = []
+        self.settings: asyncio.Queue[SettingsChange] = asyncio.Queue()
         self.room = asyncio.Event()
         self.room.set()
         self._changed = asyncio.Condition()
@@ -55,6 +59,22 @@ class RecordedAttempt:
     def report_step(self, step: event_pb2.CancelStepped) -> None:
         self.steps.append(step)
         self.stepped.set()
+
+    async def ask(self, request: input_pb2.InputRequest) -> input_pb2.InputAnswer:
+        """Asked things wait until the test has put an answer into `answers`."""
+        answer: asyncio.Future[input_pb2.InputAnswer] = asyncio.get_running_loop().create_future()
+        self.asked[request.request_id] = request
+        self.answers[request.request_id] = answer
+        async with self._changed:
+            self._changed.notify_all()
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self.withdrawn.append(request.request_id)
+            raise
+
+    async def next_settings(self) -> SettingsChange:
+        return await self.settings.get()
 
     def stop_requested(self) -> StopRequest | None:
         return self._stop

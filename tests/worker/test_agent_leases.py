@@ -371,14 +371,13 @@ def test_a_local_worker_exits_when_its_lease_has_ended(tmp_path: Path) -> None:
     uvloop.run(run())
 
 
-def test_commands_are_answered_as_not_supported(tmp_path: Path) -> None:
+def test_a_command_that_the_worker_does_not_know_is_declined(tmp_path: Path) -> None:
     async def scenario(server: ScriptedServer, patient: Patient, _: Agent) -> None:
         attempt = server.assign(handler_spec("f"))
         await server.until(lambda: attempt.starts)
-        command = pb.AttemptCommand(lease=attempt.lease, command_number=1, message="hello")
-        server.say(pb.ConnectResponse(commands=[command]))
+        server.say(pb.ConnectResponse(commands=[pb.AttemptCommand(lease=attempt.lease, command_number=1)]))
         await server.until(lambda: server.command_acks)
         assert server.command_acks[0].command_number == 1
-        assert server.command_acks[0].HasField("error")
+        assert server.command_acks[0].error.reason == error_pb2.ERROR_REASON_NOT_SUPPORTED
 
     play(tmp_path, scenario)

@@ -37,7 +37,7 @@ def attempt_in(folder: Path) -> RunningAttempt:
     def make(kind: str, on_output: Callable[[], None]) -> Outbox:
         return Outbox(Spool(folder, 64 * MIB), on_output)
 
-    links = AttemptLinks(lambda attempt: None, lambda attempt: None, make, lambda: 0)
+    links = AttemptLinks(lambda attempt: None, lambda attempt: None, make, lambda: 0, lambda lease, number, error: None)
     return RunningAttempt(worker_pb2.Assignment(lease=worker_pb2.Lease(job_id="j", attempt=1, epoch=1)), links)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from headrace.v1 import event_pb2, outcome_pb2, worker_pb2
+from headrace.v1 import event_pb2, input_pb2, outcome_pb2, worker_pb2, worker_service_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,24 @@ class Snoozed:
 Outcome = Succeeded | Failed | Cancelled | Snoozed
 
 
+class SettingsChange(Protocol):
+    """A change of how a running attempt goes on. Either of the two words is said once."""
+
+    settings: worker_service_pb2.SettingsCommand
+
+    def done(self) -> None:
+        """It is carried out."""
+        ...
+
+    def refuse(self, why: str) -> None:
+        """It can't be; people are told why."""
+        ...
+
+
+class TooManyAsked(Exception):
+    """The attempt has as many requests open as it may, or one with the same id."""
+
+
 class Attempt(Protocol):
     """One attempt, as its executor sees it. Every method is called on the agent's event loop."""
 
@@ -78,6 +96,18 @@ class Attempt(Protocol):
 
     def report_step(self, step: event_pb2.CancelStepped) -> None:
         """Puts a rung of the cancel ladder into the job's log. Never waits."""
+        ...
+
+    async def ask(self, request: input_pb2.InputRequest) -> input_pb2.InputAnswer:
+        """Asks a person, and waits for the answer: somebody's, or the denial that comes when nobody answers in time.
+
+        Several may be open at once, each under an id of its own, which is never used again. The question comes into the
+        log after the output that was emitted before. Cancelling the wait withdraws it. Raises TooManyAsked.
+        """
+        ...
+
+    async def next_settings(self) -> SettingsChange:
+        """Waits for the next change of settings, in the order in which they were made. For one caller at a time."""
         ...
 
     def stop_requested(self) -> StopRequest | None:
