@@ -140,7 +140,7 @@ class App:
             self._monitor = self._make_monitor()
             self._observers.append(self._monitor.committed)
             self._feed_pages = FeedPages(self._store, self._feed)
-            self._observers.append(self._feed_pages.committed)
+            self._observers += [self._feed_pages.committed, self._deltas.committed]
             self._scheduler = Scheduler(self._store, self._registry, self._clock)
             await self._watch_leases()
             await self._make_pool(socket_path(settings.data))

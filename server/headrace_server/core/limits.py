@@ -115,9 +115,14 @@ PRINCIPAL_STREAMS_COUNT_MAX = 8_000
 """Of them, what one principal may have open: others always find room."""
 
 WORKER_ID_CHARACTERS_MAX = 128
-DELTA_RING_COUNT = 256
-"""Deltas kept per running attempt for followers that are behind."""
 DELTA_BYTES_MAX = 8 * 1024
 """A longer delta is dropped, with a marker."""
-DELTA_JOBS_COUNT_MAX = 1024
+DELTA_RUN_BYTES_MAX = 16 * 1024
+"""Pieces of a block are put together up to so much; the oldest of an attempt are dropped by so much."""
+DELTA_ATTEMPT_BYTES_MAX = 256 * 1024
+"""What one attempt is saying just now, kept for followers that come late or are behind."""
+DELTA_RINGS_BYTES_MAX = 32 * 1024 * 1024
+"""The same of all attempts: past it, those that have been silent longest lose theirs, with a marker."""
+DELTA_MESSAGE_BYTES = 16 * 1024
+"""Deltas in one message of a follow stream, so that events which come meanwhile wait for no more than that."""
 DRAIN_SECONDS = 10.0

@@ -5,12 +5,11 @@ Nothing of it can hold up the control lane. What may be in flight is bounded by 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from headrace.v1 import event_pb2
 from headrace.v1 import worker_service_pb2 as pb
-from headrace_server.core.limits import DELTA_RING_COUNT, OUTPUT_CREDIT_BYTES
+from headrace_server.core.limits import OUTPUT_CREDIT_BYTES
 from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.admission import draining_refusal
 from headrace_server.rpc.call import Call
@@ -19,7 +18,8 @@ from headrace_server.rpc.control_lane import Lanes
 from headrace_server.rpc.lane_end import end_lane
 from headrace_server.rpc.lane_limits import bounded_delta, check_output
 from headrace_server.rpc.worker_message import lease_message, lease_of
-from headrace_server.runtime.deltas import Deltas
+from headrace_server.runtime.deltas import Conversation, Deltas
+from headrace_server.runtime.early_deltas import EarlyDeltas, whole_messages
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.registry import ControlLane
 from headrace_server.store.attempts.leases import Lease
@@ -37,10 +37,8 @@ class _Stream:
     """Producer sequence."""
     sequence: int = 0
     """Of the job's log, at that place."""
-    spoken: int = 0
-    """Producer sequence of the last whole message that came; deltas that follow earlier output are part of it."""
-    early: list[tuple[int, event_pb2.Delta]] = field(default_factory=list)
-    """Deltas that follow output which is not committed yet, with its producer sequence."""
+    early: EarlyDeltas = field(default_factory=EarlyDeltas)
+    """Deltas that follow output which is not committed yet."""
 
 
 async def serve_data_lane(
@@ -125,7 +123,7 @@ class _Served:
         self._take_room(message.ByteSize())
         batch = Batch(self._lane.holder, lease, message.outputs)
         appended = self._all.store.write_each(append_each, batch)
-        self._withdraw(lease, max((o.producer_sequence for o in message.outputs if is_whole(o)), default=0))
+        self._withdraw(lease, whole_messages(message.outputs))
         appended.add_done_callback(lambda future: self._appended(future, lease, message.ByteSize()))
 
     def _take_room(self, size: int) -> None:
@@ -135,13 +133,11 @@ class _Served:
         else:
             self._room.set()
 
-    def _withdraw(self, lease: Lease, spoken: int) -> None:
-        """Takes back the deltas of a message before it is committed, so that no follower can get them after it."""
-        stream = self._streams[lease]
-        if spoken > stream.spoken:
-            stream.spoken = spoken
-            stream.early = [early for early in stream.early if early[0] >= spoken]
-            self._deltas.settle(lease.job_id)
+    def _withdraw(self, lease: Lease, whole: Mapping[Conversation, int]) -> None:
+        """Takes back the deltas of messages before they are committed, so that no follower can get them after those."""
+        if whole:
+            self._streams[lease].early.said(whole)
+            self._deltas.settle(lease.job_id, None if None in whole else whole.keys())
 
     def _appended(self, future: "asyncio.Future[Appended]", lease: Lease, size: int) -> None:
         self._take_room(-size)
@@ -170,22 +166,14 @@ class _Served:
         if lease not in self._lane.leases:
             return
         stream = self._streams[lease]
-        if message.after_producer_sequence < stream.spoken:
-            return
-        stream.early += [(message.after_producer_sequence, bounded_delta(delta)) for delta in message.deltas]
-        del stream.early[:-DELTA_RING_COUNT]
+        stream.early.offer(message.after_producer_sequence, map(bounded_delta, message.deltas))
         self._release_early(lease, stream)
 
     def _release_early(self, lease: Lease, stream: _Stream) -> None:
-        ready = []
-        while stream.early and stream.early[0][0] <= stream.committed:
-            _, delta = stream.early.pop(0)
-            delta.attempt = lease.attempt
-            delta.after_sequence = stream.sequence
-            ready.append(delta)
+        ready = stream.early.ready(stream.committed, lease.attempt, stream.sequence)
         if ready:
             self._deltas.push(lease.job_id, ready)
-            self._feed.wake((lease.job_id,))
+            self._feed.wake_listeners(lease.job_id)
 
     async def _write(self) -> None:
         while True:
@@ -197,8 +185,3 @@ class _Served:
                 return
             message, self._acks = self._acks, pb.StreamOutputResponse()
             await self._call.write(message)
-
-
-def is_whole(output: event_pb2.Output) -> bool:
-    """Whether it is what deltas announced: a finished block of a message, or the end of the turn."""
-    return output.claude.WhichOneof("kind") in ("assistant", "turn_result")

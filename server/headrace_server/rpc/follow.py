@@ -61,7 +61,7 @@ async def follow(following: Following, request: WatchJobRequest, call: Call) -> 
     if job_id is None:
         await call.write(_end_before_the_job(watch_pb2.END_REASON_DRAINING))
         return
-    with following.feed.follow(job_id) as changed:
+    with following.feed.follow(job_id, deltas=request.deltas) as changed:
         await _Follower(following, request, call, job_id, changed, by_key=by_key).run()
 
 
@@ -157,9 +157,11 @@ class _Follower:
         await self._write(response)
 
     async def _send_what_is_there(self) -> watch_pb2.EndReason | None:
-        """Sends everything after the follower's place; says why nothing will follow, or None when more may."""
+        """Sends everything after the follower's place; says why nothing will follow, or None when more may.
+
+        Deltas are sent only when there are no events to send, a bounded piece at a time: they never delay an event.
+        """
         self._changed.clear()
-        await self._send_deltas()
         while True:
             self._read = self._loop.time()
             place = Place(self._job_id, self._row, self._sequence, self._wanted, self._page_bytes)
@@ -173,12 +175,13 @@ class _Follower:
             if page.read.ended:
                 return watch_pb2.END_REASON_JOB_ENDED
             if self._request.no_follow and self._sequence >= self._until:
+                await self._send_deltas()
                 return watch_pb2.END_REASON_CAUGHT_UP
-            if self._all.logs.is_current(place, page):
+            if self._all.logs.is_current(place, page) and not await self._send_deltas():
                 return None
 
     async def _send(self, page: LogPage) -> None:
-        """Sends a page, and what may be seen once it was."""
+        """Sends what a page holds."""
         self._sequence = page.read.last_sequence
         if page.read.gap is not None:
             response = self._response()
@@ -192,16 +195,17 @@ class _Follower:
             self._pace.sent(len(message), self._loop.time())
         elif self._sequence - self._told >= UNTOLD_SEQUENCES_COUNT:
             await self._write(_heartbeat(self._all.clock, self._response()))
-        await self._send_deltas()
 
-    async def _send_deltas(self) -> None:
+    async def _send_deltas(self) -> bool:
+        """Sends what is being said just now, as much as one message takes; whether there was any."""
         if not self._request.deltas:
-            return
+            return False
         deltas, self._delta = self._all.deltas.after(self._job_id, self._delta, self._sequence)
         if deltas:
             response = self._response()
             response.deltas.deltas.extend(deltas)
             await self._write(response)
+        return bool(deltas)
 
     async def _keep_pace(self, page: LogPage) -> None:
         while (delay := self._pace.delay(self._loop.time())) > 0 and page.batch and not self._all.draining.is_set():

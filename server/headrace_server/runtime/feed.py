@@ -19,17 +19,21 @@ class Feed:
 
     def __init__(self) -> None:
         self._followers: defaultdict[Hashable, set[asyncio.Event]] = defaultdict(set)
+        self._listeners: defaultdict[Hashable, set[asyncio.Event]] = defaultdict(set)
+        """Of the followers, those that want deltas."""
         self._versions: dict[Hashable, int] = {}
         self._numbers = count(1)
 
     @contextmanager
-    def follow(self, subject: JobId | KeyName | str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the job's log or the feed may have grown, or another job may have the key; the
-        follower clears it before it reads."""
+    def follow(self, subject: JobId | KeyName | str, *, deltas: bool = False) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the job's log or the feed may have grown, or another job may have the key, and
+        with `deltas` also when the job says more; the follower clears it before it reads."""
         event = asyncio.Event()
         if subject not in self._versions:
             self._versions[subject] = next(self._numbers)
         self._followers[subject].add(event)
+        if deltas:
+            self._listeners[subject].add(event)
         try:
             yield event
         finally:
@@ -37,6 +41,10 @@ class Feed:
             followers.discard(event)
             if not followers:
                 del self._followers[subject], self._versions[subject]
+            if deltas:
+                self._listeners[subject].discard(event)
+                if not self._listeners[subject]:
+                    del self._listeners[subject]
 
     def wake(self, subjects: Iterable[Hashable]) -> None:
         """Wakes the followers of these jobs or keys."""
@@ -46,6 +54,11 @@ class Feed:
                 self._versions[subject] = next(self._numbers)
                 for event in followers:
                     event.set()
+
+    def wake_listeners(self, job_id: JobId) -> None:
+        """Wakes the followers that want deltas of a job. Its log has not grown."""
+        for event in self._listeners.get(job_id, ()):
+            event.set()
 
     def wake_all(self) -> None:
         """Wakes every follower."""
