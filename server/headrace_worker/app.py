@@ -23,6 +23,7 @@ from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand, credentials_of
 from headrace_worker.executors.command import CommandExecutor
 from headrace_worker.executors.handler import Handler, HandlerExecutor
+from headrace_worker.folders import remove_older_than
 from headrace_worker.host import host_name, new_incarnation, software_version, state_folder
 from headrace_worker.limits import THREADS_COUNT_MAX
 from headrace_worker.loop_watch import watched_loop
@@ -32,7 +33,7 @@ from headrace_worker.simulator.frames import VERSION as SIMULATOR_VERSION
 from headrace_worker.slots import Run
 from headrace_worker.sweep import end_left_trees, folder_mark
 from headrace_worker.trees import MemoryLimits, Trees
-from headrace_worker.workspace import Workspaces, remove_older_than
+from headrace_worker.workspace import Workspaces
 
 PROGRAM_VARIABLES = ("PATH", "LANG", "HOME")
 VERSION_SECONDS = 30.0
@@ -98,8 +99,8 @@ def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tup
             labels=settings.label, workspace_roots=[str(root) for root in settings.allow_root]
         )
     )
-    workspaces = Workspaces(data, settings.allow_root)
     shared = {name: environment[name] for name in PROGRAM_VARIABLES if name in environment}
+    workspaces = Workspaces(data, settings.allow_root, shared)
     if claude is not None:
         _add_claude(executors, claude, settings, environment, shared, workspaces, trees, data)
     if settings.allow_command:

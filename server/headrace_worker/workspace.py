@@ -6,16 +6,15 @@ the worker's data folder, readable by its user only. What runs in the folders ne
 
 import logging
 import os
-import shutil
-import stat
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from headrace.v1 import task_pb2, worker_pb2
+from headrace_worker.folders import remove_folder
+from headrace_worker.worktree import GitFailed, Worktree, add_worktree, check_branch, find_worktree, remove_worktree
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +32,16 @@ class PreparedWorkspace:
     """Its TMPDIR, of this attempt alone."""
     owned: bool
     """Whether `folder` was made for the job, and goes with it."""
+    worktree: Worktree | None = None
+    """Set for a worktree of a git repository."""
 
 
 class Workspaces:
     """The workspaces of one worker. Its methods block on the disk; call them in a thread."""
 
-    def __init__(self, data_folder: Path, roots: Sequence[Path]) -> None:
+    def __init__(self, data_folder: Path, roots: Sequence[Path], environment: Mapping[str, str] | None = None) -> None:
+        """`environment`: what git gets, e.g. PATH, HOME."""
+        self._environment = dict(environment or {})
         self._workspaces = data_folder / "workspaces"
         self._temporary = data_folder / "tmp"
         self._roots = tuple(Path(os.path.realpath(root)) for root in roots)
@@ -52,13 +55,17 @@ class Workspaces:
         Raises WorkspaceRefused for a folder that is not allowed, OSError for a disk that can't.
         """
         kind = workspace.WhichOneof("kind")
+        worktree: Worktree | None = None
         if kind == "git_worktree":
-            raise WorkspaceRefused("git worktrees are not supported")
-        owned = kind != "folder"
-        folder = self._own_folder(lease.job_id, resumed) if owned else self._given_folder(workspace.folder)
+            worktree = self._worktree(lease.job_id, workspace.git_worktree, resumed)
+            folder = worktree.folder
+        elif kind == "folder":
+            folder = self._given_folder(workspace.folder)
+        else:
+            folder = self._own_folder(lease.job_id, resumed)
         self._temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f"{lease.attempt}-", dir=self._temporary))
-        return PreparedWorkspace(folder, temporary, owned)
+        return PreparedWorkspace(folder, temporary, kind != "folder", worktree)
 
     def remove(self, prepared: PreparedWorkspace, *, keep_folder: bool) -> None:
         """Removes what was made for the attempt; with `keep_folder`, a later attempt will find the job's folder.
@@ -70,6 +77,8 @@ class Workspaces:
         folders.add(prepared.temporary)
         if prepared.owned and not keep_folder:
             folders.add(prepared.folder)
+            if prepared.worktree is not None:
+                self._remove_worktree(prepared.worktree)
         for folder in folders:
             try:
                 remove_folder(folder)
@@ -79,14 +88,37 @@ class Workspaces:
                     self._left.add(folder)
 
     def _own_folder(self, job_id: str, resumed: bool) -> Path:
+        folder = self._place(job_id)
+        if not resumed:
+            remove_folder(folder)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    def _worktree(self, job_id: str, wanted: task_pb2.GitWorktree, resumed: bool) -> Worktree:
+        repository, folder = self._given_folder(wanted.repository), self._place(job_id)
+        found = find_worktree(self._environment, repository, folder) if resumed else None
+        if found is not None:
+            return found
+        remove_folder(folder)
+        try:
+            if wanted.branch:
+                check_branch(self._environment, repository, wanted.branch, job_id)
+            return add_worktree(self._environment, repository, wanted.ref, folder)
+        except GitFailed as failed:
+            raise WorkspaceRefused(f"no worktree of {wanted.repository!r}: {failed}") from failed
+
+    def _remove_worktree(self, worktree: Worktree) -> None:
+        try:
+            remove_worktree(worktree)
+        except OSError as error:
+            logger.warning("the worktree %s could not be removed: %s", worktree.folder, error)
+
+    def _place(self, job_id: str) -> Path:
         if not job_id or not all(character.isalnum() or character in "-_" for character in job_id):
             raise WorkspaceRefused(f"the job id {job_id!r} can't name a folder")
         folder = self._workspaces / job_id
         with self._lock:
             self._left.discard(folder)
-        if not resumed:
-            remove_folder(folder)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
     def _given_folder(self, text: str) -> Path:
@@ -101,38 +133,3 @@ class Workspaces:
         if not folder.is_dir():
             raise WorkspaceRefused(f"{text!r} is not a folder")
         return folder
-
-
-def remove_older_than(parent: Path, seconds: float, now: float, keep: frozenset[str]) -> list[str]:
-    """Removes the folders in `parent` that nothing was made or removed in since, but for those named in `keep`.
-
-    `now` in seconds since 1970, as file times are. Returns the names of those removed.
-    """
-    removed = []
-    for entry in os.scandir(parent) if parent.is_dir() else ():
-        if entry.name not in keep and entry.stat(follow_symlinks=False).st_mtime < now - seconds:
-            remove_folder(Path(entry.path))
-            removed.append(entry.name)
-    return removed
-
-
-def remove_folder(folder: Path) -> None:
-    """Removes a folder with all that is in it, read-only parts included; what is not there is no fault."""
-    if folder.is_symlink():
-        folder.unlink()
-    elif folder.exists():
-        shutil.rmtree(folder, onerror=_make_writable_and_retry)
-
-
-def _make_writable_and_retry(remove: Callable[..., Any], path: str, fault: tuple[Any, BaseException, Any]) -> None:
-    if isinstance(fault[1], FileNotFoundError):
-        return
-    if not isinstance(fault[1], PermissionError):
-        raise fault[1]
-    parent = os.path.dirname(path)
-    os.chmod(parent, stat.S_IRWXU)
-    if not os.path.islink(path) and os.path.isdir(path):
-        os.chmod(path, stat.S_IRWXU)
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from headrace.v1 import task_pb2, worker_pb2
-from headrace_worker.workspace import WorkspaceRefused, Workspaces, remove_folder, remove_older_than
+from headrace_worker.folders import remove_folder, remove_older_than
+from headrace_worker.workspace import WorkspaceRefused, Workspaces
 
 LEASE = worker_pb2.Lease(job_id="job-1", attempt=2)
 EMPTY = task_pb2.Workspace()
@@ -79,12 +80,6 @@ def test_s6_folder_outside_the_roots_is_refused(workspaces: Workspaces, tmp_path
     for path in refused:
         with pytest.raises(WorkspaceRefused):
             workspaces.prepare(LEASE, folder(path), resumed=False)
-
-
-def test_git_worktree_is_refused(workspaces: Workspaces) -> None:
-    kind = task_pb2.Workspace(git_worktree=task_pb2.GitWorktree(repository="/"))
-    with pytest.raises(WorkspaceRefused, match="not supported"):
-        workspaces.prepare(LEASE, kind, resumed=False)
 
 
 def test_job_id_that_is_a_path_is_refused(workspaces: Workspaces) -> None:

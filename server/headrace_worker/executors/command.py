@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.v1 import event_pb2, outcome_pb2, task_pb2
+from headrace_worker.executors.artifacts import deliver_changes
 from headrace_worker.executors.contract import Attempt, Cancelled, Failed, Outcome, StopRequest, Succeeded
 from headrace_worker.executors.failures import failure, invalid, no_workspace, signal_name, spawn_failure
 from headrace_worker.executors.limits import (
@@ -87,7 +88,8 @@ class CommandExecutor:
         except (WorkspaceRefused, OSError) as error:
             return no_workspace(error)
         try:
-            return await self._run_in(attempt, task, workspace)
+            outcome = await self._run_in(attempt, task, workspace)
+            return await deliver_changes(attempt, workspace, task.workspace.git_worktree.branch, outcome)
         finally:
             await asyncio.to_thread(self._workspaces.remove, workspace, keep_folder=False)
 

@@ -6,6 +6,8 @@ STDERR_TAIL_BYTES_MAX = 8 * 1024
 """Standard error kept for the detail of a failure."""
 FAILURE_DETAIL_BYTES_MAX = 16 * 1024
 FAILURE_MESSAGE_CHARACTERS_MAX = 500
+ARTIFACT_BYTES_MAX = 64 * 1024 * 1024
+"""What the control plane keeps of a job's artifacts; a longer file is not read further."""
 RESULT_BYTES_MAX = 1024 * 1024
 RESULT_TEXT_BYTES_MAX = 512 * 1024
 RESULT_HEADROOM_BYTES = 16 * 1024
@@ -17,6 +19,8 @@ TERMINATE_SECONDS = 5.0
 """From SIGTERM to SIGKILL."""
 ORPHAN_GRACE_SECONDS = 3.0
 """From SIGTERM to SIGKILL when the worker is gone or its lease ended."""
+GIT_SECONDS = 120.0
+"""One run of git for a worktree."""
 SPAWN_SECONDS = 30.0
 """From starting a keeper to its word that the program runs."""
 STDIN_WRITE_SECONDS = 60.0

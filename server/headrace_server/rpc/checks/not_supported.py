@@ -42,8 +42,6 @@ SPEC: Sequence[NotSupported] = (
     NotSupported("claude.session_id", "sessions of several turns are not served"),
     NotSupported("claude.permission_prompts", "nobody can be asked; a prompt is denied", _asks),
     NotSupported("claude.environment_profile", "workers have one environment only"),
-    NotSupported("claude.workspace.git_worktree", "worktrees are not made"),
-    NotSupported("command.workspace.git_worktree", "worktrees are not made"),
 )
 QUEUE: Sequence[NotSupported] = (NotSupported("timeouts.input_timeout", _NOBODY_IS_ASKED, _is_some_time),)
 

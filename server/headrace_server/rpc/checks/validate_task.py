@@ -121,7 +121,11 @@ _tools = each(tool, limits.TOOLS_COUNT_MAX)
 _model = option_value(limits.KEY_CHARACTERS_MAX)
 _variable_name = pattern(_VARIABLE, "a name of letters, digits and _, not beginning with a digit")
 
-GIT_WORKTREE: Rules = {"repository": absolute_folder, "ref": option_value(limits.KEY_CHARACTERS_MAX)}
+GIT_WORKTREE: Rules = {
+    "repository": absolute_folder,
+    "ref": option_value(limits.KEY_CHARACTERS_MAX),
+    "branch": option_value(limits.KEY_CHARACTERS_MAX),
+}
 WORKSPACE: Rules = {"folder": absolute_folder, "git_worktree": message_of(GIT_WORKTREE), "empty": anything}
 CLAUDE_LIMITS: Rules = {"max_turns": at_least_zero, "max_cost_usd_micros": at_least_zero}
 CLAUDE: Rules = {

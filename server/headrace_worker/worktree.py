@@ -1,0 +1,169 @@
+"""Git worktrees for jobs: made from a repository on the host, told apart from what they began with, and removed.
+
+It runs `git` for short, with the repository's own hooks, watchers and prompts off. Which repositories are allowed, and
+when a worktree is wanted, is decided elsewhere. Its functions block; call them in a thread.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from headrace_worker.executors.limits import GIT_SECONDS
+from headrace_worker.folders import remove_folder
+
+SETTINGS = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "protocol.allow=never",
+    "submodule.recurse=false",
+    "commit.gpgSign=false",
+    "gc.auto=0",
+)
+"""Nothing that a repository says is run, and nothing is fetched."""
+NOBODY = {
+    "GIT_AUTHOR_NAME": "Headrace",
+    "GIT_AUTHOR_EMAIL": "headrace@localhost",
+    "GIT_COMMITTER_NAME": "Headrace",
+    "GIT_COMMITTER_EMAIL": "headrace@localhost",
+}
+_NONE: Mapping[str, str] = {}
+BASE_FILE = "headrace-base"
+"""In the worktree's own git folder: the commit that it began with."""
+
+
+class GitFailed(Exception):
+    """Git could not do it; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worktree:
+    """A worktree that is there."""
+
+    repository: Path
+    folder: Path
+    environment: Mapping[str, str]
+    """PATH, LANG, HOME: what every program of the worker gets."""
+
+    def git(self, *arguments: str, output: IO[bytes] | None = None, variables: Mapping[str, str] = _NONE) -> str:
+        """Runs git in the worktree; returns what it printed. Raises GitFailed."""
+        return _git(self.environment, self.folder, *arguments, output=output, variables=variables)
+
+    def base(self) -> str:
+        """The commit that it began with. Raises GitFailed, OSError."""
+        return self._base_file().read_text()
+
+    def write_changes(self, target: Path, index: Path) -> None:
+        """Writes everything that differs from its base as a patch: commits, changes, and files that git did not know.
+
+        `index` is the path of a file of its own, so that the worktree's index stays as it is. Raises GitFailed,
+        OSError.
+        """
+        tree = self._tree(index)
+        with target.open("wb") as output:
+            self.git(
+                "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", self.base(), tree, output=output
+            )
+
+    def make_branch(self, name: str, index: Path, job_id: str) -> None:
+        """Makes a branch of everything that is in it now, with a commit that names the job. Raises GitFailed."""
+        tree = self._tree(index)
+        message = f"Changes of a job\n\n{_trailer(job_id)}"
+        commit = self.git("commit-tree", tree, "-p", "HEAD", "-m", message, variables=NOBODY)
+        self.git("branch", "--no-track", "--force", "--", name, commit)
+
+    def note_base(self) -> None:
+        """Notes the commit that it is at as the one that it began with."""
+        self._base_file().write_text(self.git("rev-parse", "HEAD"))
+
+    def _base_file(self) -> Path:
+        return Path(self.folder, self.git("rev-parse", "--git-dir"), BASE_FILE)
+
+    def _tree(self, index: Path) -> str:
+        index.unlink(missing_ok=True)
+        own = {"GIT_INDEX_FILE": str(index)}
+        self.git("read-tree", "HEAD", variables=own)
+        self.git("add", "--all", "--", ".", variables=own)
+        return self.git("write-tree", variables=own)
+
+
+def add_worktree(environment: Mapping[str, str], repository: Path, ref: str, folder: Path) -> Worktree:
+    """Makes a worktree of a repository at a commit, in a folder that is not there. Raises GitFailed."""
+    _git(environment, repository, "rev-parse", "--git-dir")
+    commit = _git(environment, repository, "rev-parse", "--verify", "--end-of-options", f"{ref or 'HEAD'}^{{commit}}")
+    _git(environment, repository, "worktree", "prune")
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _git(environment, repository, "worktree", "add", "--detach", "--quiet", str(folder), commit)
+    worktree = Worktree(repository, folder, environment)
+    worktree.note_base()
+    return worktree
+
+
+def check_branch(environment: Mapping[str, str], repository: Path, branch: str, job_id: str) -> None:
+    """Whether a branch can be made for a job: it must not be there, but of an earlier attempt. Raises GitFailed."""
+    if branch.startswith("-"):
+        raise GitFailed("the name of a branch can't begin with a hyphen")
+    _git(environment, repository, "check-ref-format", "--branch", branch)
+    name = f"refs/heads/{branch}"
+    there = _git(environment, repository, "for-each-ref", "--format=%(refname)", name).splitlines()
+    if name in there and _trailer(job_id) not in _git(environment, repository, "log", "-1", "--format=%B", name):
+        raise GitFailed(f"there is a branch {branch!r} already")
+
+
+def find_worktree(environment: Mapping[str, str], repository: Path, folder: Path) -> Worktree | None:
+    """The worktree that an earlier attempt left, or None."""
+    worktree = Worktree(repository, folder, environment)
+    with suppress(GitFailed, OSError):
+        if (folder / ".git").is_file() and worktree.base():
+            return worktree
+    return None
+
+
+def remove_worktree(worktree: Worktree) -> None:
+    """Removes a worktree, also when its repository is gone. Raises OSError."""
+    remove_folder(worktree.folder)
+    with suppress(GitFailed):
+        _git(worktree.environment, worktree.repository, "worktree", "prune")
+
+
+def _trailer(job_id: str) -> str:
+    return f"Headrace-Job: {job_id}"
+
+
+def _git(
+    environment: Mapping[str, str],
+    folder: Path,
+    *arguments: str,
+    output: IO[bytes] | None = None,
+    variables: Mapping[str, str] = _NONE,
+) -> str:
+    command = ["git", "-C", str(folder), "-c", "safe.directory=*"]
+    for setting in SETTINGS:
+        command += ["-c", setting]
+    own = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    try:
+        process = subprocess.Popen(
+            [*command, *arguments],
+            env={**environment, **own, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=output or subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise GitFailed(f"git can't be run: {error.strerror}") from error
+    try:
+        printed, complaint = process.communicate(timeout=GIT_SECONDS)
+    except subprocess.TimeoutExpired as expired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise GitFailed(f"git {arguments[0]} took longer than {GIT_SECONDS:g} s") from expired
+    if process.returncode:
+        words = complaint.decode("utf-8", "replace").strip().splitlines()
+        raise GitFailed(f"git {arguments[0]}: {words[-1] if words else f'exit status {process.returncode}'}")
+    return (printed or b"").decode("utf-8", "replace").strip()
