@@ -17,6 +17,7 @@ from headrace_server.runtime import feed_pages
 from headrace_server.store.codec import set_time
 from headrace_server.store.jobs.deletions import delete
 from headrace_server.store.jobs.submit import submit_each
+from headrace_server.store.records.feed_reads import position_before
 from rpc.feed_reading import ALL, Node, Stream, opened
 from store.driving import NAMESPACE, handler_spec, new_job
 
@@ -241,6 +242,26 @@ def test_the_feed_can_begin_with_a_time(node: Node) -> None:
     request = pb.WatchEventsRequest(scope=ALL, no_follow=True)
     set_time(request.start_time, Micros(node.bench.clock.now() - 2 * SECOND))
     assert node.watch(request).positions() == [4, 5]
+
+
+def test_what_comes_while_a_reader_looks_for_its_time_is_not_sent(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.bench.submit(new_job())
+    read = node.bench.store.read
+
+    async def read_slowly(query: Any, *arguments: Any) -> Any:
+        found = await read(query, *arguments)
+        if query is position_before and node.pages.reads_count == 0:
+            await submit(node)
+        return found
+
+    async def act(message: pb.WatchEventsResponse) -> None:
+        if not message.HasField("opened"):
+            node.draining.set()
+
+    monkeypatch.setattr(node.bench.store, "read", read_slowly)
+    request = pb.WatchEventsRequest(scope=ALL)
+    set_time(request.start_time, Micros(node.bench.clock.now() + 5 * SECOND))
+    assert node.watch(request, act).positions() == []
 
 
 def test_a_time_to_come_is_waited_for_and_kept_in_the_cursor(node: Node) -> None:

@@ -176,6 +176,9 @@ class _Follower:
     async def _take(self, page: FeedPage) -> None:
         """Adds a page to what is to be sent, and sends what makes a whole message."""
         rows = self._selected.rows(page)
+        if self._not_before:
+            # Some of it may have come since the reader looked for its time.
+            rows = [row for row in rows if time_of(row.event().time) >= self._not_before]
         if rows and not page.holes and self._gap is None and not self._is_full(page.size, len(rows)):
             self._batch += [row.entry for row in rows]
             self._batch_size += page.size
