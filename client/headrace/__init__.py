@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import blocking, errors
 from headrace.calls import Submitted, item, ref
-from headrace.client import AsyncClient, Events, FeedEvents, FeedWatch, Job, Watch, connect
+from headrace.client import AsyncClient, Conversation, Events, FeedEvents, FeedWatch, Job, Session, Watch, connect
 from headrace.errors import (
     CallFailed,
     ConnectionFailed,
@@ -42,6 +42,7 @@ from headrace.policies import (
     timeouts,
     unique_key,
 )
+from headrace.session_specs import session
 from headrace.tasks import claude, command, handler, spec
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ __all__ = [
     "AsyncClient",
     "CallFailed",
     "ConnectionFailed",
+    "Conversation",
     "DeadlineExceeded",
     "Events",
     "FeedEvents",
@@ -67,6 +69,7 @@ __all__ = [
     "JobSkipped",
     "Outcome",
     "Reconnecting",
+    "Session",
     "Snooze",
     "StreamBroken",
     "Submitted",
@@ -87,6 +90,7 @@ __all__ = [
     "ref",
     "retry_policy",
     "schedule",
+    "session",
     "spec",
     "timeouts",
     "unique_key",

@@ -11,15 +11,18 @@ import grpc.aio
 
 from headrace import calls, channel, errors, follow, tasks
 from headrace.connection import Connection
+from headrace.conversation import Conversation
 from headrace.handles import Job
 from headrace.health import HealthItem
 from headrace.policies import Seconds
 from headrace.resources import PAGE_SIZE, Feed, Queues, Schedules, Workers
+from headrace.sessions import Session, Sessions
 from headrace.streams import Events, FeedEvents, FeedWatch, Watch
 from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, watch_pb2
 
 __all__ = [
     "AsyncClient",
+    "Conversation",
     "Events",
     "Feed",
     "FeedEvents",
@@ -27,6 +30,8 @@ __all__ = [
     "Job",
     "Queues",
     "Schedules",
+    "Session",
+    "Sessions",
     "Watch",
     "Workers",
     "connect",
@@ -130,6 +135,10 @@ class AsyncClient:
         """A handle of a job; nothing is asked of the server."""
         return Job(self._connection, job_id)
 
+    def session(self, session_id: str) -> Session:
+        """A handle of a session; nothing is asked of the server."""
+        return Session(self._connection, session_id)
+
     def list(self, filter: str = "", *, page_size: int = PAGE_SIZE) -> AsyncIterator[job_pb2.Job]:
         """All jobs that the filter matches, newest first; pages are read as they are needed."""
         return self._connection.pages(lambda token: calls.jobs.page(self.namespace, filter, page_size, token))
@@ -166,6 +175,11 @@ class AsyncClient:
     def schedules(self) -> Schedules:
         """The schedules of the namespace."""
         return Schedules(self._connection)
+
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions of the namespace."""
+        return Sessions(self._connection)
 
     @property
     def workers(self) -> Workers:

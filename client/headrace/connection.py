@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 
-from headrace import calls, channel, feed, follow, health, statuses
+from headrace import calls, channel, converse, feed, follow, health, statuses
 from headrace.streams import FeedWatch, Watch
-from headrace.v1 import admin_service_pb2, event_service_pb2, job_service_pb2
+from headrace.v1 import admin_service_pb2, event_service_pb2, job_service_pb2, session_service_pb2
 
 Value = TypeVar("Value")
 
@@ -32,8 +32,8 @@ class Connection:
         self._stubs = calls.stubs(wire)
         self.address = address
         self.namespace = namespace
-        self._deadline_seconds = deadline_seconds
-        self._patience_seconds = patience_seconds
+        self.deadline_seconds = deadline_seconds
+        self.patience_seconds = patience_seconds
 
     async def close(self) -> None:
         """Closes the channel and every stream on it."""
@@ -42,7 +42,7 @@ class Connection:
     async def run(self, call: calls.Call[Value]) -> Value:
         """Sends a unary call and reads its answer."""
         try:
-            response = await call.method(self._stubs)(call.request, timeout=self._deadline_seconds)
+            response = await call.method(self._stubs)(call.request, timeout=self.deadline_seconds)
         except grpc.aio.AioRpcError as error:
             raise statuses.from_rpc(error, self.address) from None
         return call.read(response)
@@ -62,7 +62,7 @@ class Connection:
         """Follows what the request names."""
         return Watch(
             self._stubs.jobs.WatchJob,
-            follow.Follower(request, random.random, self._patience_seconds),
+            follow.Follower(request, random.random, self.patience_seconds),
             self.address,
         )
 
@@ -70,11 +70,19 @@ class Connection:
         """Follows the feed as the request says."""
         return FeedWatch(
             self._stubs.events.WatchEvents,
-            feed.Follower(request, random.random, self._patience_seconds),
+            feed.Follower(request, random.random, self.patience_seconds),
             self.address,
         )
 
     def watch_health(self, request: admin_service_pb2.WatchHealthRequest) -> AsyncGenerator[health.HealthItem, None]:
         """How the server does, again and again."""
-        patience = follow.Patience(random.random, self._patience_seconds)
+        patience = follow.Patience(random.random, self.patience_seconds)
         return health.watch(self._stubs.admin.WatchHealth, request, patience, self.address)
+
+    def conversing(self, opening: session_service_pb2.ConverseOpen, window: int) -> converse.Conversing:
+        """A conversation that no stream was opened for yet."""
+        return converse.Conversing(opening, random.random, self.patience_seconds, window)
+
+    def open_conversation(self, requests: AsyncIterator[session_service_pb2.ConverseRequest]) -> Any:
+        """A stream of a conversation, on which the requests are sent."""
+        return self._stubs.sessions.Converse(requests)

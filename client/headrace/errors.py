@@ -118,7 +118,7 @@ class NotSupported(CallFailed):
 
 
 class NotFound(CallFailed):
-    """NOT_FOUND: no such job, queue, schedule or worker; `resource` names it."""
+    """NOT_FOUND: no such job, queue, schedule, session or worker; `resource` names it."""
 
 
 class AlreadyExists(CallFailed):
@@ -165,6 +165,22 @@ class DependencyRefused(FailedPrecondition):
     """DEPENDENCY_REFUSED: an item of the call that this one depends on was not accepted."""
 
 
+class SessionEnded(FailedPrecondition):
+    """SESSION_ENDED: the session is closed or lost."""
+
+
+class NoActiveTurn(FailedPrecondition):
+    """NO_ACTIVE_TURN: no turn of the session is active."""
+
+
+class SessionEmpty(FailedPrecondition):
+    """SESSION_EMPTY: the session has had no turn to go on from."""
+
+
+class InputResolved(FailedPrecondition):
+    """INPUT_RESOLVED: somebody answered first, or the request has expired or is no longer wanted; `metadata` says."""
+
+
 class NotConnected(FailedPrecondition):
     """NOT_CONNECTED: the worker has no control lane on this node."""
 
@@ -199,6 +215,10 @@ class ResourceExhausted(CallFailed):
 
 class QueueFull(ResourceExhausted):
     """QUEUE_FULL: the queue holds `max_queued` jobs."""
+
+
+class TooManySessions(ResourceExhausted):
+    """TOO_MANY_SESSIONS: as many sessions are open, or turns pending, as may be."""
 
 
 class TooManyCalls(ResourceExhausted):
@@ -311,6 +331,11 @@ BY_REASON: Mapping[str, type[CallFailed]] = {
     "RETRY_LIVE": RetryLive,
     "QUEUE_NOT_EMPTY": QueueNotEmpty,
     "DEPENDENCY_REFUSED": DependencyRefused,
+    "SESSION_ENDED": SessionEnded,
+    "NO_ACTIVE_TURN": NoActiveTurn,
+    "SESSION_EMPTY": SessionEmpty,
+    "TOO_MANY_SESSIONS": TooManySessions,
+    "INPUT_RESOLVED": InputResolved,
 }
 
 BY_STATUS: Mapping[grpc.StatusCode, type[CallFailed]] = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Unpack
+from typing import Any, Unpack
 
-from headrace import calls, errors, outcomes
+from headrace import calls, errors, outcomes, session_specs
 from headrace.connection import Connection
 from headrace.streams import Events, Watch
-from headrace.v1 import job_pb2, job_service_pb2, watch_pb2
+from headrace.v1 import input_pb2, job_pb2, job_service_pb2, watch_pb2
 
 
 class Job:
@@ -55,6 +55,22 @@ class Job:
     async def cancel(self, reason: str = "") -> job_pb2.Job:
         """Cancels the job; returns at once, CANCELLED or CANCELLING. Raises JobEnded when it ended otherwise."""
         return await self._connection.run(calls.jobs.cancel(self._connection.namespace, self.id, reason))
+
+    async def answer(
+        self,
+        request_id: str,
+        allow: bool = True,
+        *,
+        message: str = "",
+        updated_input: Mapping[str, Any] | None = None,
+        interrupt: bool = False,
+    ) -> input_pb2.InputResolution:
+        """Answers what the job asks. `message` is the reason of a denial, or the answer to a question.
+
+        Raises InputResolved when somebody was first, or nobody answered in time.
+        """
+        said = session_specs.answer(request_id, allow, message, updated_input, interrupt)
+        return await self._connection.run(calls.sessions.answer_job(self._connection.namespace, self.id, said))
 
     async def explain(self) -> job_service_pb2.ExplainJobResponse:
         """What the job waits for, in order."""

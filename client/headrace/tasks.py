@@ -49,16 +49,14 @@ class SpecOptions(TypedDict, total=False):
     output_bytes_max: int
 
 
-class ClaudeOptions(TypedDict, total=False):
-    """What a Claude turn may say beside its prompt; see `ClaudeTask` in `task.proto`."""
+class ConversationOptions(TypedDict, total=False):
+    """How Claude works, in one turn or in all turns of a session; see `ClaudeTask` in `task.proto`."""
 
     folder: str
     """An existing folder to work in; absent means a new empty one."""
     repository: str
     """A git repository to make a worktree of, at `ref`."""
     ref: str
-    session_id: str
-    """The Headrace session that this turn continues; absent means a conversation of one turn."""
     model: str
     fallback_model: str
     allowed_tools: Sequence[str]
@@ -74,6 +72,13 @@ class ClaudeOptions(TypedDict, total=False):
     deltas: bool
     resume_policy: task_pb2.ResumePolicy
     environment_profile: str
+
+
+class ClaudeOptions(ConversationOptions, total=False):
+    """What a Claude turn may say beside its prompt."""
+
+    session_id: str
+    """The Headrace session that this turn continues; absent means a conversation of one turn."""
 
 
 def claude(prompt: str, **options: Unpack[ClaudeOptions]) -> task_pb2.ClaudeTask:

@@ -33,6 +33,11 @@ CODES = {
     "NOT_CONNECTED": "FAILED_PRECONDITION",
     "QUEUE_NOT_EMPTY": "FAILED_PRECONDITION",
     "DEPENDENCY_REFUSED": "FAILED_PRECONDITION",
+    "SESSION_ENDED": "FAILED_PRECONDITION",
+    "NO_ACTIVE_TURN": "FAILED_PRECONDITION",
+    "SESSION_EMPTY": "FAILED_PRECONDITION",
+    "INPUT_RESOLVED": "FAILED_PRECONDITION",
+    "TOO_MANY_SESSIONS": "RESOURCE_EXHAUSTED",
     "UNSUPPORTED_PROTOCOL": "FAILED_PRECONDITION",
     "STALE_LEASE": "ABORTED",
     "STALE_ETAG": "ABORTED",
@@ -282,3 +287,19 @@ def test_importing_the_client_needs_neither_the_worker_nor_the_command_line() ->
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_page_of_a_cancel_by_filter_is_read(serving: Any, fake_jobs: Any) -> None:
+    async def run() -> None:
+        pages = {"": (["1", "2"], "p2"), "p2": (["3"], "")}
+
+        async def answer(request: Any, context: Any) -> Any:
+            ids, token = pages[request.page_token]
+            results = [job_service_pb2.CancelJobsResult(job_id=one) for one in ids]
+            return job_service_pb2.CancelJobsResponse(results=results, next_page_token=token)
+
+        jobs = fake_jobs(answers={"CancelJobs": answer})
+        async with serving(jobs) as address, headrace.connect(address) as server:
+            assert [one.job_id async for one in server.cancel_all("state = QUEUED")] == ["1", "2", "3"]
+
+    asyncio.run(run())

@@ -15,6 +15,7 @@ import pytest
 from google.protobuf import json_format
 
 import headrace
+from client.session_calls import SESSION_CALLS
 from headrace import blocking, calls, client, errors
 from headrace.v1 import (
     admin_service_pb2,
@@ -24,15 +25,23 @@ from headrace.v1 import (
     queue_service_pb2,
     schedule_pb2,
     schedule_service_pb2,
+    session_service_pb2,
     worker_pb2,
     worker_service_pb2,
 )
 
-MODULES = (job_service_pb2, queue_service_pb2, schedule_service_pb2, worker_service_pb2, admin_service_pb2)
+MODULES = (
+    job_service_pb2,
+    queue_service_pb2,
+    schedule_service_pb2,
+    session_service_pb2,
+    worker_service_pb2,
+    admin_service_pb2,
+)
 SERVICES = [service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()]
 METHODS = {method.name: method for service in SERVICES for method in service.methods}
 OF_WORKERS = {"Connect", "StreamOutput"}
-STREAMS = {"WatchJob", "ReadArtifact", "WatchHealth"}
+STREAMS = {"WatchJob", "ReadArtifact", "WatchHealth", "Converse"}
 DEADLINE_SECONDS = 20
 
 PAIRS = [
@@ -42,6 +51,9 @@ PAIRS = [
     (client.Schedules, blocking.Schedules),
     (client.Workers, blocking.Workers),
     (client.Feed, blocking.Feed),
+    (client.Sessions, blocking.Sessions),
+    (client.Session, blocking.Session),
+    (client.Conversation, blocking.Conversation),
 ]
 
 
@@ -311,6 +323,7 @@ FACE: dict[str, tuple[Ask, dict[str, Any], Any]] = {
         {"resourceType": "queue", "resourceName": "q", "pageSize": 100},
         admin_service_pb2.ListAuditEntriesResponse(entries=[admin_service_pb2.AuditEntry(actor="j")]),
     ),
+    **SESSION_CALLS,
 }
 
 
@@ -337,22 +350,6 @@ def test_each_call_sends_what_it_was_given_and_reads_the_answer(rpc: str) -> Non
 def test_undraining_a_worker_wants_it_to_run() -> None:
     call = calls.workers.undrain("w")
     assert call.request.wanted == worker_service_pb2.WANTED_WORKER_RUN
-
-
-def test_every_page_of_a_cancel_by_filter_is_read(serving: Any, fake_jobs: Any) -> None:
-    async def run() -> None:
-        pages = {"": (["1", "2"], "p2"), "p2": (["3"], "")}
-
-        async def answer(request: Any, context: Any) -> Any:
-            ids, token = pages[request.page_token]
-            results = [job_service_pb2.CancelJobsResult(job_id=one) for one in ids]
-            return job_service_pb2.CancelJobsResponse(results=results, next_page_token=token)
-
-        jobs = fake_jobs(answers={"CancelJobs": answer})
-        async with serving(jobs) as address, headrace.connect(address) as server:
-            assert [one.job_id async for one in server.cancel_all("state = QUEUED")] == ["1", "2", "3"]
-
-    asyncio.run(run())
 
 
 def test_e2_a_job_is_followed_by_its_unique_key_and_waited_for(serving: Any, fake_jobs: Any, make: Any) -> None:

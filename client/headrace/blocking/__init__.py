@@ -2,6 +2,7 @@
 
 from headrace.blocking.client import (
     Client,
+    Conversation,
     Events,
     Feed,
     FeedEvents,
@@ -9,6 +10,8 @@ from headrace.blocking.client import (
     Job,
     Queues,
     Schedules,
+    Session,
+    Sessions,
     Watch,
     Workers,
     connect,
@@ -16,6 +19,7 @@ from headrace.blocking.client import (
 
 __all__ = [
     "Client",
+    "Conversation",
     "Events",
     "Feed",
     "FeedEvents",
@@ -23,6 +27,8 @@ __all__ = [
     "Job",
     "Queues",
     "Schedules",
+    "Session",
+    "Sessions",
     "Watch",
     "Workers",
     "connect",

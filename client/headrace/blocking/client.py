@@ -10,8 +10,10 @@ import grpc
 
 from headrace import calls, channel, errors, follow, tasks
 from headrace.blocking.connection import Connection
+from headrace.blocking.conversation import Conversation
 from headrace.blocking.handles import Job
 from headrace.blocking.resources import PAGE_SIZE, Feed, Queues, Schedules, Workers
+from headrace.blocking.sessions import Session, Sessions
 from headrace.blocking.streams import Events, FeedEvents, FeedWatch, Watch
 from headrace.health import HealthItem
 from headrace.policies import Seconds
@@ -19,6 +21,7 @@ from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, watch_pb2
 
 __all__ = [
     "Client",
+    "Conversation",
     "Events",
     "Feed",
     "FeedEvents",
@@ -26,6 +29,8 @@ __all__ = [
     "Job",
     "Queues",
     "Schedules",
+    "Session",
+    "Sessions",
     "Watch",
     "Workers",
     "connect",
@@ -129,6 +134,10 @@ class Client:
         """A handle of a job; nothing is asked of the server."""
         return Job(self._connection, job_id)
 
+    def session(self, session_id: str) -> Session:
+        """A handle of a session; nothing is asked of the server."""
+        return Session(self._connection, session_id)
+
     def list(self, filter: str = "", *, page_size: int = PAGE_SIZE) -> Iterator[job_pb2.Job]:
         """All jobs that the filter matches, newest first; pages are read as they are needed."""
         return self._connection.pages(lambda token: calls.jobs.page(self.namespace, filter, page_size, token))
@@ -165,6 +174,11 @@ class Client:
     def schedules(self) -> Schedules:
         """The schedules of the namespace."""
         return Schedules(self._connection)
+
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions of the namespace."""
+        return Sessions(self._connection)
 
     @property
     def workers(self) -> Workers:

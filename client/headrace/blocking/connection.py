@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
-from headrace import calls, channel, feed, follow, statuses
+from headrace import calls, channel, converse, feed, follow, statuses
 from headrace.blocking import health
 from headrace.blocking.streams import FeedWatch, Watch
 from headrace.health import HealthItem
-from headrace.v1 import admin_service_pb2, event_service_pb2, job_service_pb2
+from headrace.v1 import admin_service_pb2, event_service_pb2, job_service_pb2, session_service_pb2
 
 Value = TypeVar("Value")
 
@@ -33,8 +33,8 @@ class Connection:
         self._stubs = calls.stubs(wire)
         self.address = address
         self.namespace = namespace
-        self._deadline_seconds = deadline_seconds
-        self._patience_seconds = patience_seconds
+        self.deadline_seconds = deadline_seconds
+        self.patience_seconds = patience_seconds
 
     def close(self) -> None:
         """Closes the channel and every stream on it."""
@@ -43,7 +43,7 @@ class Connection:
     def run(self, call: calls.Call[Value]) -> Value:
         """Sends a unary call and reads its answer."""
         try:
-            response = call.method(self._stubs)(call.request, timeout=self._deadline_seconds)
+            response = call.method(self._stubs)(call.request, timeout=self.deadline_seconds)
         except grpc.RpcError as error:
             raise statuses.from_rpc(error, self.address) from None
         return call.read(response)
@@ -62,7 +62,7 @@ class Connection:
         """Follows what the request names."""
         return Watch(
             self._stubs.jobs.WatchJob,
-            follow.Follower(request, random.random, self._patience_seconds),
+            follow.Follower(request, random.random, self.patience_seconds),
             self.address,
         )
 
@@ -70,11 +70,19 @@ class Connection:
         """Follows the feed as the request says."""
         return FeedWatch(
             self._stubs.events.WatchEvents,
-            feed.Follower(request, random.random, self._patience_seconds),
+            feed.Follower(request, random.random, self.patience_seconds),
             self.address,
         )
 
     def watch_health(self, request: admin_service_pb2.WatchHealthRequest) -> Generator[HealthItem, None, None]:
         """How the server does, again and again."""
-        patience = follow.Patience(random.random, self._patience_seconds)
+        patience = follow.Patience(random.random, self.patience_seconds)
         return health.watch(self._stubs.admin.WatchHealth, request, patience, self.address)
+
+    def conversing(self, opening: session_service_pb2.ConverseOpen, window: int) -> converse.Conversing:
+        """A conversation that no stream was opened for yet."""
+        return converse.Conversing(opening, random.random, self.patience_seconds, window)
+
+    def open_conversation(self, requests: Iterator[session_service_pb2.ConverseRequest]) -> Any:
+        """A stream of a conversation, on which the requests are sent."""
+        return self._stubs.sessions.Converse(requests)

@@ -13,6 +13,7 @@ from headrace.v1 import (
     job_service_pb2_grpc,
     queue_service_pb2_grpc,
     schedule_service_pb2_grpc,
+    session_service_pb2_grpc,
     worker_service_pb2_grpc,
 )
 
@@ -30,6 +31,7 @@ class Stubs:
     workers: Any
     admin: Any
     events: Any
+    sessions: Any
 
 
 def stubs(channel: Any) -> Stubs:
@@ -41,6 +43,7 @@ def stubs(channel: Any) -> Stubs:
         workers=worker_service_pb2_grpc.WorkerServiceStub(channel),
         admin=admin_service_pb2_grpc.AdminServiceStub(channel),
         events=event_service_pb2_grpc.EventServiceStub(channel),
+        sessions=session_service_pb2_grpc.SessionServiceStub(channel),
     )
 
 
