@@ -2,6 +2,7 @@ import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from headrace.v1 import capacity_pb2 as _capacity_pb2
 from headrace.v1 import job_pb2 as _job_pb2
 from headrace.v1 import worker_pb2 as _worker_pb2
 from google.protobuf.internal import containers as _containers
@@ -18,9 +19,18 @@ class AlertSeverity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ALERT_SEVERITY_UNSPECIFIED: _ClassVar[AlertSeverity]
     ALERT_SEVERITY_WARNING: _ClassVar[AlertSeverity]
     ALERT_SEVERITY_CRITICAL: _ClassVar[AlertSeverity]
+
+class CapacityOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CAPACITY_ORDER_UNSPECIFIED: _ClassVar[CapacityOrder]
+    CAPACITY_ORDER_OPEN: _ClassVar[CapacityOrder]
+    CAPACITY_ORDER_CLOSE: _ClassVar[CapacityOrder]
 ALERT_SEVERITY_UNSPECIFIED: AlertSeverity
 ALERT_SEVERITY_WARNING: AlertSeverity
 ALERT_SEVERITY_CRITICAL: AlertSeverity
+CAPACITY_ORDER_UNSPECIFIED: CapacityOrder
+CAPACITY_ORDER_OPEN: CapacityOrder
+CAPACITY_ORDER_CLOSE: CapacityOrder
 
 class AuditEntry(_message.Message):
     __slots__ = ("number", "time", "actor", "action", "namespace", "resource_type", "resource_name", "detail")
@@ -127,3 +137,83 @@ class Alert(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     clear_time: _timestamp_pb2.Timestamp
     def __init__(self, name: _Optional[str] = ..., severity: _Optional[_Union[AlertSeverity, str]] = ..., message: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., clear_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ListCapacityDomainsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListCapacityDomainsResponse(_message.Message):
+    __slots__ = ("domains", "next_page_token")
+    DOMAINS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    domains: _containers.RepeatedCompositeFieldContainer[_capacity_pb2.CapacityDomain]
+    next_page_token: str
+    def __init__(self, domains: _Optional[_Iterable[_Union[_capacity_pb2.CapacityDomain, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateCapacityDomainRequest(_message.Message):
+    __slots__ = ("name", "order", "reason", "duration")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    order: CapacityOrder
+    reason: str
+    duration: _duration_pb2.Duration
+    def __init__(self, name: _Optional[str] = ..., order: _Optional[_Union[CapacityOrder, str]] = ..., reason: _Optional[str] = ..., duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class UpdateCapacityDomainResponse(_message.Message):
+    __slots__ = ("domain",)
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    domain: _capacity_pb2.CapacityDomain
+    def __init__(self, domain: _Optional[_Union[_capacity_pb2.CapacityDomain, _Mapping]] = ...) -> None: ...
+
+class SetBudgetRequest(_message.Message):
+    __slots__ = ("budget",)
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    budget: _capacity_pb2.Budget
+    def __init__(self, budget: _Optional[_Union[_capacity_pb2.Budget, _Mapping]] = ...) -> None: ...
+
+class SetBudgetResponse(_message.Message):
+    __slots__ = ("budget",)
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
+    budget: _capacity_pb2.Budget
+    def __init__(self, budget: _Optional[_Union[_capacity_pb2.Budget, _Mapping]] = ...) -> None: ...
+
+class ListBudgetsRequest(_message.Message):
+    __slots__ = ("namespace", "owner", "page_size", "page_token")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    owner: str
+    page_size: int
+    page_token: str
+    def __init__(self, namespace: _Optional[str] = ..., owner: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListBudgetsResponse(_message.Message):
+    __slots__ = ("budgets", "next_page_token")
+    BUDGETS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    budgets: _containers.RepeatedCompositeFieldContainer[_capacity_pb2.Budget]
+    next_page_token: str
+    def __init__(self, budgets: _Optional[_Iterable[_Union[_capacity_pb2.Budget, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class DeleteBudgetRequest(_message.Message):
+    __slots__ = ("namespace", "owner", "period")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    owner: str
+    period: _capacity_pb2.BudgetPeriod
+    def __init__(self, namespace: _Optional[str] = ..., owner: _Optional[str] = ..., period: _Optional[_Union[_capacity_pb2.BudgetPeriod, str]] = ...) -> None: ...
+
+class DeleteBudgetResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -50,6 +50,31 @@ class AdminServiceStub:
                 request_serializer=headrace_dot_v1_dot_admin__service__pb2.WatchHealthRequest.SerializeToString,
                 response_deserializer=headrace_dot_v1_dot_admin__service__pb2.WatchHealthResponse.FromString,
                 _registered_method=True)
+        self.ListCapacityDomains = channel.unary_unary(
+                '/headrace.v1.AdminService/ListCapacityDomains',
+                request_serializer=headrace_dot_v1_dot_admin__service__pb2.ListCapacityDomainsRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_admin__service__pb2.ListCapacityDomainsResponse.FromString,
+                _registered_method=True)
+        self.UpdateCapacityDomain = channel.unary_unary(
+                '/headrace.v1.AdminService/UpdateCapacityDomain',
+                request_serializer=headrace_dot_v1_dot_admin__service__pb2.UpdateCapacityDomainRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_admin__service__pb2.UpdateCapacityDomainResponse.FromString,
+                _registered_method=True)
+        self.SetBudget = channel.unary_unary(
+                '/headrace.v1.AdminService/SetBudget',
+                request_serializer=headrace_dot_v1_dot_admin__service__pb2.SetBudgetRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_admin__service__pb2.SetBudgetResponse.FromString,
+                _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/headrace.v1.AdminService/ListBudgets',
+                request_serializer=headrace_dot_v1_dot_admin__service__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_admin__service__pb2.ListBudgetsResponse.FromString,
+                _registered_method=True)
+        self.DeleteBudget = channel.unary_unary(
+                '/headrace.v1.AdminService/DeleteBudget',
+                request_serializer=headrace_dot_v1_dot_admin__service__pb2.DeleteBudgetRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_admin__service__pb2.DeleteBudgetResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -79,6 +104,51 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCapacityDomains(self, request, context):
+        """Lists capacity domains by name: those that have jobs, and those that are not simply open.
+
+        INVALID_ARGUMENT: bad page token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateCapacityDomain(self, request, context):
+        """Opens or closes a capacity domain by hand.
+
+        INVALID_ARGUMENT: bad name, a duration with an order to open, or one out of bounds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetBudget(self, request, context):
+        """Sets the limits of a budget, which is made when there is none; what was spent stays.
+
+        INVALID_ARGUMENT: a limit out of bounds, or none, or 1,000 budgets are set already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBudgets(self, request, context):
+        """Lists budgets by owner, those of the namespace first, with what is spent, reserved and left.
+
+        INVALID_ARGUMENT: bad page token.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteBudget(self, request, context):
+        """Deletes a budget, with what it knew of spending.
+
+        NOT_FOUND: there is none for that scope and period.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -91,6 +161,31 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.WatchHealth,
                     request_deserializer=headrace_dot_v1_dot_admin__service__pb2.WatchHealthRequest.FromString,
                     response_serializer=headrace_dot_v1_dot_admin__service__pb2.WatchHealthResponse.SerializeToString,
+            ),
+            'ListCapacityDomains': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCapacityDomains,
+                    request_deserializer=headrace_dot_v1_dot_admin__service__pb2.ListCapacityDomainsRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_admin__service__pb2.ListCapacityDomainsResponse.SerializeToString,
+            ),
+            'UpdateCapacityDomain': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCapacityDomain,
+                    request_deserializer=headrace_dot_v1_dot_admin__service__pb2.UpdateCapacityDomainRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_admin__service__pb2.UpdateCapacityDomainResponse.SerializeToString,
+            ),
+            'SetBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetBudget,
+                    request_deserializer=headrace_dot_v1_dot_admin__service__pb2.SetBudgetRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_admin__service__pb2.SetBudgetResponse.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=headrace_dot_v1_dot_admin__service__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_admin__service__pb2.ListBudgetsResponse.SerializeToString,
+            ),
+            'DeleteBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteBudget,
+                    request_deserializer=headrace_dot_v1_dot_admin__service__pb2.DeleteBudgetRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_admin__service__pb2.DeleteBudgetResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -153,6 +248,141 @@ class AdminService:
             '/headrace.v1.AdminService/WatchHealth',
             headrace_dot_v1_dot_admin__service__pb2.WatchHealthRequest.SerializeToString,
             headrace_dot_v1_dot_admin__service__pb2.WatchHealthResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCapacityDomains(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.AdminService/ListCapacityDomains',
+            headrace_dot_v1_dot_admin__service__pb2.ListCapacityDomainsRequest.SerializeToString,
+            headrace_dot_v1_dot_admin__service__pb2.ListCapacityDomainsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCapacityDomain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.AdminService/UpdateCapacityDomain',
+            headrace_dot_v1_dot_admin__service__pb2.UpdateCapacityDomainRequest.SerializeToString,
+            headrace_dot_v1_dot_admin__service__pb2.UpdateCapacityDomainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.AdminService/SetBudget',
+            headrace_dot_v1_dot_admin__service__pb2.SetBudgetRequest.SerializeToString,
+            headrace_dot_v1_dot_admin__service__pb2.SetBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.AdminService/ListBudgets',
+            headrace_dot_v1_dot_admin__service__pb2.ListBudgetsRequest.SerializeToString,
+            headrace_dot_v1_dot_admin__service__pb2.ListBudgetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.AdminService/DeleteBudget',
+            headrace_dot_v1_dot_admin__service__pb2.DeleteBudgetRequest.SerializeToString,
+            headrace_dot_v1_dot_admin__service__pb2.DeleteBudgetResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,31 @@ class AdminServiceStub:
 
     The stream ends when the server drains, with UNAVAILABLE. INVALID_ARGUMENT: the interval is not within its bounds.
     """
+    ListCapacityDomains: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListCapacityDomainsRequest, _admin_service_pb2.ListCapacityDomainsResponse]
+    """Lists capacity domains by name: those that have jobs, and those that are not simply open.
+
+    INVALID_ARGUMENT: bad page token.
+    """
+    UpdateCapacityDomain: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateCapacityDomainRequest, _admin_service_pb2.UpdateCapacityDomainResponse]
+    """Opens or closes a capacity domain by hand.
+
+    INVALID_ARGUMENT: bad name, a duration with an order to open, or one out of bounds.
+    """
+    SetBudget: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetBudgetRequest, _admin_service_pb2.SetBudgetResponse]
+    """Sets the limits of a budget, which is made when there is none; what was spent stays.
+
+    INVALID_ARGUMENT: a limit out of bounds, or none, or 1,000 budgets are set already.
+    """
+    ListBudgets: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListBudgetsRequest, _admin_service_pb2.ListBudgetsResponse]
+    """Lists budgets by owner, those of the namespace first, with what is spent, reserved and left.
+
+    INVALID_ARGUMENT: bad page token.
+    """
+    DeleteBudget: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteBudgetRequest, _admin_service_pb2.DeleteBudgetResponse]
+    """Deletes a budget, with what it knew of spending.
+
+    NOT_FOUND: there is none for that scope and period.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -70,6 +95,31 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Says how the server does: at once, then every interval, and at once again when an alert begins, changes or clears.
 
     The stream ends when the server drains, with UNAVAILABLE. INVALID_ARGUMENT: the interval is not within its bounds.
+    """
+    ListCapacityDomains: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListCapacityDomainsRequest, _admin_service_pb2.ListCapacityDomainsResponse]  # type: ignore[assignment]
+    """Lists capacity domains by name: those that have jobs, and those that are not simply open.
+
+    INVALID_ARGUMENT: bad page token.
+    """
+    UpdateCapacityDomain: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateCapacityDomainRequest, _admin_service_pb2.UpdateCapacityDomainResponse]  # type: ignore[assignment]
+    """Opens or closes a capacity domain by hand.
+
+    INVALID_ARGUMENT: bad name, a duration with an order to open, or one out of bounds.
+    """
+    SetBudget: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetBudgetRequest, _admin_service_pb2.SetBudgetResponse]  # type: ignore[assignment]
+    """Sets the limits of a budget, which is made when there is none; what was spent stays.
+
+    INVALID_ARGUMENT: a limit out of bounds, or none, or 1,000 budgets are set already.
+    """
+    ListBudgets: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListBudgetsRequest, _admin_service_pb2.ListBudgetsResponse]  # type: ignore[assignment]
+    """Lists budgets by owner, those of the namespace first, with what is spent, reserved and left.
+
+    INVALID_ARGUMENT: bad page token.
+    """
+    DeleteBudget: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.DeleteBudgetRequest, _admin_service_pb2.DeleteBudgetResponse]  # type: ignore[assignment]
+    """Deletes a budget, with what it knew of spending.
+
+    NOT_FOUND: there is none for that scope and period.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -101,6 +151,61 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Says how the server does: at once, then every interval, and at once again when an alert begins, changes or clears.
 
         The stream ends when the server drains, with UNAVAILABLE. INVALID_ARGUMENT: the interval is not within its bounds.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCapacityDomains(
+        self,
+        request: _admin_service_pb2.ListCapacityDomainsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListCapacityDomainsResponse, _abc.Awaitable[_admin_service_pb2.ListCapacityDomainsResponse]]:
+        """Lists capacity domains by name: those that have jobs, and those that are not simply open.
+
+        INVALID_ARGUMENT: bad page token.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateCapacityDomain(
+        self,
+        request: _admin_service_pb2.UpdateCapacityDomainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.UpdateCapacityDomainResponse, _abc.Awaitable[_admin_service_pb2.UpdateCapacityDomainResponse]]:
+        """Opens or closes a capacity domain by hand.
+
+        INVALID_ARGUMENT: bad name, a duration with an order to open, or one out of bounds.
+        """
+
+    @_abc_1.abstractmethod
+    def SetBudget(
+        self,
+        request: _admin_service_pb2.SetBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.SetBudgetResponse, _abc.Awaitable[_admin_service_pb2.SetBudgetResponse]]:
+        """Sets the limits of a budget, which is made when there is none; what was spent stays.
+
+        INVALID_ARGUMENT: a limit out of bounds, or none, or 1,000 budgets are set already.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBudgets(
+        self,
+        request: _admin_service_pb2.ListBudgetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListBudgetsResponse, _abc.Awaitable[_admin_service_pb2.ListBudgetsResponse]]:
+        """Lists budgets by owner, those of the namespace first, with what is spent, reserved and left.
+
+        INVALID_ARGUMENT: bad page token.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteBudget(
+        self,
+        request: _admin_service_pb2.DeleteBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.DeleteBudgetResponse, _abc.Awaitable[_admin_service_pb2.DeleteBudgetResponse]]:
+        """Deletes a budget, with what it knew of spending.
+
+        NOT_FOUND: there is none for that scope and period.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -127,7 +127,7 @@ class Lease(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("lease", "namespace", "spec", "resume_claude_session_id", "traceparent", "timeouts", "previous_failure", "dependency_results", "checkpoint", "session")
+    __slots__ = ("lease", "namespace", "spec", "resume_claude_session_id", "traceparent", "timeouts", "previous_failure", "dependency_results", "checkpoint", "session", "cost_max_usd_micros")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +138,7 @@ class Assignment(_message.Message):
     DEPENDENCY_RESULTS_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
+    COST_MAX_USD_MICROS_FIELD_NUMBER: _ClassVar[int]
     lease: Lease
     namespace: str
     spec: _job_pb2.JobSpec
@@ -148,7 +149,8 @@ class Assignment(_message.Message):
     dependency_results: _containers.RepeatedCompositeFieldContainer[DependencyResult]
     checkpoint: _struct_pb2.Value
     session: SessionTurn
-    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., resume_claude_session_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., previous_failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_results: _Optional[_Iterable[_Union[DependencyResult, _Mapping]]] = ..., checkpoint: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., session: _Optional[_Union[SessionTurn, _Mapping]] = ...) -> None: ...
+    cost_max_usd_micros: int
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., resume_claude_session_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., previous_failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_results: _Optional[_Iterable[_Union[DependencyResult, _Mapping]]] = ..., checkpoint: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., session: _Optional[_Union[SessionTurn, _Mapping]] = ..., cost_max_usd_micros: _Optional[int] = ...) -> None: ...
 
 class SessionTurn(_message.Message):
     __slots__ = ("session_id", "binding_epoch", "turn", "claude_session_id", "fork_session_id", "fork_claude_session_id", "idle_timeout", "background_number")
