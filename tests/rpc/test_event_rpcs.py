@@ -257,6 +257,7 @@ def test_what_comes_while_a_reader_looks_for_its_time_is_not_sent(node: Node, mo
     async def act(message: pb.WatchEventsResponse) -> None:
         if not message.HasField("opened"):
             node.draining.set()
+            node.feed.wake_all()
 
     monkeypatch.setattr(node.bench.store, "read", read_slowly)
     request = pb.WatchEventsRequest(scope=ALL)
