@@ -199,10 +199,13 @@ def _read_to_the_end(world: World) -> None:
 
 def _check_explained(world: World) -> None:
     assert world.server is not None
+    with world.engine.reading() as connection:
+        found = connection.rows("SELECT queue FROM queue_stops WHERE until > ?", (world.server.now(),))
+    paused = {queue for (queue,) in found}
     for known in world.chronicle.jobs.values():
         if known.row.state in ENDED:
             continue
         task = world.clients.explain(world.server, known.id)
         world.server.run()
         hold(task.done(), "Q8", "no explanation")
-        check_explained(known.row.state, list(task.result().wait_reasons))
+        check_explained(known, list(task.result().wait_reasons), paused=known.row.queue in paused)

@@ -91,7 +91,11 @@ _WHY = {
 }
 
 
-def check_explained(state: JobState, reasons: list[job_pb2.WaitReason]) -> None:
-    """Q8: what nobody can run says so."""
+def check_explained(known: Known, reasons: list[job_pb2.WaitReason], *, paused: bool) -> None:
+    """Q8: what nobody can run says so, after the pause of its queue when that is not over yet."""
     causes = [reason.cause for reason in reasons]
-    hold(causes and causes[0] in _WHY[state], "Q8", f"{state.name} explained by {causes}")
+    if paused:
+        hold(causes[:1] == [job_pb2.WAIT_CAUSE_QUEUE_PAUSED], "Q8", f"of a paused queue, and explained by {causes}")
+        causes = causes[1:]
+    why = bool(causes) and causes[0] in _WHY[known.row.state]
+    hold(why, "Q8", f"{known.row.state.name} explained by {causes}")
