@@ -27,6 +27,7 @@ from headrace_worker.folders import remove_older_than
 from headrace_worker.host import host_name, new_incarnation, software_version, state_folder
 from headrace_worker.limits import THREADS_COUNT_MAX
 from headrace_worker.loop_watch import watched_loop
+from headrace_worker.profiles import ProfilesUnusable, read_profiles
 from headrace_worker.sdk import Worker
 from headrace_worker.settings import Settings
 from headrace_worker.simulator.frames import VERSION as SIMULATOR_VERSION
@@ -189,12 +190,21 @@ def _add_claude(
         data,
         shared,
         credentials=credentials_of(environment),
+        profiles=_profiles(settings),
         config_folder=settings.claude_config,
     )
+    executors.capabilities.environment_profiles.extend(sorted(command.profiles))
     memory = MemoryLimits(settings.claude_memory_soft_bytes, settings.claude_memory_hard_bytes)
     executors.add("claude", ClaudeExecutor(command, workspaces, trees, time, _seconds(settings), memory).run)
     executors.capabilities.claude_version = claude.version
     executors.capabilities.claude_simulated = claude.simulated
+
+
+def _profiles(settings: Settings) -> dict[str, dict[str, str]]:
+    try:
+        return read_profiles(settings.profile)
+    except ProfilesUnusable as unusable:
+        raise SetupFailed("; ".join(f"--profile: {fault}" for fault in unusable.faults)) from None
 
 
 def _seconds(settings: Settings) -> ConversationSeconds:

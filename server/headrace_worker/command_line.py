@@ -60,6 +60,12 @@ def work(
         Path | None,
         typer.Option(metavar="FOLDER", help="A config folder that all Claude jobs share. Default: one for each job."),
     ] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE", help="Variables that Claude jobs may name, e.g. another credential. Repeatable."
+        ),
+    ] = None,
     handlers: Annotated[
         list[str] | None,
         typer.Option(metavar="MODULE[:NAME]", help="A Python module whose Worker brings handlers. Repeatable."),

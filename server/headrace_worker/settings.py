@@ -29,6 +29,7 @@ Folders = Annotated[tuple[Path, ...], NoDecode]
 Silence = Annotated[float, Field(ge=0.1, le=7 * 86_400)]
 Bytes = Annotated[ByteSize, Field(ge=0)]
 Labels = Annotated[dict[str, str], NoDecode]
+Profiles = Annotated[dict[str, Path], NoDecode]
 
 
 class Settings(BaseSettings):
@@ -55,6 +56,8 @@ class Settings(BaseSettings):
     """The Claude CLI: a path, `simulated`, `none`, or empty for `claude` on the PATH if it is there."""
     claude_config: Path | None = None
     """A config folder that all Claude jobs share; without it every job has its own."""
+    profile: Profiles = Field(default_factory=dict)
+    """Environment profiles that Claude jobs may name: `NAME=FILE`; a file has a line `NAME=VALUE` for each variable."""
     handlers: Names = ()
     """Python modules whose `Worker` objects bring handlers: `module` or `module:name`."""
     data: Path | None = None
@@ -93,7 +96,7 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("label", mode="before")
+    @field_validator("label", "profile", mode="before")
     @classmethod
     def _pairs(cls, value: object) -> object:
         pairs = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
