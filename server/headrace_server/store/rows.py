@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import astuple
+from operator import attrgetter
 from typing import Any
 
 from headrace_server.core.failures import FailureClass
@@ -21,13 +22,19 @@ from headrace_server.core.job import (
 from headrace_server.core.states import JobState
 from headrace_server.core.timeouts import NONE_STATED, Timeouts
 
-FIXED = ("job", "id", "namespace", "queue", "owner", "created", "output_bytes_max", "slots", "concurrency_key")
-"""Columns that never change."""
-CHANGING = (
+_PLAIN = (
+    "job",
+    "id",
+    "namespace",
+    "queue",
+    "owner",
     "key",
     "rank",
     "priority",
-    "state",
+    "created",
+    "output_bytes_max",
+    "slots",
+    "concurrency_key",
     "updated",
     "started",
     "ended",
@@ -51,76 +58,61 @@ CHANGING = (
     "incarnation",
     "holder",
     "settled_epoch",
+    "begun",
     "producer_sequence",
     "report_number",
     "output_bytes",
-    "flags",
     "claude_session",
-    "details",
-    "failure",
-    "begun",
 )
-COLUMNS = FIXED + CHANGING
+"""Columns with the value of a field as it is: the first fields of `Job`, in its order."""
+_FIXED = frozenset(
+    ("job", "id", "namespace", "queue", "owner", "created", "output_bytes_max", "slots", "concurrency_key")
+)
+"""Columns that never change."""
+_MADE = ("state", "flags", "details", "failure")
+COLUMNS = _PLAIN + _MADE
+CHANGING = tuple(column for column in COLUMNS if column not in _FIXED)
+"""Columns that do."""
 SELECT = "SELECT " + ", ".join(f"jobs.{column}" for column in COLUMNS) + " FROM jobs"
 
 _TRUNCATED, _DIRTY, _SIMULATED, _UNIQUE, _DEPENDENT = 1, 2, 4, 16, 32
 _NO_DETAILS = ""
+_plain = attrgetter("row", *_PLAIN[1:])
+_plain_changing = attrgetter(*(column for column in _PLAIN if column not in _FIXED))
 
 
 def values_of(job: Job) -> tuple[Any, ...]:
     """The values of `COLUMNS`."""
-    return (
-        job.row,
-        job.id,
-        job.namespace,
-        job.queue,
-        job.owner,
-        job.created,
-        job.output_bytes_max,
-        job.slots,
-        job.concurrency_key,
-        *changing_of(job),
-    )
+    return *_plain(job), *_made(job)
 
 
 def changing_of(job: Job) -> tuple[Any, ...]:
     """The values of `CHANGING`."""
+    return *_plain_changing(job), *_made(job)
+
+
+def job_of(row: tuple[Any, ...]) -> Job:
+    """Reads a row of `SELECT`."""
+    job = Job(*row[: len(_PLAIN)])
+    state, flags, details, failure = row[len(_PLAIN) : len(COLUMNS)]
+    job.state = JobState(state)
+    if flags:
+        _read_flags(job, flags)
+    if details != _NO_DETAILS:
+        _read_details(job, details)
+    if failure is not None:
+        job.failure = Failure(FailureClass(failure[0]), bytes(failure[1:]))
+    return job
+
+
+def _made(job: Job) -> tuple[Any, ...]:
+    """The values of `_MADE`."""
+    failure = job.failure
     return (
-        job.key,
-        job.rank,
-        job.priority,
         int(job.state),
-        job.updated,
-        job.started,
-        job.ended,
-        job.queued,
-        job.due,
-        job.start_by,
-        job.end_by,
-        job.assigned,
-        job.run_by,
-        job.silence,
-        job.asked,
-        job.timed_out,
-        job.wake,
-        job.snoozes,
-        job.sequence,
-        job.attempt,
-        job.failures,
-        job.losses,
-        job.epoch,
-        job.worker,
-        job.incarnation,
-        job.holder,
-        job.settled_epoch,
-        job.producer_sequence,
-        job.report_number,
-        job.output_bytes,
         _flags(job),
-        job.claude_session,
         _details_text(job),
-        None if job.failure is None else bytes((job.failure.failure_class,)) + job.failure.body,
-        job.begun,
+        None if failure is None else bytes((failure.failure_class,)) + failure.body,
     )
 
 
@@ -134,70 +126,20 @@ def _flags(job: Job) -> int:
     )
 
 
-def job_of(row: tuple[Any, ...]) -> Job:
-    """Reads a row of `SELECT`."""
-    flags = row[39]
-    failure = row[42]
-    job = Job(
-        row=row[0],
-        id=JobId(bytes(row[1])),
-        namespace=row[2],
-        queue=row[3],
-        owner=row[4],
-        created=Micros(row[5]),
-        output_bytes_max=row[6],
-        slots=row[7],
-        concurrency_key=row[8],
-        key=row[9],
-        rank=row[10],
-        priority=row[11],
-        state=JobState(row[12]),
-        updated=Micros(row[13]),
-        started=Micros(row[14]),
-        ended=Micros(row[15]),
-        queued=Micros(row[16]),
-        due=Micros(row[17]),
-        start_by=Micros(row[18]),
-        end_by=Micros(row[19]),
-        assigned=Micros(row[20]),
-        run_by=Micros(row[21]),
-        silence=row[22],
-        asked=Micros(row[23]),
-        timed_out=row[24],
-        wake=Micros(row[25]),
-        snoozes=row[26],
-        sequence=row[27],
-        attempt=row[28],
-        failures=row[29],
-        losses=row[30],
-        epoch=row[31],
-        worker=row[32],
-        incarnation=row[33],
-        holder=row[34],
-        settled_epoch=row[35],
-        producer_sequence=row[36],
-        report_number=row[37],
-        output_bytes=row[38],
-        claude_session=row[40],
-        truncated=bool(flags & _TRUNCATED),
-        dirty=bool(flags & _DIRTY),
-        simulated=bool(flags & _SIMULATED),
-        unique=bool(flags & _UNIQUE),
-        dependent=bool(flags & _DEPENDENT),
-        failure=None if failure is None else Failure(FailureClass(failure[0]), bytes(failure[1:])),
-        begun=Micros(row[43]),
-    )
-    if row[41] != _NO_DETAILS:
-        _read_details(job, row[41])
-    return job
+def _read_flags(job: Job, flags: int) -> None:
+    job.truncated = bool(flags & _TRUNCATED)
+    job.dirty = bool(flags & _DIRTY)
+    job.simulated = bool(flags & _SIMULATED)
+    job.unique = bool(flags & _UNIQUE)
+    job.dependent = bool(flags & _DEPENDENT)
 
 
 def _details_text(job: Job) -> str:
     """What few jobs have, as JSON; empty for the others."""
     details: dict[str, Any] = {}
-    if job.usage != NO_USAGE:
+    if job.usage is not NO_USAGE:
         details["usage"] = _usage_list(job.usage)
-    if job.attempt_usage != NO_USAGE:
+    if job.attempt_usage is not NO_USAGE:
         details["attempt_usage"] = _usage_list(job.attempt_usage)
     if job.progress is not None:
         details["progress"] = [job.progress.done, job.progress.total, job.progress.message]

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class SqliteConnection:
         rows, large = _parted(rows)
         for chunk in _chunks(rows, len(columns)):
             sql = _insert_sql(table, tuple(columns), len(chunk), suffix)
-            self._raw.execute(sql, [value for row in chunk for value in row])
+            self._raw.execute(sql, list(chain.from_iterable(chunk)))
         for row in large:
             self._raw.execute(_insert_sql(table, tuple(columns), 1, suffix), row)
 
@@ -77,7 +78,7 @@ class SqliteConnection:
         """One statement for up to 128 rows; measured, half the cost of an UPDATE for each row."""
         for chunk in _chunks(rows, len(columns) + 1):
             sql = _update_sql(table, key, tuple(columns), len(chunk))
-            self._raw.execute(sql, [value for row in chunk for value in row])
+            self._raw.execute(sql, list(chain.from_iterable(chunk)))
 
 
 @lru_cache(maxsize=2048)
