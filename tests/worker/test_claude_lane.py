@@ -15,6 +15,7 @@ from headrace.v1 import event_pb2
 from headrace_worker.executors.claude.delivery import Delivery
 from headrace_worker.executors.claude.framer import Line
 from headrace_worker.executors.claude.lane import Lane, LaneFull
+from headrace_worker.executors.claude.turn import Turn
 from headrace_worker.executors.claude.wire import Frame, parse
 
 
@@ -84,8 +85,8 @@ def deliver(attempt_of: Callable[..., Any], folder: Path, *lines: Line, with_del
         for line in lines:
             lane.put(parse(line))
         lane.finish()
-        delivery = Delivery(attempt, lane, simulated=True, with_deltas=with_deltas)
-        delivery.drop_delta()
+        lane.dropped = 1
+        delivery = Delivery(attempt, lane, Turn(), simulated=True, with_deltas=with_deltas)
         await delivery.run()
         return attempt
 

@@ -50,3 +50,14 @@ ARGUMENT_INLINE_BYTES_MAX = 16 * 1024
 """A longer argument of the CLI goes into a file that only the worker's user can read."""
 ARGUMENT_BYTES_MAX = 120 * 1024
 """One argument at most; the system's own limit is 131,071 bytes."""
+
+OWN_TURN_BYTES_MAX = 64 * 1024 * 1024
+"""What a CLI says in a turn that it began by itself and waits on disk for the job that delivers it."""
+OWN_TURNS_COUNT_MAX = 16
+"""Such turns of one session that wait; past it the CLI is ended."""
+SETTING_SECONDS = 10.0
+"""From a change of a CLI's settings to its answer."""
+PRELUDE_COUNT_MAX = 64
+"""Frames that a CLI says between two turns, kept for the turn that they announce."""
+PRELUDE_BYTES_MAX = 64 * 1024
+"""One of them."""

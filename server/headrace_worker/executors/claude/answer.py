@@ -6,12 +6,18 @@ import jsonschema  # type: ignore[import-untyped]  # it ships no types
 from google.protobuf import json_format
 
 from headrace.v1 import outcome_pb2, task_pb2
+from headrace_worker.executors.claude.failure import is_success
 from headrace_worker.executors.claude.launch import plain
 from headrace_worker.executors.claude.turn import Turn
 from headrace_worker.executors.claude.wire import clean, mappings, text
 from headrace_worker.executors.failures import failure
 from headrace_worker.executors.limits import RESULT_BYTES_MAX, RESULT_HEADROOM_BYTES, RESULT_TEXT_BYTES_MAX
 from headrace_worker.limits import RESULT_DEPTH_MAX
+
+REPAIR = (
+    "Your answer can't be used: {problem}. Give the corrected answer now, by the StructuredOutput tool, with all that "
+    "the request asked for."
+)
 
 
 class SchemaUnusable(Exception):
@@ -50,6 +56,14 @@ def result_of(task: task_pb2.ClaudeTask, turn: Turn, *, simulated: bool) -> outc
         return failure(outcome_pb2.FAILURE_CLASS_ERROR, words, "structured_output")
     result.text = _cut(result.text, room)
     return outcome_pb2.Result(claude=result)
+
+
+def repair(task: task_pb2.ClaudeTask, turn: Turn) -> str:
+    """What to say to a CLI whose structured output is missing or does not satisfy the schema; empty when it does."""
+    if not task.HasField("output_schema") or turn.result is None or not is_success(turn.result):
+        return ""
+    problem = _schema_problem(plain(task.output_schema), turn.result.get("structured_output"))
+    return REPAIR.format(problem=problem) if problem else ""
 
 
 def _levels(value: Any) -> int:

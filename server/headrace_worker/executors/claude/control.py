@@ -106,7 +106,8 @@ class Control:
         self._lane.say({"type": "control_response", "response": response})
 
 
-def user_message(prompt: str) -> dict[str, Any]:
-    """What the user says, as a line to the CLI."""
+def user_message(prompt: str, identity: str = "") -> dict[str, Any]:
+    """What the user says, as a line to the CLI, which keeps it under its id and takes an id only once."""
     message = {"role": "user", "content": prompt}
-    return {"type": "user", "message": message, "parent_tool_use_id": None, "session_id": ""}
+    line = {"type": "user", "message": message, "parent_tool_use_id": None, "session_id": ""}
+    return {**line, "uuid": identity} if identity else line

@@ -19,17 +19,13 @@ from headrace_worker.executors.limits import CHUNK_BYTES_MAX, FRAME_INLINE_BYTES
 class Delivery:
     """Delivers one conversation's frames."""
 
-    def __init__(self, attempt: Attempt, lane: Lane, *, simulated: bool, with_deltas: bool) -> None:
+    def __init__(self, attempt: Attempt, lane: Lane, turn: Turn, *, simulated: bool, with_deltas: bool) -> None:
+        """`turn`: the fold of what is delivered."""
         self._attempt = attempt
         self._lane = lane
         self._simulated = simulated
         self._with_deltas = with_deltas
-        self._turn = Turn()
-        self._dropped = 0
-
-    def drop_delta(self) -> None:
-        """A partial-message frame was left out; followers are told how many."""
-        self._dropped += 1
+        self._turn = turn
 
     async def run(self) -> None:
         """Delivers until the lane's end. Waits while the outbox is full."""
@@ -53,9 +49,9 @@ class Delivery:
     def _deliver_deltas(self, frame: Frame) -> None:
         if not self._with_deltas:
             return
-        if self._dropped:
-            self._attempt.emit_delta(event_pb2.Delta(dropped=self._dropped))
-            self._dropped = 0
+        if self._lane.dropped:
+            self._attempt.emit_delta(event_pb2.Delta(dropped=self._lane.dropped))
+            self._lane.dropped = 0
         for delta in deltas(frame):
             if not delta.message_id:
                 delta.message_id = self._turn.meter.message_id(text(frame.body, "parent_tool_use_id"))

@@ -8,8 +8,15 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from headrace.v1 import outcome_pb2, task_pb2
-from headrace_worker.executors.claude.answer import SchemaUnusable, check_schema, failure_with_partial, result_of
-from headrace_worker.executors.claude.conversation import Conversation, ConversationSeconds, Ended, Reason
+from headrace_worker.executors.claude.answer import (
+    SchemaUnusable,
+    check_schema,
+    failure_with_partial,
+    repair,
+    result_of,
+)
+from headrace_worker.executors.claude.cli import Cli
+from headrace_worker.executors.claude.conversation import Conversation, ConversationSeconds, Ended, Manner, Reason
 from headrace_worker.executors.claude.failure import classify
 from headrace_worker.executors.claude.launch import ClaudeCommand, LaunchRefused, plan, write_files
 from headrace_worker.executors.contract import Attempt, Cancelled, Failed, Outcome, Succeeded
@@ -83,19 +90,30 @@ class ClaudeExecutor:
             return spawn_failure(failed)
         except OSError as error:
             return no_workspace(error)
+        cli = Cli(tree, self._command.data_folder / "spool")
         try:
-            conversation = Conversation(
-                attempt,
-                tree,
-                self._seconds,
-                self._command.data_folder / "spool",
-                simulated=self._command.simulated,
-                with_deltas=not task.HasField("deltas") or task.deltas,
-            )
-            prompt = RESUMED + task.prompt if attempt.assignment.resume_claude_session_id else task.prompt
-            return self._outcome(task, await conversation.run(prompt), tree.memory)
+            return await self._converse(attempt, task, cli)
         finally:
             await kill_and_close(tree)
+            await cli.close()
+
+    async def _converse(self, attempt: Attempt, task: task_pb2.ClaudeTask, cli: Cli) -> Outcome:
+        resumed = bool(attempt.assignment.resume_claude_session_id)
+        prompt = RESUMED + task.prompt if resumed else task.prompt
+        hearing = cli.expect()
+
+        async def opening() -> None:
+            await cli.control.request("initialize", hooks=None)
+            cli.say(hearing, prompt)
+
+        manner = Manner(
+            simulated=self._command.simulated,
+            with_deltas=not task.HasField("deltas") or task.deltas,
+            resumed=resumed,
+            repair=lambda turn: repair(task, turn),
+        )
+        conversation = Conversation(attempt, cli, hearing, self._seconds, manner)
+        return self._outcome(task, await conversation.run(opening), cli.tree.memory)
 
     def _outcome(self, task: task_pb2.ClaudeTask, ended: Ended, memory: Memory) -> Outcome:
         usage = ended.turn.meter.total()

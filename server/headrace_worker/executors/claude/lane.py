@@ -39,6 +39,8 @@ class Lane:
         self._read_at = 0
         """In the first segment."""
         self._finished = False
+        self.dropped = 0
+        """Partial-message frames that were left out, since somebody last told of them."""
         self.fault = ""
         """Why what waited on disk can't be read back, which ends the lane."""
         self._news = asyncio.Event()

@@ -51,15 +51,16 @@ class Phase(Enum):
     AFTER_TOOL = "after_tool"
     COMPACTING = "compacting"
     BACKGROUND = "background"
+    WAITING_PERSON = "waiting_person"
     CLOSING = "closing"
 
 
 class Turn:
-    """The fold of a conversation's frames."""
+    """The fold of the frames of one turn, or, of a process that has one prompt only, of all of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: UsageMeter | None = None) -> None:
         self.phase = Phase.START
-        self.meter = UsageMeter()
+        self.meter = meter or UsageMeter()
         self.frames = 0
         self.results = 0
         self.running = False
@@ -83,6 +84,14 @@ class Turn:
         self.last_frame = ""
         """Type and subtype of the last frame."""
         self._tools: dict[str, str] = {}
+
+    def next(self) -> "Turn":
+        """The fold of the turn after this one in the same process; nothing of this one counts there."""
+        following = Turn(self.meter.next())
+        following.phase = Phase.FIRST_TOKEN
+        following.session_id, following.model = self.session_id, self.model
+        following.background = following.had_background = self.background
+        return following
 
     @property
     def open_tools(self) -> list[str]:

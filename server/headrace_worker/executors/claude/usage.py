@@ -56,7 +56,7 @@ class Tokens:
 
 
 class UsageMeter:
-    """Follows one connection to the CLI."""
+    """Follows one turn on a connection to the CLI, or all of them."""
 
     def __init__(self) -> None:
         self._settled = Tokens()
@@ -65,9 +65,18 @@ class UsageMeter:
         self._api_millis_seen = 0
         self._open: dict[str, Tokens] = {}
         self._counted: set[str] = set()
+        self._earlier: frozenset[str] = frozenset()
+        """Messages of the turn before."""
         self._tool_calls: set[str] = set()
         self._turns_settled = 0
         self._streaming: dict[str, str] = {}
+
+    def next(self) -> "UsageMeter":
+        """The meter of the connection's next turn: what was counted here is not counted there."""
+        following = UsageMeter()
+        following._total_seen, following._api_millis_seen = self._total_seen, self._api_millis_seen
+        following._earlier = frozenset(self._counted)
+        return following
 
     def observe(self, body: Body) -> None:
         """Takes in a frame that is not a result."""
@@ -103,7 +112,7 @@ class UsageMeter:
         return _message_of(used, turns, 0, spent)
 
     def total(self) -> outcome_pb2.Usage:
-        """What the connection used so far."""
+        """What was used so far."""
         tokens = self._settled
         for counts in self._open.values():
             tokens += counts
@@ -126,7 +135,7 @@ class UsageMeter:
             self._count(self._streaming[parent], _tokens(mapping(event, "usage")))
 
     def _count(self, message_id: str, tokens: Tokens) -> None:
-        if message_id in self._counted and message_id not in self._open:
+        if message_id in self._earlier or (message_id in self._counted and message_id not in self._open):
             # A late word about a message of a settled turn.
             return
         self._counted.add(message_id)

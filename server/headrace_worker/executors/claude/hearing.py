@@ -1,0 +1,87 @@
+"""What the CLI says in one turn: folded as it is read, and kept in a lane until an attempt delivers it.
+
+A turn that the CLI began by itself is heard before there is an attempt for it; then the lane is all that keeps it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from headrace_worker.executors.claude.lane import Lane, LaneFull
+from headrace_worker.executors.claude.turn import Turn
+from headrace_worker.executors.claude.wire import Frame
+from headrace_worker.executors.contract import Attempt
+from headrace_worker.executors.limits import LANE_DISK_BYTES_MAX, LANE_SHED_BYTES
+
+KEEP_ALIVE = "keep_alive"
+LIFECYCLE = "command_lifecycle"
+UNDELIVERED = frozenset({"control_response", KEEP_ALIVE, LIFECYCLE})
+"""Answers to what we have said, and signs of life: not part of the conversation."""
+
+
+class Hearing:
+    """One turn of a process, or, of a process that has one prompt only, all of them."""
+
+    def __init__(self, before: Turn | None, spool_folder: Path, disk_bytes_max: int = LANE_DISK_BYTES_MAX) -> None:
+        """`before`: the turn before in the same process."""
+        self.turn = before.next() if before is not None else Turn()
+        self.delivered = before.next() if before is not None else Turn()
+        """The same turn, in the order of delivery."""
+        self.lane = Lane(spool_folder, disk_bytes_max=disk_bytes_max)
+        self.heard_at = 0.0
+        """When the last sign of life came."""
+        self.overflow = ""
+        """Why what the CLI says is not kept any more."""
+        self.auth_failed = False
+        self.on_news: Callable[[Frame | None], None] = lambda frame: None
+        """Called with each frame once it is folded, and with None for other news."""
+        self._attempt: asyncio.Future[Attempt] = asyncio.get_running_loop().create_future()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the CLI has said a result, and no turn runs."""
+        return self.turn.results > 0 and not self.turn.running
+
+    def adopt(self, attempt: Attempt) -> None:
+        """From now on the attempt is asked what the CLI wants to know."""
+        if not self._attempt.done():
+            self._attempt.set_result(attempt)
+
+    async def attempt(self) -> Attempt:
+        """The attempt that delivers the turn, once there is one."""
+        return await asyncio.shield(self._attempt)
+
+    def hear(self, frame: Frame) -> None:
+        """Takes in a frame."""
+        self.turn.observe(frame)
+        if frame.type != KEEP_ALIVE:
+            self.heard_at = asyncio.get_running_loop().time()
+        self.auth_failed = self.auth_failed or self.turn.auth_failed()
+        self._keep(frame)
+        self.on_news(frame)
+
+    def fail(self, fault: str) -> None:
+        """What was kept can't be delivered."""
+        self.overflow = self.overflow or fault
+        self.on_news(None)
+
+    def finish(self) -> None:
+        """No more will be heard."""
+        self.lane.finish()
+
+    def close(self) -> None:
+        """Gives back the disk, and what nobody has delivered is dropped."""
+        self.lane.finish()
+        self.lane.close()
+        self._attempt.cancel()
+
+    def _keep(self, frame: Frame) -> None:
+        if frame.type in UNDELIVERED or self.overflow:
+            return
+        if frame.type == "stream_event" and self.lane.waiting_bytes + len(frame.line.data) > LANE_SHED_BYTES:
+            self.lane.dropped += 1
+            return
+        try:
+            self.lane.put(frame)
+        except LaneFull as full:
+            self.overflow = str(full)
