@@ -344,6 +344,8 @@ class App:
         self._feed.wake(effects.keyed)
         for wanted in effects.stopped:
             self._tell_stopped(wanted)
+        for command in effects.commands:
+            self._registry.tell(command, self._store.generation)
         self._scheduler.committed(effects)
         for told in self._observers:
             told(effects)

@@ -8,7 +8,7 @@ from headrace_server.core import facts, lifecycle
 from headrace_server.core.facts import Fact
 from headrace_server.core.failures import FailureClass, TimeoutKind
 from headrace_server.core.ids import JobId, Micros
-from headrace_server.core.job import NO_USAGE, Cancellation, Failure, Job
+from headrace_server.core.job import NO_USAGE, Cancellation, Failure, Job, OpenInput
 from headrace_server.core.retry import Decision, RetryAction
 from headrace_server.core.states import ENDED, LEASED, WAITING, JobState
 
@@ -65,7 +65,7 @@ def job_in(state: JobState) -> Job:
         sequence=1,
         worker=holder[0],
         incarnation=holder[1],
-        open_inputs=frozenset({"r"}) if state is JobState.WAITING_INPUT else frozenset(),
+        open_inputs=(OpenInput("r"),) if state is JobState.WAITING_INPUT else (),
     )
 
 

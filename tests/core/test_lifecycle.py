@@ -12,7 +12,7 @@ from headrace_server.core import facts
 from headrace_server.core.facts import Fact, QueuedCause, ReleaseCause
 from headrace_server.core.failures import FailureClass, TimeoutKind
 from headrace_server.core.ids import JobId, Micros
-from headrace_server.core.job import NO_USAGE, Cancellation, Failure, Job, Progress, Usage
+from headrace_server.core.job import NO_USAGE, Cancellation, Failure, Job, OpenInput, Progress, Usage
 from headrace_server.core.lifecycle import ALLOWED, IllegalTransition, apply, is_ended
 from headrace_server.core.retry import Decision, RetryAction
 from headrace_server.core.states import ENDED, LEASED, WAITING, JobState
@@ -69,7 +69,7 @@ def job_in(state: JobState) -> Job:
         job.worker, job.incarnation, job.epoch, job.attempt = "w", "i", 2, 2
         job.begun = NOW if state is not JobState.ASSIGNED else Micros(0)
     if state is JobState.WAITING_INPUT:
-        job.open_inputs = frozenset({"q"})
+        job.open_inputs = (OpenInput("q"),)
     if state is JobState.CANCELLING:
         job.cancellation = CANCELLATION
     return job
@@ -145,7 +145,7 @@ def test_any_history_keeps_the_row_in_order(history: list[Fact]) -> None:
         apply(job, fact, LATER)
         assert job.epoch >= epoch
         assert (job.worker != "") <= (job.state in LEASED)
-        assert job.open_inputs == frozenset() or job.state in LEASED
+        assert job.open_inputs == () or job.state in LEASED
         epoch = job.epoch
         ended += is_ended(job)
     assert ended <= 1

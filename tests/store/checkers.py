@@ -76,6 +76,9 @@ def check_row_is_fold_of_log(job: Job, log: list[event_pb2.Event]) -> None:
     for name in (field.name for field in fields(Job)):
         if name in OF_DROPPED_OUTPUT and job.truncated:
             assert name == "wake" or getattr(folded, name) <= getattr(job, name)
+        elif name == "report_number":
+            # A report that says nothing new is acknowledged without an event.
+            assert folded.report_number <= job.report_number
         elif name in OF_LIFE and job.silence:
             assert getattr(folded, name) <= getattr(job, name)
         elif name == "failure" and job.failure is not None and folded.failure is not None:
@@ -225,6 +228,6 @@ def check_dependencies(connection: Connection, jobs: list[Job]) -> None:
 def check_nothing_is_left(connection: Connection, jobs: list[Job]) -> None:
     """E8: of a job that was deleted nothing is left, but its log where that is still being removed."""
     there = {job.row for job in jobs} | {row[0] for row in connection.rows("SELECT job FROM removals")}
-    for table in ("job_specs", "job_labels", "checkpoints", "late_results", "events", "outputs"):
+    for table in ("job_specs", "job_labels", "checkpoints", "late_results", "inputs", "commands", "events", "outputs"):
         left = {row[0] for row in connection.rows(f"SELECT DISTINCT job FROM {table}")} - there
         assert not left, f"{table} has rows of deleted jobs"

@@ -78,7 +78,7 @@ def test_c1_a_job_that_waits_for_a_person_is_cancelled_like_a_running_one(bench:
     bench.report(lease, report_number=1, input_requested=input_pb2.InputRequest(request_id="q"))
     assert cancelled(bench, lease.job_id).state is JobState.CANCELLING
     bench.finish(lease, succeeded=None, reports=1)
-    assert bench.job(lease.job_id).open_inputs == frozenset()
+    assert bench.job(lease.job_id).open_inputs == ()
 
 
 def test_c2_a_cancel_is_told_with_every_renewal_until_it_is_done(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from headrace.v1 import event_pb2, job_pb2, outcome_pb2, task_pb2
+from headrace.v1 import error_pb2, event_pb2, job_pb2, outcome_pb2, task_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace_worker.agent import Agent, EndCause, Terms
 from headrace_worker.attempts import RunningAttempt

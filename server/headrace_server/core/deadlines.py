@@ -25,6 +25,8 @@ class Due(Enum):
     """It was not started in time."""
     END = "end"
     """Its time is over while no attempt runs."""
+    EXPIRE_INPUT = "expire input"
+    """Nobody has answered what the session asked."""
     STOP = "stop"
     """A timeout passed while an attempt runs."""
 
@@ -40,7 +42,9 @@ def next_look(job: Job) -> Micros:
     elif state is JobState.RUNNING and not job.timed_out:
         silent_until = Micros(job.updated + job.silence) if job.silence else NEVER
         times = (job.run_by, silent_until, job.end_by)
-    elif state in (JobState.ASSIGNED, JobState.WAITING_INPUT) and not job.timed_out:
+    elif state is JobState.WAITING_INPUT and not job.timed_out:
+        times = (NEVER, input_due(job), job.end_by)
+    elif state is JobState.ASSIGNED and not job.timed_out:
         times = (NEVER, NEVER, job.end_by)
     else:
         return NEVER
@@ -60,7 +64,14 @@ def due(job: Job, now: Micros) -> tuple[Due, TimeoutKind | None] | None:
             return Due.STOP, TimeoutKind.RUN
         if job.silence and job.updated + job.silence <= now:
             return Due.STOP, TimeoutKind.SILENCE
+    elif job.state is JobState.WAITING_INPUT and _passed(input_due(job), now):
+        return Due.EXPIRE_INPUT, None
     return None
+
+
+def input_due(job: Job) -> Micros:
+    """When the first of what is asked of a person expires; zero when nothing does."""
+    return min((one.expires for one in job.open_inputs if one.expires), default=NEVER)
 
 
 def _due_waiting(job: Job, now: Micros) -> tuple[Due, TimeoutKind | None] | None:

@@ -163,6 +163,8 @@ class InputRequested:
     request_id: str
     body: bytes
     report_number: int = 0
+    tool_name: str = ""
+    expires: Micros = Micros(0)
 
 
 @dataclass(frozen=True, slots=True)

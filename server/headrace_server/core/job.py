@@ -5,7 +5,7 @@ second and building a frozen copy for each was half of that cost. A transaction 
 rollback drops them.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from operator import attrgetter
 
@@ -139,6 +139,17 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenInput:
+    """Something that the current attempt asks of a person."""
+
+    request_id: str
+    tool_name: str = ""
+    """Empty for a question."""
+    expires: Micros = Micros(0)
+    """Denied when nobody has answered by then; zero when it waits for as long as it takes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why an attempt or a job failed. `body` is the whole of it as the contract has it, opaque in here."""
 
@@ -238,8 +249,10 @@ class Job:
     progress: Progress | None = None
     cancellation: Cancellation | None = None
     failure: Failure | None = None
-    open_inputs: frozenset[str] = field(default_factory=frozenset)
-    """Requests for a person that nobody has resolved."""
+    open_inputs: tuple[OpenInput, ...] = ()
+    """What nobody has resolved, oldest first."""
+    asks: int = 0
+    """Requests of the current attempt, open or not."""
 
 
 _VALUES = attrgetter(*(one.name for one in fields(Job)))

@@ -11,7 +11,7 @@ from headrace_server.core import facts
 from headrace_server.core.deadlines import next_look
 from headrace_server.core.facts import Fact
 from headrace_server.core.ids import Micros
-from headrace_server.core.job import NO_USAGE, Job, Usage
+from headrace_server.core.job import NO_USAGE, Job, OpenInput, Usage
 from headrace_server.core.retry import RetryAction
 from headrace_server.core.states import ENDED, LEASED, WAITING, JobState
 
@@ -114,6 +114,7 @@ def _assigned(job: Job, fact: facts.Assigned, now: Micros) -> None:
     job.begun = Micros(0)
     job.producer_sequence = 0
     job.report_number = 0
+    job.asks = 0
     if not job.holder:
         # A resumed attempt goes on with what the one before has changed, and falls back into the same hold when it is
         # released.
@@ -200,7 +201,8 @@ def _handed_back(job: Job, fact: facts.HandedBack, now: Micros) -> None:
 
 def _input_requested(job: Job, fact: facts.InputRequested, now: Micros) -> None:
     _reported(job, fact.report_number)
-    job.open_inputs |= {fact.request_id}
+    job.open_inputs += (OpenInput(fact.request_id, fact.tool_name, fact.expires),)
+    job.asks += 1
     if job.state is JobState.RUNNING:
         job.state = JobState.WAITING_INPUT
         job.asked = now
@@ -208,7 +210,7 @@ def _input_requested(job: Job, fact: facts.InputRequested, now: Micros) -> None:
 
 def _input_resolved(job: Job, fact: facts.InputResolved, now: Micros) -> None:
     _reported(job, fact.report_number)
-    job.open_inputs -= {fact.request_id}
+    job.open_inputs = tuple(one for one in job.open_inputs if one.request_id != fact.request_id)
     if not job.open_inputs and job.state is JobState.WAITING_INPUT:
         job.state = JobState.RUNNING
         if job.run_by:
@@ -274,7 +276,7 @@ def _cancelled(job: Job, fact: facts.Cancelled, now: Micros) -> None:
 def _end_attempt(job: Job, usage: Usage) -> None:
     job.usage += usage
     job.attempt_usage = NO_USAGE
-    job.open_inputs = frozenset()
+    job.open_inputs = ()
 
 
 def _reported(job: Job, report_number: int) -> None:

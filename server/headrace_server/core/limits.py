@@ -95,6 +95,12 @@ RENEWAL_SECONDS_DEFAULT = 5.0
 ASSIGNMENT_CONFIRM_SECONDS = 10.0
 CANCEL_GRACE_SECONDS_DEFAULT = 10.0
 INPUT_TIMEOUT_SECONDS_DEFAULT = 600.0
+INPUTS_OPEN_COUNT_MAX = 100
+"""Of one attempt at once."""
+INPUT_JSON_BYTES_MAX = 256 * 1024
+"""What is asked of a person; more is cut. What is answered may be larger: the tool's input was."""
+INPUT_MESSAGE_BYTES_MAX = 16 * 1024
+UPDATED_INPUT_BYTES_MAX = 1024 * 1024
 
 DISK_RESERVE_BYTES = 256 * 1024 * 1024
 """Of the disk, kept for what runs already: with less free, submits are refused."""

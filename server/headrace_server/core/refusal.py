@@ -36,6 +36,7 @@ class Reason(Enum):
     RETRY_LIVE = "RETRY_LIVE"
     QUEUE_NOT_EMPTY = "QUEUE_NOT_EMPTY"
     DEPENDENCY_REFUSED = "DEPENDENCY_REFUSED"
+    INPUT_RESOLVED = "INPUT_RESOLVED"
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,8 @@ class _Served:
         waiting.wanted_worker = self._lane.wanted_worker
         waiting.welcome.CopyFrom(self._welcome_message(welcomed))
         waiting.wanted.extend(wanted_message(ending, self._all.store.generation) for ending in welcomed.wanted)
+        for command in welcomed.commands:
+            self._lane.tell(command, self._all.store.generation)
         self._lane.wake.set()
 
     def _welcome_message(self, welcomed: Welcomed) -> pb.WorkerWelcome:
@@ -225,7 +227,7 @@ class _Served:
             self._answer_renewal(Heard((), ()), request.renewal)
             self._lane.wake.set()
             request.ClearField("renewal")
-        if not (word.starts or word.releases or word.reports or word.finishes):
+        if not (word.starts or word.releases or word.reports or word.finishes or word.command_acks):
             self._words.release()
             return
         self._unheard.append((request, replace(word, counter=0, absent=())))
@@ -282,6 +284,8 @@ class _Served:
             lane.want(wanted_message(ending, generation))
         for one in lane.overdue(self._all.clock.monotonic() - ASSIGNMENT_CONFIRM_SECONDS):
             lane.want(wanted(lease_message(one), pb.WANTED_STATE_REVOKE, pb.STOP_CAUSE_UNSPECIFIED))
+        for command in heard.commands:
+            lane.tell(command, generation)
         for held in renewal.held:
             if lease_of(held.lease) not in lane.leases:
                 lane.want(wanted(held.lease, pb.WANTED_STATE_KILL, pb.STOP_CAUSE_STALE_LEASE))

@@ -58,6 +58,7 @@ CODES: dict[str, StatusCode] = {
     "RETRY_LIVE": StatusCode.ALREADY_EXISTS,
     "QUEUE_NOT_EMPTY": StatusCode.FAILED_PRECONDITION,
     "DEPENDENCY_REFUSED": StatusCode.FAILED_PRECONDITION,
+    "INPUT_RESOLVED": StatusCode.FAILED_PRECONDITION,
 }
 """By the name of the reason, complete over `ErrorReason` of error.proto."""
 

@@ -84,6 +84,9 @@ def _set_optional(message: job_pb2.Job, job: Job) -> None:
         message.progress.message = job.progress.message
     if job.origin is not PLAIN:
         _set_origin(message, job.origin)
+    for one in job.open_inputs:
+        summary = message.open_inputs.add(request_id=one.request_id, tool_name=one.tool_name)
+        set_time(summary.expire_time, one.expires)
     if job.start_by:
         set_time(message.start_deadline_time, job.start_by)
     if job.end_by:

@@ -29,6 +29,7 @@ def check_word(request: pb.ConnectRequest) -> None:
         ("releases", request.releases),
         ("reports", request.reports),
         ("finishes", request.finishes),
+        ("command_acks", request.command_acks),
         ("renewal.held", request.renewal.held),
     ):
         if len(words) > HELD_COUNT_MAX:

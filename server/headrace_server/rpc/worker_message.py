@@ -57,6 +57,7 @@ def word_of(holder: Holder, request: pb.ConnectRequest, absent: Iterable[Lease])
         releases=[_release(one) for one in request.releases],
         reports=[(lease_of(one.lease), one) for one in request.reports],
         finishes=[_finish(one) for one in request.finishes],
+        command_acks=[(lease_of(one.lease), one.command_number, _error_of(one)) for one in request.command_acks],
         counter=request.renewal.counter,
         absent=tuple(absent),
     )
@@ -181,6 +182,12 @@ def _finish(message: pb.AttemptFinish) -> Finish:
         last_report_number=message.last_report_number,
         body=message.SerializeToString(),
     )
+
+
+def _error_of(message: pb.CommandAck) -> str:
+    if not message.HasField("error"):
+        return ""
+    return message.error.message[:REASON_CHARACTERS_MAX] or "no reason was given"
 
 
 def _snooze(message: pb.AttemptSnooze) -> Snooze:

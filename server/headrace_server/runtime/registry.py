@@ -10,12 +10,13 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 
 from headrace.v1 import worker_pb2, worker_service_pb2
-from headrace_server.core.ids import JobId
+from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.leases import LeaseWatch
 from headrace_server.core.placement import UNBOUNDED, Capabilities, Offer
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.resources import NOTHING, ONE_SLOT, Resources
 from headrace_server.store.attempts.leases import Holder, Lease
+from headrace_server.store.effects import Command
 from headrace_server.store.jobs.new_job import resources_of
 
 LEFT_COUNT_MAX = 1000
@@ -68,8 +69,11 @@ class ControlLane:
     """Of these, those that the host's free memory can't show yet: taken since the last renewal, or not started."""
     message_number: int = 0
     assignments: deque[tuple[Lease, worker_pb2.Assignment]] = field(default_factory=deque)
+    commands: deque[worker_service_pb2.AttemptCommand] = field(default_factory=deque)
+    commanded: dict[tuple[JobId, int], set[int]] = field(default_factory=dict)
+    """By job and epoch: numbers of the commands that went out on this stream, or wait to."""
     waiting: worker_service_pb2.ConnectResponse = field(default_factory=worker_service_pb2.ConnectResponse)
-    """What the next message will hold besides assignments."""
+    """What the next message will hold besides assignments and commands."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -151,6 +155,21 @@ class ControlLane:
         self.waiting.wanted.append(wanted)
         self.wake.set()
 
+    def tell(self, command: Command, generation: int) -> None:
+        """Has an attempt told something, once on this stream."""
+        told = self.commanded.setdefault((command.job_id, command.epoch), set())
+        if command.number in told:
+            return
+        told.add(command.number)
+        message = worker_service_pb2.AttemptCommand.FromString(command.body)
+        message.command_number = command.number
+        message.lease.job_id = job_id_text(command.job_id)
+        message.lease.attempt = command.attempt
+        message.lease.epoch = command.epoch
+        message.lease.generation = generation
+        self.commands.append(message)
+        self.wake.set()
+
     def want_worker(self, wanted: worker_service_pb2.WantedWorker) -> None:
         """Has it said what is wanted of the worker as a whole."""
         self.wanted_worker = wanted
@@ -158,7 +177,7 @@ class ControlLane:
         self.wake.set()
 
     def next_message(self, bytes_max: int, now: float) -> worker_service_pb2.ConnectResponse:
-        """Takes what waits, as many assignments as fit. `now` is monotonic."""
+        """Takes what waits, as many assignments and commands as fit. `now` is monotonic."""
         message, self.waiting = self.waiting, worker_service_pb2.ConnectResponse()
         self.message_number += 1
         message.message_number = self.message_number
@@ -172,7 +191,12 @@ class ControlLane:
             message.assignments.append(assignment)
             self.leases[lease] = self.message_number
             self.unstarted[lease] = now
-        if not self.assignments:
+        while self.commands and not self.assignments:
+            size += self.commands[0].ByteSize() + 8
+            if message.commands and size > bytes_max:
+                break
+            message.commands.append(self.commands.popleft())
+        if not (self.assignments or self.commands):
             self.wake.clear()
         return message
 
@@ -193,6 +217,7 @@ class ControlLane:
         self.unstarted.pop(lease, None)
         self.resources.pop(lease, None)
         self.recent.discard(lease)
+        self.commanded.pop((lease.job_id, lease.epoch), None)
 
     def end(self, why: Refusal) -> None:
         """Ends the stream."""
@@ -246,6 +271,12 @@ class Registry:
         lane = self._lanes.get(worker)
         if lane is not None:
             lane.want_worker(wanted)
+
+    def tell(self, command: Command, generation: int) -> None:
+        """Has an attempt told something at once, when its worker is connected here; else it learns it later."""
+        found = self.lane_of_job(command.worker, command.job_id, command.epoch)
+        if found is not None:
+            found[0].tell(command, generation)
 
     def living(self, holder: Holder) -> frozenset[str]:
         """Other incarnations of a worker that may still run what they hold: they were connected when a newer one came,

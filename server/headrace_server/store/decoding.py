@@ -122,7 +122,11 @@ _DECODERS: dict[str, Callable[[event_pb2.Event], Fact]] = {
         time_of(e.attempt_lost.hold_expire_time),
     ),
     "input_requested": lambda e: facts.InputRequested(
-        e.input_requested.request.request_id, e.input_requested.SerializeToString(), e.report_number
+        e.input_requested.request.request_id,
+        e.input_requested.SerializeToString(),
+        e.report_number,
+        e.input_requested.request.tool_name,
+        time_of(e.input_requested.expire_time),
     ),
     "input_resolved": lambda e: facts.InputResolved(
         e.input_resolved.request_id, e.input_resolved.SerializeToString(), e.report_number

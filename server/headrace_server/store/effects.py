@@ -55,12 +55,25 @@ class Ran(NamedTuple):
     failure_class: FailureClass | None
 
 
+class Command(NamedTuple):
+    """Something that a running attempt is to be told; `body` is the `AttemptCommand` without lease and number."""
+
+    worker: str
+    job_id: JobId
+    epoch: int
+    attempt: int
+    number: int
+    body: bytes
+
+
 @dataclass(slots=True)
 class Effects:
     """What a transaction changed."""
 
     changed: set[JobId] = field(default_factory=set)
     """Jobs whose log has grown, or is gone."""
+    sessions: set[JobId] = field(default_factory=set)
+    """Sessions of which something is otherwise now: a turn came or ended, a setting, where it is bound."""
     position: int = 0
     """Of the last event that was added to the feed; zero when none was."""
     removed: bool = False
@@ -73,6 +86,8 @@ class Effects:
     """The earliest time that a cycle has to keep: that of a job, a schedule, a pause."""
     stopped: list[Wanted] = field(default_factory=list)
     """Attempts that have to end from now on."""
+    commands: list[Command] = field(default_factory=list)
+    """What attempts are to be told."""
     measured: list[tuple[Measure, str, str, int]] = field(default_factory=list)
     """What happened in queues: measure, namespace, queue, value."""
     spans: list[Waited | Ran] = field(default_factory=list)

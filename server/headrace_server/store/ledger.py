@@ -81,6 +81,8 @@ class Ledger:
         """Jobs that have ended in this transaction and that nobody has drawn the consequences of yet."""
         self.stopped: list[Job] = []
         """Jobs whose attempts this transaction has stopped."""
+        self.silenced: list[tuple[int, int]] = []
+        """Attempts that have ended, of those that may have asked or been told something: row of the job and epoch."""
 
     @property
     def generation(self) -> int:
@@ -203,6 +205,8 @@ class Ledger:
             self.ended.append(job)
         if type(fact) in _STOPS:
             self.stopped.append(job)
+        if worker and not job.worker and (job.asks or job.turn is not None):
+            self.silenced.append((job.row, job.epoch))
         measure(self.effects, job, fact, started, worker, self.now)
         self._append(job, fact, of_attempt=worker != "" or type(fact) is facts.Assigned)
 
@@ -210,6 +214,11 @@ class Ledger:
         """Takes note of output past the job's cap: acknowledged, not kept (E6). It is a sign of life all the same."""
         job.producer_sequence = producer_sequence
         job.updated = self.now
+        self._changed[job.id] = job
+
+    def skip_report(self, job: Job, report_number: int) -> None:
+        """Takes note of a report that says nothing new: acknowledged, not kept."""
+        job.report_number = report_number
         self._changed[job.id] = job
 
     def note_life(self, job: Job) -> None:

@@ -14,6 +14,7 @@ from headrace_server.core.job import (
     Cancellation,
     Failure,
     Job,
+    OpenInput,
     Origin,
     Progress,
     Turn,
@@ -153,7 +154,9 @@ def _details_text(job: Job) -> str:
         turn = job.turn
         details["turn"] = [turn.session_id.hex(), turn.number, turn.background]
     if job.open_inputs:
-        details["open_inputs"] = sorted(job.open_inputs)
+        details["open_inputs"] = [astuple(one) for one in job.open_inputs]
+    if job.asks:
+        details["asks"] = job.asks
     return json.dumps(details, ensure_ascii=False, separators=(",", ":")) if details else _NO_DETAILS
 
 
@@ -175,7 +178,9 @@ def _read_details(job: Job, text: str) -> None:
     if "turn" in details:
         session_id, turn_number, background = details["turn"]
         job.turn = Turn(JobId(bytes.fromhex(session_id)), turn_number, background)
-    job.open_inputs = frozenset(details.get("open_inputs", ()))
+    if "open_inputs" in details:
+        job.open_inputs = tuple(OpenInput(*one) for one in details["open_inputs"])
+    job.asks = details.get("asks", 0)
 
 
 def _cancellation_list(cancellation: Cancellation) -> list[Any]:

@@ -6,6 +6,7 @@ from headrace_server.core.failures import TimeoutKind
 from headrace_server.core.ids import Micros
 from headrace_server.core.job import Job
 from headrace_server.store import rows
+from headrace_server.store.attempts.inputs import expire
 from headrace_server.store.attempts.leases import expire_hold, hold_until
 from headrace_server.store.attempts.timeouts import WHAT_PASSED, timeout_failure
 from headrace_server.store.engine import Connection
@@ -51,6 +52,8 @@ def _act(ledger: Ledger, job: Job, what: Due, kind: TimeoutKind | None) -> None:
         ledger.record(job, facts.Queued(facts.QueuedCause.DUE, until))
     elif what is Due.GIVE_UP_HOLDER:
         expire_hold(ledger, job)
+    elif what is Due.EXPIRE_INPUT:
+        expire(ledger, job)
     else:
         assert kind is not None, "a timeout without its kind"
         if what is Due.EXPIRE:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headrace.v1 import event_pb2, input_pb2, worker_service_pb2
+from headrace.v1 import event_pb2, worker_service_pb2
 from headrace_server.core import facts
 from headrace_server.core.job import Job
 from headrace_server.store.attempts.artifacts import complete, keep_part
 from headrace_server.store.attempts.checkpoints import keep_checkpoint
+from headrace_server.store.attempts.inputs import request, withdraw
 from headrace_server.store.attempts.leases import Holder, Lease, held, start
 from headrace_server.store.codec import produced_of
 from headrace_server.store.ledger import Ledger
@@ -51,16 +52,11 @@ def report(ledger: Ledger, holder: Holder, lease: Lease, word: worker_service_pb
     if kind == "step":
         ledger.record(job, facts.CancelStepped(word.step.SerializeToString(), word.report_number))
     elif kind == "input_requested":
-        requested = event_pb2.InputRequested(request=word.input_requested)
-        ledger.record(
-            job,
-            facts.InputRequested(word.input_requested.request_id, requested.SerializeToString(), word.report_number),
-        )
+        request(ledger, job, word.input_requested, word.report_number)
     elif kind == "input_withdrawn":
-        resolved = event_pb2.InputResolved(
-            request_id=word.input_withdrawn.request_id, resolution=input_pb2.INPUT_RESOLUTION_WITHDRAWN
-        )
-        ledger.record(job, facts.InputResolved(resolved.request_id, resolved.SerializeToString(), word.report_number))
+        withdraw(ledger, job, word.input_withdrawn.request_id, word.report_number)
+    else:
+        ledger.skip_report(job, word.report_number)
     return job.report_number
 
 

@@ -10,11 +10,13 @@ from headrace_server.core.job import Job
 from headrace_server.core.resources import NOTHING, Resources, total
 from headrace_server.core.wanted import Wanted
 from headrace_server.store import rows
+from headrace_server.store.attempts.commands import acknowledge, pending_commands
 from headrace_server.store.attempts.demand import key_resources
 from headrace_server.store.attempts.leases import Disposition, Finish, Holder, Lease, finish, held, lose, release, start
 from headrace_server.store.attempts.outputs import report
 from headrace_server.store.attempts.wanted import wanted_of
 from headrace_server.store.attempts.worker_drains import WorkerDrain, drain_of
+from headrace_server.store.effects import Command
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
 
@@ -64,6 +66,8 @@ class Welcomed:
     """Set while somebody has the worker drained."""
     wanted: tuple[Wanted, ...] = ()
     """Those of the jobs whose attempts it is to end."""
+    commands: tuple[Command, ...] = ()
+    """What its attempts are to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class Word:
     releases: Sequence[Release] = ()
     reports: Sequence[tuple[Lease, worker_service_pb2.AttemptReport]] = ()
     finishes: Sequence[Finish] = ()
+    command_acks: Sequence[tuple[Lease, int, str]] = ()
+    """Commands that were carried out, or why one can't be."""
     counter: int = 0
     """Of a renewal; zero when the message has none."""
     absent: Sequence[Lease] = ()
@@ -100,6 +106,8 @@ class Heard:
     """When it renewed: the attempts that it is to end."""
     drain: WorkerDrain | None = None
     """When it renewed: set while somebody has the worker drained."""
+    commands: tuple[Command, ...] = ()
+    """When it renewed: what its attempts are to be told, said before or not."""
 
 
 def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
@@ -145,7 +153,8 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
     wanted = wanted_of(ledger, holder)
     taken_by_job = tuple(taken[job.key] for job in jobs)
     inherited = total(taken[key] for key in left)
-    return Welcomed(True, not again, tuple(jobs), tuple(stale), taken_by_job, inherited, drain, wanted)
+    commands = pending_commands(ledger, holder)
+    return Welcomed(True, not again, tuple(jobs), tuple(stale), taken_by_job, inherited, drain, wanted, commands)
 
 
 def hear_each(ledger: Ledger, words: Sequence[Word]) -> list[Heard]:
@@ -218,6 +227,7 @@ def _leases(word: Word) -> list[Lease]:
         *(one.lease for one in word.releases),
         *(lease for lease, _ in word.reports),
         *(one.lease for one in word.finishes),
+        *(lease for lease, _, _ in word.command_acks),
         *word.absent,
     ]
 
@@ -236,6 +246,10 @@ def _hear(ledger: Ledger, word: Word) -> Heard:
         committed = report(ledger, word.holder, lease, message)
         reported[lease] = message.report_number if committed is None else committed
     finished = [(one.lease, *finish(ledger, word.holder, one)) for one in word.finishes]
+    for lease, command_number, error in word.command_acks:
+        job = held(ledger, word.holder, lease)
+        if job is not None:
+            acknowledge(ledger, job, command_number, error)
     for lease in word.absent:
         job = held(ledger, word.holder, lease)
         if job is not None:
@@ -248,4 +262,5 @@ def _hear(ledger: Ledger, word: Word) -> Heard:
     if not word.counter:
         return Heard(tuple(reported.items()), tuple(finished))
     wanted, drain = wanted_of(ledger, word.holder), drain_of(ledger, word.holder.worker)
-    return Heard(tuple(reported.items()), tuple(finished), wanted, drain)
+    commands = pending_commands(ledger, word.holder)
+    return Heard(tuple(reported.items()), tuple(finished), wanted, drain, commands)

@@ -90,6 +90,8 @@ def remove(ledger: Ledger, jobs: Sequence[Job]) -> None:
         ("job_specs", "job"),
         ("unique_keys", "job"),
         ("checkpoints", "job"),
+        ("inputs", "job"),
+        ("commands", "job"),
         ("late_results", "job"),
         ("dropped_outputs", "job"),
         ("dependencies", "child"),
