@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
-from headrace import calls, channel, converse, feed, follow, health, statuses
+from headrace import artifacts, calls, channel, converse, feed, follow, health, statuses
 from headrace.streams import FeedWatch, Watch
 from headrace.v1 import admin_service_pb2, event_service_pb2, job_service_pb2, session_service_pb2
 
@@ -73,6 +73,11 @@ class Connection:
             feed.Follower(request, random.random, self.patience_seconds),
             self.address,
         )
+
+    def read_artifact(self, request: job_service_pb2.ReadArtifactRequest) -> AsyncGenerator[bytes, None]:
+        """The bytes of an artifact."""
+        patience = follow.Patience(random.random, self.patience_seconds)
+        return artifacts.read(self._stubs.jobs.ReadArtifact, request, patience, self.address)
 
     def watch_health(self, request: admin_service_pb2.WatchHealthRequest) -> AsyncGenerator[health.HealthItem, None]:
         """How the server does, again and again."""

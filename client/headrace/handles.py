@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime
 from typing import Any, Unpack
 
@@ -51,6 +51,14 @@ class Job:
                 if isinstance(item, watch_pb2.WatchEnd):
                     return outcomes.outcome_of_end(item)
         raise errors.StreamBroken(f"the stream of job {self.id} ended without its end")
+
+    def artifact(self, name: str, *, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        """The bytes of what the job produced beside its log, e.g. `changes.patch`; `get()` lists the names.
+
+        Goes on where it was cut, and raises StreamBroken when the whole does not have the digest that it was stored
+        with.
+        """
+        return self._connection.read_artifact(calls.jobs.artifact(self._connection.namespace, self.id, name, offset))
 
     async def cancel(self, reason: str = "") -> job_pb2.Job:
         """Cancels the job; returns at once, CANCELLED or CANCELLING. Raises JobEnded when it ended otherwise."""

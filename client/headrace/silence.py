@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 
 class Silence:
@@ -47,3 +48,16 @@ class Silence:
                     self.fired, self._deadline = True, None
                     self._on_silence()
                 self._changed.wait(self._seconds if self._deadline is None else max(0.0, self._deadline - now))
+
+
+def watched(call: Any, watchdog: Silence) -> Iterator[Any]:
+    """The messages of a call, which is cancelled when one takes too long."""
+    while True:
+        watchdog.watch(call.cancel)
+        try:
+            message = next(call, None)
+        finally:
+            watchdog.rest()
+        if message is None:
+            return
+        yield message

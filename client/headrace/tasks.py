@@ -57,6 +57,8 @@ class ConversationOptions(TypedDict, total=False):
     repository: str
     """A git repository to make a worktree of, at `ref`."""
     ref: str
+    branch: str
+    """A branch of that repository to make of the result."""
     model: str
     fallback_model: str
     allowed_tools: Sequence[str]
@@ -105,7 +107,9 @@ def claude(prompt: str, **options: Unpack[ClaudeOptions]) -> task_pb2.ClaudeTask
         task.output_schema.CopyFrom(struct(options["output_schema"]))
     if "deltas" in options:
         task.deltas = options["deltas"]
-    place = workspace(options.get("folder", ""), options.get("repository", ""), options.get("ref", ""))
+    place = workspace(
+        options.get("folder", ""), options.get("repository", ""), options.get("ref", ""), options.get("branch", "")
+    )
     if place is not None:
         task.workspace.CopyFrom(place)
     return task
@@ -117,6 +121,7 @@ def command(
     folder: str = "",
     repository: str = "",
     ref: str = "",
+    branch: str = "",
     environment: Mapping[str, str] | None = None,
     stdin: bytes | str = b"",
 ) -> task_pb2.CommandTask:
@@ -125,7 +130,7 @@ def command(
         program=program,
         arguments=arguments,
         environment=environment,
-        workspace=workspace(folder, repository, ref),
+        workspace=workspace(folder, repository, ref, branch),
         stdin=stdin.encode() if isinstance(stdin, str) else stdin,
     )
 
@@ -169,16 +174,17 @@ def struct(value: Mapping[str, Any]) -> Struct:
     return made
 
 
-def workspace(folder: str, repository: str, ref: str) -> task_pb2.Workspace | None:
+def workspace(folder: str, repository: str, ref: str, branch: str) -> task_pb2.Workspace | None:
     """Where a task works; None leaves it to the server: a new empty folder."""
     if folder and repository:
         raise ValueError("a task works either in a folder or in a worktree of a repository, not in both")
-    if ref and not repository:
-        raise ValueError("`ref` needs a `repository`")
+    if (ref or branch) and not repository:
+        raise ValueError("`ref`, or `branch`, needs a `repository`")
     if folder:
         return task_pb2.Workspace(folder=folder)
     if repository:
-        return task_pb2.Workspace(git_worktree=task_pb2.GitWorktree(repository=repository, ref=ref))
+        worktree = task_pb2.GitWorktree(repository=repository, ref=ref, branch=branch)
+        return task_pb2.Workspace(git_worktree=worktree)
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import grpc
 
 from headrace import calls, channel, converse, feed, follow, statuses
-from headrace.blocking import health
+from headrace.blocking import artifacts, health
 from headrace.blocking.streams import FeedWatch, Watch
 from headrace.health import HealthItem
 from headrace.v1 import admin_service_pb2, event_service_pb2, job_service_pb2, session_service_pb2
@@ -73,6 +73,11 @@ class Connection:
             feed.Follower(request, random.random, self.patience_seconds),
             self.address,
         )
+
+    def read_artifact(self, request: job_service_pb2.ReadArtifactRequest) -> Generator[bytes, None, None]:
+        """The bytes of an artifact."""
+        patience = follow.Patience(random.random, self.patience_seconds)
+        return artifacts.read(self._stubs.jobs.ReadArtifact, request, patience, self.address)
 
     def watch_health(self, request: admin_service_pb2.WatchHealthRequest) -> Generator[HealthItem, None, None]:
         """How the server does, again and again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import grpc
@@ -26,7 +26,7 @@ def watch(
             call = open_stream(request)
             cause: errors.HeadraceError = follow.cut(address)
             try:
-                for message in _watched(call, watchdog):
+                for message in silence.watched(call, watchdog):
                     patience.heard(progress=False)
                     yield message
                     patience.heard(progress=True)
@@ -39,16 +39,3 @@ def watch(
             time.sleep(step.delay)
     finally:
         watchdog.stop()
-
-
-def _watched(call: Any, watchdog: silence.Silence) -> Iterator[Any]:
-    """The messages of a call, which is cancelled when one takes too long."""
-    while True:
-        watchdog.watch(call.cancel)
-        try:
-            message = next(call, None)
-        finally:
-            watchdog.rest()
-        if message is None:
-            return
-        yield message

@@ -54,6 +54,10 @@ def item(
     )
 
 
+def artifact(namespace: str, job_id: str, name: str, offset: int) -> job_service_pb2.ReadArtifactRequest:
+    return job_service_pb2.ReadArtifactRequest(namespace=namespace, job_id=job_id, name=name, offset=offset)
+
+
 def ref(name: str) -> job_pb2.Dependency:
     """A dependency on the item with this `ref` of the same `submit_many`."""
     return job_pb2.Dependency(ref=name)

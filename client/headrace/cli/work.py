@@ -27,6 +27,7 @@ class ClaudeChoices:
     folder: Annotated[str, typer.Option(help="An existing folder to work in; absent means a new empty one.")] = ""
     repository: Annotated[str, typer.Option(help="A git repository to make a worktree of.")] = ""
     ref: Annotated[str, typer.Option(help="What to check out in the worktree; absent means HEAD.")] = ""
+    branch: Annotated[str, typer.Option(help="A branch of the repository to make of the result.")] = ""
     session: Annotated[str, typer.Option(help="The session that this turn continues.")] = ""
     model: Annotated[str, typer.Option(help="Model name or alias.")] = ""
     fallback_model: Annotated[str, typer.Option(help="The model when that one is overloaded.")] = ""
@@ -46,6 +47,7 @@ class ClaudeChoices:
             folder=inputs.absolute(self.folder),
             repository=inputs.absolute(self.repository),
             ref=self.ref,
+            branch=self.branch,
             session_id=self.session,
             model=self.model,
             fallback_model=self.fallback_model,
@@ -71,18 +73,27 @@ class CommandChoices:
     """What a program may say."""
 
     folder: Annotated[str, typer.Option(help="An existing folder to run in; absent means a new empty one.")] = ""
+    repository: Annotated[str, typer.Option(help="A git repository to make a worktree of.")] = ""
+    ref: Annotated[str, typer.Option(help="What to check out in the worktree; absent means HEAD.")] = ""
+    branch: Annotated[str, typer.Option(help="A branch of the repository to make of the result.")] = ""
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for its environment; repeatable.")] = None
     stdin: Annotated[str, typer.Option(help="File for its standard input; `-` is this command's own.")] = ""
 
     def task(self, program: list[str]) -> tasks.Task:
         """The task; a relative folder is taken from here."""
-        return tasks.command(
-            program[0],
-            *program[1:],
-            folder=inputs.absolute(self.folder),
-            environment=options.labels(self.env or [], "--env"),
-            stdin=inputs.read_bytes(self.stdin, "--stdin"),
-        )
+        try:
+            return tasks.command(
+                program[0],
+                *program[1:],
+                folder=inputs.absolute(self.folder),
+                repository=inputs.absolute(self.repository),
+                ref=self.ref,
+                branch=self.branch,
+                environment=options.labels(self.env or [], "--env"),
+                stdin=inputs.read_bytes(self.stdin, "--stdin"),
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
 
 
 def handler_task(name: str, text: str) -> tasks.Task:

@@ -9,7 +9,7 @@ from headrace import words
 from headrace.cli import amounts, narration
 from headrace.cli.describe import outcome_text, tables
 from headrace.cli.parts import one_line
-from headrace.v1 import job_pb2, job_service_pb2
+from headrace.v1 import job_pb2, job_service_pb2, outcome_pb2
 
 JOB_COLUMNS = ("ID", "STATE", "QUEUE", "OWNER", "AGE", "TRIES", "COST", "WHAT")
 
@@ -58,6 +58,7 @@ def job_lines(job: job_pb2.Job, now: datetime) -> list[str]:
     lines += _dependency_lines(job)
     if job.attempts:
         lines += ["", *outcome_text.attempt_table(job.attempts)]
+    lines += [f"artifact   {artifact_line(one)}" for one in job.artifacts]
     if job.HasField("failure"):
         lines += ["", *outcome_text.failure_lines(job.failure)]
     if job.HasField("result"):
@@ -79,7 +80,8 @@ def _what(job: job_pb2.Job) -> dict[str, str]:
         "key": spec.concurrency_key,
         "needs": placement_text(spec.placement),
         "worker": job.worker_id,
-        "session": job.claude_session_id,
+        "session": f"{job.session_id}, turn {job.turn}" if job.session_id else "",
+        "conversation": job.claude_session_id,
         "retry of": job.retry_of_job_id,
         "schedule": _schedule(job),
     }
@@ -118,6 +120,12 @@ def _dependency_lines(job: job_pb2.Job) -> list[str]:
     if lines and job.spec.dependency_condition:
         lines.append(f"           when {words.word_of(job_pb2.DependencyCondition, job.spec.dependency_condition)}")
     return lines + [f"before     {one}" for one in job.dependent_job_ids]
+
+
+def artifact_line(artifact: outcome_pb2.Artifact) -> str:
+    """An artifact: `changes.patch  1.2 KiB  text/x-patch`."""
+    cut = "cut" if artifact.cut else ""
+    return "  ".join(filter(None, [artifact.name, amounts.size(artifact.size_bytes), artifact.media_type, cut]))
 
 
 def state_or_gone(state: job_pb2.JobState) -> str:

@@ -50,6 +50,9 @@ def complete(ledger: Ledger, job: Job, artifact: outcome_pb2.Artifact) -> outcom
     kept = outcome_pb2.Artifact()
     kept.CopyFrom(artifact)
     kept.size_bytes, kept.cut = size, bool(cut or artifact.cut)
+    if cut:
+        # The digest is that of all that was sent.
+        kept.sha256 = ""
     ledger.run(
         "UPDATE artifacts SET complete = 1, media_type = ?, sha256 = ?, cut = ?"
         " WHERE job = ? AND name = ? AND epoch = ?",
