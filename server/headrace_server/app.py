@@ -22,6 +22,7 @@ from headrace.v1 import (
     job_service_pb2,
     queue_service_pb2,
     schedule_service_pb2,
+    session_service_pb2,
     worker_service_pb2,
 )
 from headrace_server.core.alerts import Timing
@@ -43,6 +44,7 @@ from headrace_server.rpc.queue_service import QueueService
 from headrace_server.rpc.rights import may_see
 from headrace_server.rpc.schedule_service import ScheduleService
 from headrace_server.rpc.server import SOCKET_PATH_BYTES_MAX, Service, build_server, listen_tcp, listen_unix
+from headrace_server.rpc.session_service import SessionService
 from headrace_server.rpc.worker_message import wanted_message
 from headrace_server.rpc.worker_service import WorkerService
 from headrace_server.runtime.clock import Clock, SteadyClock, SystemClock
@@ -87,6 +89,7 @@ _SERVICES = {
     "JobService": job_service_pb2.DESCRIPTOR.services_by_name["JobService"],
     "QueueService": queue_service_pb2.DESCRIPTOR.services_by_name["QueueService"],
     "ScheduleService": schedule_service_pb2.DESCRIPTOR.services_by_name["ScheduleService"],
+    "SessionService": session_service_pb2.DESCRIPTOR.services_by_name["SessionService"],
     "EventService": event_service_pb2.DESCRIPTOR.services_by_name["EventService"],
     "WorkerService": worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"],
     "AdminService": admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
@@ -329,6 +332,7 @@ class App:
             Service(_SERVICES["JobService"], jobs),
             Service(_SERVICES["QueueService"], QueueService(self._store, self._statistics)),
             Service(_SERVICES["ScheduleService"], ScheduleService(self._store)),
+            Service(_SERVICES["SessionService"], SessionService(self._store)),
             Service(_SERVICES["EventService"], EventService(FeedFollowing(following, self._feed_pages, may_see))),
             Service(_SERVICES["AdminService"], AdminService(self._store, watching)),
             Service(

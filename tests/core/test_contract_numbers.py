@@ -5,10 +5,20 @@ from enum import IntEnum
 import pytest
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
-from headrace.v1 import admin_service_pb2, error_pb2, event_pb2, job_pb2, outcome_pb2, task_pb2, worker_service_pb2
+from headrace.v1 import (
+    admin_service_pb2,
+    error_pb2,
+    event_pb2,
+    input_pb2,
+    job_pb2,
+    outcome_pb2,
+    task_pb2,
+    worker_service_pb2,
+)
 from headrace_server.core.alerts import Severity
 from headrace_server.core.facts import QueuedCause, ReleaseCause
 from headrace_server.core.failures import FailureClass, TimeoutKind
+from headrace_server.core.job import InputResolution
 from headrace_server.core.refusal import Reason
 from headrace_server.core.retry import ResumePolicy, RetryAction
 from headrace_server.core.states import JobState
@@ -25,6 +35,7 @@ from headrace_server.store.attempts.leases import Disposition
         (QueuedCause, event_pb2.QueuedCause, "QUEUED_CAUSE_"),
         (ReleaseCause, event_pb2.ReleaseCause, "RELEASE_CAUSE_"),
         (Disposition, worker_service_pb2.FinishDisposition, "FINISH_DISPOSITION_"),
+        (InputResolution, input_pb2.InputResolution, "INPUT_RESOLUTION_"),
         (ResumePolicy, task_pb2.ResumePolicy, "RESUME_POLICY_"),
         (Severity, admin_service_pb2.AlertSeverity, "ALERT_SEVERITY_"),
     ],

@@ -70,12 +70,12 @@ def test_a_bad_request_shows_every_violation_with_its_path(grpcurl: Grpcurl) -> 
 
 
 def test_a_field_that_is_not_honoured_is_refused_by_name(grpcurl: Grpcurl) -> None:
-    spec = {"command": {"program": "sh"}, "timeouts": {"input_timeout": "5s"}}
+    spec = {"claude": {"prompt": "Hi", "session_id": "01890a5d-ac96-774b-bcce-b302099a8057"}}
     error = grpcurl.refused("headrace.v1.JobService/SubmitJob", {"spec": spec})
     info = error["details"]["ErrorInfo"]
     assert (error["code"], info["reason"], info["metadata"]["field"]) == (
         *(12, "NOT_SUPPORTED"),
-        "spec.timeouts.input_timeout",
+        "spec.claude.session_id",
     )
 
 

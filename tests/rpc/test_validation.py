@@ -187,7 +187,11 @@ def test_s7_items_of_a_call_that_is_not_atomic_fail_alone() -> None:
     assert [violation.field for violation in refusal.violations] == ["spec.task"]
 
 
-def test_s7_unsupported_field_of_an_atomic_call_names_its_item() -> None:
+TIMEOUT_TABLE = not_supported.Table((not_supported.NotSupported("timeouts.input_timeout", "nobody is asked"),))
+
+
+def test_s7_unsupported_field_of_an_atomic_call_names_its_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "SPEC_TABLE", TIMEOUT_TABLE)
     asking = {"handler": HANDLER, "timeouts": {"input_timeout": {"seconds": 5}}}
     refusal = check(items({"handler": HANDLER}, asking, atomic=True))
     assert refusal is not None
@@ -207,20 +211,19 @@ def test_a_field_that_is_not_honoured_is_refused_by_name(entry: not_supported.No
     assert found.metadata == {"field": f"spec.{entry.path}"}
 
 
-@pytest.mark.parametrize("entry", not_supported.QUEUE, ids=lambda entry: entry.path)
-def test_a_policy_that_is_not_honoured_is_refused_by_name(entry: not_supported.NotSupported) -> None:
-    queue = queue_pb2.Queue(name="a")
-    set_path(queue, entry.path)
-    found = not_supported.refuse_first(not_supported.QUEUE_TABLE.find(queue, "queue."))
+def test_a_policy_that_is_not_honoured_is_refused_by_name() -> None:
+    queue = queue_pb2.Queue(name="a", timeouts={"input_timeout": {"seconds": 5}})
+    found = not_supported.refuse_first(TIMEOUT_TABLE.find(queue, "queue."))
     assert found is not None
-    assert found.metadata == {"field": f"queue.{entry.path}"}
+    assert found.metadata == {"field": "queue.timeouts.input_timeout"}
+    assert not_supported.refuse_first(TIMEOUT_TABLE.find(queue, "queue.", {"display_name"})) is None
 
 
 def test_values_that_ask_for_nothing_special_are_honoured() -> None:
     spec = job_pb2.JobSpec(
         placement={"resources": {"slots": 1}, "required_labels": {"gpu": "yes"}},
-        timeouts={"run_timeout": {}, "cancel_grace": {"seconds": 3}},
-        claude={"prompt": "x", "permission_prompts": task_pb2.PERMISSION_PROMPTS_DENY},
+        timeouts={"run_timeout": {}, "input_timeout": {"seconds": 5}, "cancel_grace": {"seconds": 3}},
+        claude={"prompt": "x", "permission_prompts": task_pb2.PERMISSION_PROMPTS_ASK},
     )
     assert check(job_service_pb2.SubmitJobRequest(spec=spec)) is None
 

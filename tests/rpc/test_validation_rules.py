@@ -11,18 +11,27 @@ from hypothesis import strategies as st
 from headrace.v1 import (
     admin_service_pb2,
     event_service_pb2,
+    input_pb2,
     job_pb2,
     job_service_pb2,
     queue_pb2,
     queue_service_pb2,
     schedule_pb2,
     schedule_service_pb2,
+    session_service_pb2,
     task_pb2,
     worker_pb2,
     worker_service_pb2,
 )
 from headrace_server.core.refusal import Reason
-from headrace_server.rpc.checks import validate_job, validate_queue, validate_schedule, validate_task, validate_worker
+from headrace_server.rpc.checks import (
+    validate_answer,
+    validate_job,
+    validate_queue,
+    validate_schedule,
+    validate_task,
+    validate_worker,
+)
 from headrace_server.rpc.checks.validation import CHECKS
 
 REQUESTS = {
@@ -33,6 +42,7 @@ REQUESTS = {
         job_service_pb2,
         queue_service_pb2,
         schedule_service_pb2,
+        session_service_pb2,
         worker_service_pb2,
     )
     for message in vars(module).values()
@@ -85,6 +95,8 @@ def filled(descriptor: Any, depth: int = 0) -> Any:
         (validate_schedule.SCHEDULE, schedule_pb2.Schedule),
         (validate_schedule.CATCH_UP, schedule_pb2.CatchUp),
         (validate_schedule.PREVIEW, schedule_service_pb2.PreviewScheduleRequest),
+        (validate_answer.ANSWER, input_pb2.InputAnswer),
+        (validate_answer.ANSWER_REQUEST, session_service_pb2.AnswerRequestRequest),
         (validate_worker.HELLO, worker_service_pb2.WorkerHello),
         (validate_worker.RENEWAL, worker_service_pb2.WorkerRenewal),
         (validate_worker.HELD_LEASE, worker_service_pb2.HeldLease),

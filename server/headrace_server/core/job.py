@@ -138,6 +138,15 @@ class Turn:
     """The CLI began it by itself."""
 
 
+class InputResolution(IntEnum):
+    """How a request for input was resolved; numbers are those of `InputResolution` in input.proto."""
+
+    ALLOWED = 1
+    DENIED = 2
+    EXPIRED = 3
+    WITHDRAWN = 4
+
+
 @dataclass(frozen=True, slots=True)
 class OpenInput:
     """Something that the current attempt asks of a person."""

@@ -8,21 +8,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.v1 import task_pb2
 from headrace_server.core.refusal import Reason, Refusal
 
 
 def _is_set(value: Any) -> bool:
     return True
-
-
-def _is_some_time(value: Any) -> bool:
-    """Zero means no timeout, and that is kept."""
-    return bool(value.seconds or value.nanos)
-
-
-def _asks(value: int) -> bool:
-    return value == task_pb2.PERMISSION_PROMPTS_ASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +25,8 @@ class NotSupported:
     """Whether a value that is set asks for what is not there."""
 
 
-_NOBODY_IS_ASKED = "nobody can be asked"
-
-SPEC: Sequence[NotSupported] = (
-    NotSupported("timeouts.input_timeout", _NOBODY_IS_ASKED, _is_some_time),
-    NotSupported("claude.session_id", "sessions of several turns are not served"),
-    NotSupported("claude.permission_prompts", "nobody can be asked; a prompt is denied", _asks),
-    NotSupported("claude.environment_profile", "workers have one environment only"),
-)
-QUEUE: Sequence[NotSupported] = (NotSupported("timeouts.input_timeout", _NOBODY_IS_ASKED, _is_some_time),)
+SPEC: Sequence[NotSupported] = (NotSupported("claude.session_id", "sessions of several turns are not served"),)
+QUEUE: Sequence[NotSupported] = ()
 
 
 class Table:

@@ -15,12 +15,14 @@ from headrace.v1 import (
     job_service_pb2,
     queue_service_pb2,
     schedule_service_pb2,
+    session_service_pb2,
     worker_service_pb2,
 )
 from headrace_server.core import limits
 from headrace_server.core.refusal import Refusal
 from headrace_server.rpc.checks import not_supported, validate_job, validate_queue, validate_schedule
 from headrace_server.rpc.checks.not_supported import QUEUE_TABLE, SPEC_TABLE
+from headrace_server.rpc.checks.validate_answer import check_answer
 from headrace_server.rpc.checks.validate_change import check_cancel_jobs, check_update
 from headrace_server.rpc.checks.validate_event import check_list, check_watch
 from headrace_server.rpc.checks.validate_graph import graph_faults, no_refs
@@ -266,6 +268,7 @@ CHECKS: Mapping[str, Check] = {
         (worker_service_pb2.DrainWorkerRequest, check_drain),
         (event_service_pb2.ListEventsRequest, check_list),
         (event_service_pb2.WatchEventsRequest, check_watch),
+        (session_service_pb2.AnswerRequestRequest, check_answer),
     )
 }
 """By full name of the request message. Requests of rpcs that are not served yet have none: they are refused anyway."""

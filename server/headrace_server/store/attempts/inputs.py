@@ -7,18 +7,17 @@ What is open stands on the job's row, folded from its log; the table keeps what 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
 from headrace.v1 import event_pb2, input_pb2, session_pb2
 from headrace_server.core import facts
 from headrace_server.core.ids import JobId, Micros, job_id_text
-from headrace_server.core.job import Job, OpenInput
+from headrace_server.core.job import InputResolution, Job, OpenInput
 from headrace_server.core.limits import INPUT_JSON_BYTES_MAX, INPUTS_OPEN_COUNT_MAX, KEY_CHARACTERS_MAX
 from headrace_server.core.refusal import Reason, Refusal, Violation
 from headrace_server.core.states import JobState
 from headrace_server.store.attempts.commands import tell_answer
 from headrace_server.store.attempts.timeouts import timeouts_of_job
-from headrace_server.store.codec import set_time
+from headrace_server.store.codec import number, set_time
 from headrace_server.store.engine import Connection
 from headrace_server.store.jobs.cancel import not_found
 from headrace_server.store.ledger import Ledger
@@ -30,9 +29,22 @@ EXPIRED = (
 )
 ENDING = "The job is being ended."
 TOO_MANY = f"{INPUTS_OPEN_COUNT_MAX} requests wait for a person already. Wait for their answers before asking for more."
+_WHAT_BECAME = {
+    InputResolution.ALLOWED: "was allowed",
+    InputResolution.DENIED: "was denied",
+    InputResolution.EXPIRED: "has expired",
+    InputResolution.WITHDRAWN: "is no longer wanted",
+}
 CUT = " … cut; the whole of it has {} bytes"
 
-_BY_ID = "WHERE job = ? AND request_id = ? AND epoch = ?"
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    request_id: str
+    resolution: InputResolution
+    actor: str = ""
+    message: str = ""
+    digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +82,15 @@ def request(ledger: Ledger, job: Job, asked: input_pb2.InputRequest, report_numb
 def withdraw(ledger: Ledger, job: Job, request_id: str, report_number: int) -> None:
     """Takes an attempt's word that it wants no answer any more. An answer that was committed first stays."""
     if _is_open(job, request_id):
-        resolved = event_pb2.InputResolved(request_id=request_id, resolution=input_pb2.INPUT_RESOLUTION_WITHDRAWN)
-        _resolve(ledger, job, resolved, report_number=report_number)
+        _resolve(ledger, job, _Resolved(request_id, InputResolution.WITHDRAWN), report_number)
     else:
         ledger.skip_report(job, report_number)
 
 
-def answer(ledger: Ledger, namespace: str, job_id: JobId, given: input_pb2.InputAnswer, actor: str) -> int | Refusal:
-    """Answers a request, and says by the contract's number how it was resolved. The first answer wins; its own repeat
-    is told the same."""
+def answer(
+    ledger: Ledger, namespace: str, job_id: JobId, given: input_pb2.InputAnswer, actor: str
+) -> InputResolution | Refusal:
+    """Answers a request, and says how it was resolved. The first answer wins; its own repeat is told the same."""
     job = ledger.job(job_id)
     if job is None or job.namespace != namespace:
         return not_found(job_id)
@@ -87,7 +99,7 @@ def answer(ledger: Ledger, namespace: str, job_id: JobId, given: input_pb2.Input
         return _not_asked(job, given.request_id)
     digest = _digest(given)
     if stored.resolved and (stored.actor, stored.answer) == (actor, digest):
-        return stored.resolution
+        return InputResolution(stored.resolution)
     ending = job.state is JobState.CANCELLING or job.timed_out
     if ending or stored.epoch != job.epoch or not _is_open(job, given.request_id):
         return _resolved_before(job, given.request_id, stored)
@@ -96,14 +108,10 @@ def answer(ledger: Ledger, namespace: str, job_id: JobId, given: input_pb2.Input
     if given.allow and question and not (given.message or given.updated_input_json):
         violation = Violation("answer.message", "is required: a question needs an answer, or updated_input_json")
         return Refusal(Reason.INVALID_FIELD, f"{violation.field} {violation.description}", violations=(violation,))
-    resolution = input_pb2.INPUT_RESOLUTION_ALLOWED if given.allow else input_pb2.INPUT_RESOLUTION_DENIED
-    resolved = event_pb2.InputResolved(
-        request_id=given.request_id, resolution=resolution, actor=actor, message=given.message
-    )
-    _resolve(ledger, job, resolved, digest)
+    resolution = InputResolution.ALLOWED if given.allow else InputResolution.DENIED
+    _resolve(ledger, job, _Resolved(given.request_id, resolution, actor, given.message, digest))
     tell_answer(ledger, job, given)
-    word = "allowed" if given.allow else "denied"
-    detail = f"{word} {asked.tool_name or 'a question'}, request {given.request_id}"
+    detail = f"{resolution.name} {asked.tool_name or 'a question'}, request {given.request_id}"
     record_audit(ledger, actor, "SessionService.AnswerRequest", namespace, "job", job_id_text(job_id), detail)
     return resolution
 
@@ -113,10 +121,7 @@ def expire(ledger: Ledger, job: Job) -> None:
     for one in job.open_inputs:
         if not 0 < one.expires <= ledger.now:
             continue
-        resolved = event_pb2.InputResolved(
-            request_id=one.request_id, resolution=input_pb2.INPUT_RESOLUTION_EXPIRED, message=EXPIRED
-        )
-        _resolve(ledger, job, resolved)
+        _resolve(ledger, job, _Resolved(one.request_id, InputResolution.EXPIRED, message=EXPIRED))
         tell_answer(ledger, job, input_pb2.InputAnswer(request_id=one.request_id, message=EXPIRED))
 
 
@@ -125,7 +130,7 @@ def close_inputs(ledger: Ledger, ended: Iterable[tuple[int, int]]) -> None:
     for row, epoch in ended:
         ledger.run(
             "UPDATE inputs SET resolved = ?, resolution = ?, body = x'' WHERE job = ? AND epoch = ? AND resolved = 0",
-            (ledger.now, input_pb2.INPUT_RESOLUTION_WITHDRAWN, row, epoch),
+            (ledger.now, int(InputResolution.WITHDRAWN), row, epoch),
         )
 
 
@@ -152,13 +157,21 @@ def _open_input(job: Job, one: OpenInput, body: bytes, asked: Micros) -> session
     return message
 
 
-def _resolve(
-    ledger: Ledger, job: Job, resolved: event_pb2.InputResolved, digest: bytes = b"", report_number: int = 0
-) -> None:
-    ledger.record(job, facts.InputResolved(resolved.request_id, resolved.SerializeToString(), report_number))
+def _resolve(ledger: Ledger, job: Job, resolved: _Resolved, report_number: int = 0) -> None:
+    event = event_pb2.InputResolved(
+        request_id=resolved.request_id,
+        resolution=number(resolved.resolution),
+        actor=resolved.actor,
+        message=resolved.message,
+    )
+    ledger.record(job, facts.InputResolved(resolved.request_id, event.SerializeToString(), report_number))
     ledger.run(
-        f"UPDATE inputs SET resolved = ?, resolution = ?, actor = ?, answer = ?, body = x'' {_BY_ID}",
-        (ledger.now, resolved.resolution, resolved.actor, digest, job.row, resolved.request_id, job.epoch),
+        "UPDATE inputs SET resolved = ?, resolution = ?, actor = ?, answer = ?, body = x''"
+        " WHERE job = ? AND request_id = ? AND epoch = ?",
+        (
+            *(ledger.now, int(resolved.resolution), resolved.actor, resolved.digest),
+            *(job.row, resolved.request_id, job.epoch),
+        ),
     )
 
 
@@ -201,9 +214,8 @@ def _not_asked(job: Job, request_id: str) -> Refusal:
 
 
 def _resolved_before(job: Job, request_id: str, stored: _Stored) -> Refusal:
-    resolution: Any = stored.resolution or input_pb2.INPUT_RESOLUTION_WITHDRAWN
-    word = input_pb2.InputResolution.Name(resolution).removeprefix("INPUT_RESOLUTION_")
-    metadata = {"job_id": job_id_text(job.id), "resolution": word}
+    resolution = InputResolution(stored.resolution or InputResolution.WITHDRAWN)
+    metadata = {"job_id": job_id_text(job.id), "resolution": resolution.name}
     by = ""
     if stored.actor:
         metadata["actor"] = stored.actor
@@ -212,6 +224,5 @@ def _resolved_before(job: Job, request_id: str, stored: _Stored) -> Refusal:
         time = session_pb2.OpenInput().time
         set_time(time, stored.resolved)
         metadata["time"] = time.ToJsonString()
-    said = {"ALLOWED": "was allowed", "DENIED": "was denied", "EXPIRED": "has expired"}.get(word, "is no longer wanted")
-    message = f"the request {request_id!r} {said}{by} before"
+    message = f"the request {request_id!r} {_WHAT_BECAME[resolution]}{by}"
     return Refusal(Reason.INPUT_RESOLVED, message, "headrace.v1.InputRequest", request_id, metadata=metadata)
