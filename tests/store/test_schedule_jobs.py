@@ -115,6 +115,23 @@ def test_k4_a_buffered_tick_outlives_a_restart_and_a_pause(reopen: OpenStore) ->
     assert made(bench) == ["2027-01-01T00:01:00", "2027-01-01T00:03:00"]
 
 
+def test_k4_an_edit_before_the_next_cycle_does_not_keep_a_buffered_tick_waiting(bench: Bench) -> None:
+    overlapping(bench, schedule_pb2.OVERLAP_BUFFER_ONE)
+    end(bench, jobs(bench)[0].id)
+    change(bench, cron="0 0 * * *")
+    bench.cycle()
+    assert made(bench) == ["2027-01-01T00:01:00", "2027-01-01T00:03:00"]
+
+
+def test_k4_an_edit_of_a_paused_schedule_releases_no_buffered_tick(bench: Bench) -> None:
+    overlapping(bench, schedule_pb2.OVERLAP_BUFFER_ONE)
+    bench.write(pause_schedule, NAMESPACE, "s", "me", "")
+    end(bench, jobs(bench)[0].id)
+    change(bench, overlap=schedule_pb2.OVERLAP_ALLOW)
+    bench.cycle()
+    assert made(bench) == ["2027-01-01T00:01:00"]
+
+
 def test_k4_cancel_other_cancels_whatever_lives(bench: Bench) -> None:
     begin(bench, "2027-01-01T00:00:00", schedule("* * * * *", overlap=schedule_pb2.OVERLAP_CANCEL_OTHER))
     run_until(bench, at("2027-01-01T00:01:00"))

@@ -203,7 +203,7 @@ def update_schedule(
         started=schedule.started if _timing(message) == _timing(before) else ledger.now,
     )
     _audit(ledger, schedule, actor, "UpdateSchedule", _changes(before, message))
-    return store_schedule(ledger, woken(ledger, changed))
+    return store_schedule(ledger, _looked_at(ledger, changed))
 
 
 def delete_schedule(ledger: Ledger, namespace: str, name: str, etag: str, actor: str) -> StoredSchedule | Refusal:
@@ -255,9 +255,13 @@ def resume_schedule(ledger: Ledger, namespace: str, name: str, actor: str) -> St
         pause_reason="",
         missed_until=ledger.now,
     )
-    resumed = woken(ledger, resumed)
-    # A job that a buffered tick waits for may have ended meanwhile: the cycle looks.
-    return store_schedule(ledger, replace(resumed, wake=ledger.now) if resumed.buffered else resumed)
+    return store_schedule(ledger, _looked_at(ledger, resumed))
+
+
+def _looked_at(ledger: Ledger, schedule: StoredSchedule) -> StoredSchedule:
+    """The schedule with its next tick; a job that a buffered tick waits for may have ended, so the next cycle looks."""
+    schedule = woken(ledger, schedule)
+    return replace(schedule, wake=ledger.now) if schedule.buffered and not schedule.paused else schedule
 
 
 def trigger_schedule(
