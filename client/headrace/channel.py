@@ -19,6 +19,7 @@ DEADLINE_SECONDS = 30.0
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 KEEPALIVE_SECONDS = 30
 KEEPALIVE_TIMEOUT_SECONDS = 10
+CONNECT_MILLIS_MIN = 2_500
 
 RETRIED_METHODS = {
     "headrace.v1.JobService": (
@@ -105,13 +106,16 @@ def options(address: Address) -> list[Option]:
     chosen: list[Option] = [
         ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
+        # What says how long an answer to a ping is waited for: without it a dead connection is kept for a minute more.
+        ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
         ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
         ("grpc.service_config", service_config()),
         ("grpc.enable_retries", 1),
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.initial_reconnect_backoff_ms", 200),
-        ("grpc.min_reconnect_backoff_ms", 200),
+        # How long a connection may take at least, not how long is waited between two: a slow network has to do, too.
+        ("grpc.min_reconnect_backoff_ms", CONNECT_MILLIS_MIN),
         ("grpc.max_reconnect_backoff_ms", 5_000),
     ]
     if address.unix:

@@ -80,6 +80,7 @@ def open_channel(target: str) -> grpc.aio.Channel:
     options: list[tuple[str, str | int]] = [
         ("grpc.keepalive_time_ms", KEEPALIVE_MILLIS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLIS),
+        ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_MILLIS),
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
         ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
         ("grpc.use_local_subchannel_pool", 1),
