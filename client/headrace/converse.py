@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace import errors, follow, statuses
-from headrace.v1 import event_pb2, input_pb2, session_pb2, watch_pb2
+from headrace.v1 import event_pb2, session_pb2, watch_pb2
 from headrace.v1 import session_service_pb2 as pb
 
 WINDOW_COUNT = 256
@@ -52,8 +52,6 @@ class _Asked:
 
     request: pb.ConverseRequest
     sent: bool = False
-    repeated: bool = False
-    """It was sent on more than one stream."""
 
 
 class Conversing:
@@ -105,7 +103,6 @@ class Conversing:
         self.outbox.clear()
         self.outbox.append(pb.ConverseRequest(number=self._next_number(), open=opening))
         for asked in self._asked.values():
-            asked.repeated |= asked.sent
             self.outbox.append(asked.request)
 
     def ask(self, **kind: Any) -> int:
@@ -301,25 +298,6 @@ class Conversing:
         yield end
 
     def _settle(self, done: pb.ConverseDone) -> None:
-        asked = self._asked.pop(done.number, None)
-        if asked is None:
+        if self._asked.pop(done.number, None) is None:
             return
-        if not done.HasField("error"):
-            self._settled[done.number] = done
-            return
-        error = statuses.from_item(done.error)
-        if asked.repeated and isinstance(error, errors.InputResolved) and _is_own(asked.request.answer, error):
-            done.resolution = _resolution(asked.request.answer)
-            self._settled[done.number] = done
-        else:
-            self._settled[done.number] = error
-
-
-def _resolution(answer: input_pb2.InputAnswer) -> input_pb2.InputResolution:
-    return input_pb2.INPUT_RESOLUTION_ALLOWED if answer.allow else input_pb2.INPUT_RESOLUTION_DENIED
-
-
-def _is_own(answer: input_pb2.InputAnswer, error: errors.CallFailed) -> bool:
-    """Whether an answer that was sent again met itself: it was resolved as it says."""
-    name = input_pb2.InputResolution.Name(_resolution(answer)).removeprefix("INPUT_RESOLUTION_")
-    return error.metadata.get("resolution", "") == name
+        self._settled[done.number] = statuses.from_item(done.error) if done.HasField("error") else done
