@@ -41,6 +41,9 @@ class LogChecker:
         if row.truncated or row.silence:
             # Output that is dropped past the cap is a sign of life, and so is a worker that comes back, and no event.
             folded.updated, folded.wake = row.updated, row.wake
+        # A request that can't wait for a person is answered at once, and is in no log.
+        hold(folded.report_number <= row.report_number, "I8", f"{known.id}: report_number")
+        folded.report_number = row.report_number
         if "updated" in (logged.kind for logged in known.log):
             folded.rank = row.rank
         for name in _COMPARED:
