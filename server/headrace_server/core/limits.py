@@ -115,6 +115,12 @@ GRANTS_COUNT_MAX = 128
 """Jobs that one scheduler cycle grants. The next cycle follows at once, while workers act on this one: with all free
 slots in one cycle, server and worker would wait for each other in turn."""
 
+CREDIT_EVENTS_COUNT_MAX = 1_000_000
+"""That a conversation is granted at once."""
+LAST_TURNS_COUNT_MAX = 10_000
+CONVERSE_ANSWERS_COUNT_MAX = 64
+"""Of one conversation, that wait to be sent: no more of its requests are read meanwhile."""
+
 UNARY_CALLS_COUNT_MAX = 4096
 STREAMS_COUNT_MAX = 10_000
 PRINCIPAL_STREAMS_COUNT_MAX = 8_000
