@@ -349,6 +349,8 @@ class Ledger:
             body = codec.encode(job, fact, 0, self.now, of_attempt)
             self._outputs.append((job.row, job.sequence, body, job.attempt, fact.kind))
             return
+        if job.turn is not None:
+            self.effects.sessions.add(job.turn.session_id)
         self._sequences["position"] += 1
         position = self.effects.position = self._sequences["position"]
         self._events.append((position, job.row, job.sequence, codec.encode(job, fact, position, self.now, of_attempt)))
