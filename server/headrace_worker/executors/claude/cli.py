@@ -123,11 +123,11 @@ class Cli:
                 self._hear(parse(line))
 
     def _hear(self, frame: Frame) -> None:
+        hearing = self._belongs_to(frame)
         if frame.type in CONTROL_TYPES:
-            self.control.hear(frame)
+            self.control.hear(frame, None if hearing is None else hearing.asking)
         elif frame.subtype == "background_tasks_changed" and frame.body is not None:
             self.background = bool(mappings(frame.body, "tasks"))
-        hearing = self._belongs_to(frame)
         if hearing is None:
             self._keep(frame)
             return

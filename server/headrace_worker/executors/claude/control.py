@@ -1,7 +1,7 @@
 """The control protocol: our requests to the CLI and its requests to us, matched with their answers.
 
-Answers are given the moment a request is read, and never wait for the data lane. Who may allow what is decided here by
-one rule: nobody is there to ask, so every permission is denied with a reason the model can act on.
+Requests are handled the moment they are read, and never wait for the data lane. Who may allow what is decided by those
+whom the turn asks; between two turns nobody is, so a permission is denied with a reason the model can act on.
 """
 
 import asyncio
@@ -11,14 +11,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from headrace_worker.executors.claude.wire import Body, Frame, mapping, text
+from headrace_worker.executors.claude.asking import Asking, Question
+from headrace_worker.executors.claude.permission import DENIED
+from headrace_worker.executors.claude.wire import Body, Frame, mapping, reread, text
 from headrace_worker.pipe import PipeWriter
 
 CONTROL_TYPES = frozenset({"control_request", "control_response", "control_cancel_request"})
-DENIED = (
-    "This tool is not allowed in this job, and nobody is there to ask. Do not try it again; go on without it, or say "
-    "in your answer what could not be done."
-)
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +59,6 @@ class Control:
         self._lane = lane
         self._numbers = itertools.count(1)
         self._open: dict[str, asyncio.Future[Body]] = {}
-        self.denials = 0
 
     async def request(self, subtype: str, **fields: Any) -> Body:
         """Asks the CLI and waits for its answer; the caller sets the time.
@@ -77,14 +74,16 @@ class Control:
         finally:
             del self._open[request_id]
 
-    def hear(self, frame: Frame) -> None:
-        """Takes a control frame of the CLI."""
+    def hear(self, frame: Frame, asking: Asking | None) -> None:
+        """Takes a control frame of the CLI. `asking`: where the turn that it is in has its requests answered."""
         if frame.body is None:
             return
         if frame.type == "control_response":
             self._resolve(mapping(frame.body, "response"))
         elif frame.type == "control_request":
-            self._answer(text(frame.body, "request_id"), mapping(frame.body, "request"))
+            self._take(text(frame.body, "request_id"), mapping(reread(frame), "request"), asking)
+        elif asking is not None:
+            asking.withdraw(text(frame.body, "request_id"))
 
     def _resolve(self, response: Body) -> None:
         answer = self._open.get(text(response, "request_id"))
@@ -95,15 +94,22 @@ class Control:
         else:
             answer.set_result(mapping(response, "response"))
 
-    def _answer(self, request_id: str, request: Body) -> None:
+    def _take(self, request_id: str, request: Body, asking: Asking | None) -> None:
         subtype = text(request, "subtype")
-        response: dict[str, Any] = {"request_id": request_id}
-        if subtype == "can_use_tool":
-            self.denials += 1
-            response |= {"subtype": "success", "response": {"behavior": "deny", "message": DENIED}}
+        if subtype != "can_use_tool":
+            self._answer(request_id, {"subtype": "error", "error": f"this host does not answer {subtype!r}"})
+            return
+
+        def reply(response: Mapping[str, Any]) -> None:
+            self._answer(request_id, {"subtype": "success", "response": response})
+
+        if asking is None:
+            reply({"behavior": "deny", "message": DENIED})
         else:
-            response |= {"subtype": "error", "error": f"this host does not answer {subtype!r}"}
-        self._lane.say({"type": "control_response", "response": response})
+            asking.ask(Question(request_id, request, reply))
+
+    def _answer(self, request_id: str, response: Mapping[str, Any]) -> None:
+        self._lane.say({"type": "control_response", "response": {"request_id": request_id, **response}})
 
 
 def user_message(prompt: str, identity: str = "") -> dict[str, Any]:

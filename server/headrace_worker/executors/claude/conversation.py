@@ -129,7 +129,12 @@ class Conversation:
         self._seconds = seconds
         self._manner = manner
         self._delivery = Delivery(
-            attempt, hearing.lane, hearing.delivered, simulated=manner.simulated, with_deltas=manner.with_deltas
+            attempt,
+            hearing.lane,
+            hearing.delivered,
+            simulated=manner.simulated,
+            with_deltas=manner.with_deltas,
+            on_request=hearing.asking.delivered,
         )
         self._watchdog = Watchdog(
             hearing, cli.tree, lambda phase: seconds.silence(phase, with_deltas=manner.with_deltas), self._wake
@@ -154,6 +159,7 @@ class Conversation:
                     tasks.create_task(self._watch(self._tree.memory.wait_over_hard())),
                     tasks.create_task(note_soft_limit(self._attempt, self._tree.memory)),
                     tasks.create_task(obey_settings(self._attempt, self._cli)),
+                    tasks.create_task(self._hearing.asking.run(self._attempt)),
                 ]
                 self._watchdog.arm()
                 reason = await self._converse()

@@ -5,6 +5,7 @@ it is true.
 """
 
 import hashlib
+from collections.abc import Callable
 
 from headrace.v1 import event_pb2
 from headrace_worker.executors.claude.framer import Line
@@ -19,13 +20,23 @@ from headrace_worker.executors.limits import CHUNK_BYTES_MAX, FRAME_INLINE_BYTES
 class Delivery:
     """Delivers one conversation's frames."""
 
-    def __init__(self, attempt: Attempt, lane: Lane, turn: Turn, *, simulated: bool, with_deltas: bool) -> None:
-        """`turn`: the fold of what is delivered."""
+    def __init__(
+        self,
+        attempt: Attempt,
+        lane: Lane,
+        turn: Turn,
+        *,
+        simulated: bool,
+        with_deltas: bool,
+        on_request: Callable[[str], None] = lambda request_id: None,
+    ) -> None:
+        """`turn`: the fold of what is delivered. `on_request` is called with each request of the CLI that was."""
         self._attempt = attempt
         self._lane = lane
         self._simulated = simulated
         self._with_deltas = with_deltas
         self._turn = turn
+        self._on_request = on_request
 
     async def run(self) -> None:
         """Delivers until the lane's end. Waits while the outbox is full."""
@@ -43,6 +54,8 @@ class Delivery:
         event.simulated = self._simulated
         await self._raw(event, frame.line)
         await self._emit(event_pb2.Output(claude=event))
+        if frame.type == "control_request":
+            self._on_request(text(frame.body, "request_id"))
         if usage is not None:
             await self._emit(event_pb2.Output(usage=self._turn.meter.total()))
 

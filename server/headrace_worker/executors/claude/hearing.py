@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from headrace_worker.executors.claude.asking import Asking
 from headrace_worker.executors.claude.lane import Lane, LaneFull
-from headrace_worker.executors.claude.turn import Turn
+from headrace_worker.executors.claude.turn import Phase, Turn
 from headrace_worker.executors.claude.wire import Frame
 from headrace_worker.executors.contract import Attempt
 from headrace_worker.executors.limits import LANE_DISK_BYTES_MAX, LANE_SHED_BYTES
@@ -27,6 +28,8 @@ class Hearing:
         self.turn = before.next() if before is not None else Turn()
         self.delivered = before.next() if before is not None else Turn()
         """The same turn, in the order of delivery."""
+        self.asking = Asking(self._asking_changed)
+        """What the CLI asks of a person."""
         self.lane = Lane(spool_folder, disk_bytes_max=disk_bytes_max)
         self.heard_at = 0.0
         """When the last sign of life came."""
@@ -41,6 +44,11 @@ class Hearing:
     def ended(self) -> bool:
         """Whether the CLI has said a result, and no turn runs."""
         return self.turn.results > 0 and not self.turn.running
+
+    @property
+    def phase(self) -> Phase:
+        """What the CLI is doing, as far as its silence is judged: while a person is waited for, it may be silent."""
+        return Phase.WAITING_PERSON if self.asking.is_open else self.turn.phase
 
     def adopt(self, attempt: Attempt) -> None:
         """From now on the attempt is asked what the CLI wants to know."""
@@ -59,6 +67,9 @@ class Hearing:
         self.auth_failed = self.auth_failed or self.turn.auth_failed()
         self._keep(frame)
         self.on_news(frame)
+
+    def _asking_changed(self) -> None:
+        self.on_news(None)
 
     def fail(self, fault: str) -> None:
         """What was kept can't be delivered."""

@@ -27,18 +27,18 @@ class Watchdog:
         self._tree = tree
         self._silence = silence
         self._on_stall = on_stall
-        self._phase = hearing.turn.phase
+        self._phase = hearing.phase
         self._timer: asyncio.TimerHandle | None = None
 
     def arm(self) -> None:
         """A phase begins now."""
-        self._phase = self._hearing.turn.phase
+        self._phase = self._hearing.phase
         self._hearing.heard_at = asyncio.get_running_loop().time()
         self._set(self._silence(self._phase))
 
     def look(self) -> None:
         """Something was heard, which may have begun another phase."""
-        if self._hearing.turn.phase is not self._phase:
+        if self._hearing.phase is not self._phase:
             self.arm()
 
     def disarm(self) -> None:
@@ -53,11 +53,11 @@ class Watchdog:
 
     def _time(self) -> None:
         idle = asyncio.get_running_loop().time() - self._hearing.heard_at
-        rest = self._silence(self._hearing.turn.phase) - idle
+        rest = self._silence(self._hearing.phase) - idle
         if rest > 0:
             self._set(rest)
             return
-        self.stalled = self._hearing.turn.phase
+        self.stalled = self._hearing.phase
         self.evidence = self._describe(idle)
         self.results_before = self._hearing.turn.results
         self._on_stall()
@@ -68,4 +68,4 @@ class Watchdog:
         tools = f"; tools that run: {', '.join(turn.open_tools)}" if turn.open_tools else ""
         last = f"the last frame was {turn.last_frame}" if turn.last_frame else "there was no frame"
         held = f"{len(self._tree.members)} processes held {size(self._tree.memory.last_bytes)} of memory"
-        return f"nothing was heard for {seconds:.1f} s in the phase {turn.phase.value}{tools}; {last}; {held}"
+        return f"nothing was heard for {seconds:.1f} s in the phase {self._hearing.phase.value}{tools}; {last}; {held}"

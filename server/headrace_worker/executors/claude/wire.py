@@ -47,6 +47,14 @@ def parse(line: Line) -> Frame:
     return Frame(line, body if isinstance(body, dict) else None)
 
 
+def reread(frame: Frame) -> Body | None:
+    """The frame's object with all of its texts; of a long line `body` has only their beginnings."""
+    if frame.body is None or len(frame.line.data) <= PARSED_BYTES_MAX:
+        return frame.body
+    whole: Body = json.loads(frame.line.data)
+    return whole
+
+
 def _trimmed(value: Any) -> Any:
     """The same with texts cut to more than anybody keeps of one, so that a giant line is not held twice."""
     if isinstance(value, str):
