@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli import audit, events, health, jobs, launch, queues, schedules, submitting, workers
+from headrace.cli import audit, events, health, jobs, launch, queues, schedules, sessions, submitting, workers
+from headrace.cli.chat.command import chat
 from headrace.cli.top.command import top
 
 app = typer.Typer(
@@ -20,6 +21,8 @@ app.command("run")(submitting.run)
 app.add_typer(jobs.jobs, name="job")
 app.add_typer(queues.queues, name="queue")
 app.add_typer(schedules.schedules, name="schedule")
+app.add_typer(sessions.sessions, name="session")
+app.command("chat")(chat)
 app.add_typer(workers.workers, name="worker")
 app.add_typer(events.events, name="event")
 app.add_typer(audit.audit, name="audit")

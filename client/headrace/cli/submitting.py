@@ -160,7 +160,11 @@ def _print_results(
 
 def way_back(job_id: str, connection: options.Connection) -> str:
     """The command that follows the job again, at the same server."""
-    parts = ["headrace", "job", "logs", "-f", job_id]
+    return way_to(["headrace", "job", "logs", "-f", job_id], connection)
+
+
+def way_to(parts: list[str], connection: options.Connection) -> str:
+    """A command, at the same server."""
     if connection.server != options.Connection().server and "HEADRACE_SERVER" not in os.environ:
         parts += ["--server", connection.server]
     if connection.namespace:

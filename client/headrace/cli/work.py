@@ -21,14 +21,13 @@ Input = Annotated[str, typer.Option("--input", metavar="JSON", help="Its input: 
 
 
 @dataclass(frozen=True, slots=True)
-class ClaudeChoices:
-    """What a Claude turn may say."""
+class ConversationChoices:
+    """What all turns of a conversation have in common."""
 
     folder: Annotated[str, typer.Option(help="An existing folder to work in; absent means a new empty one.")] = ""
     repository: Annotated[str, typer.Option(help="A git repository to make a worktree of.")] = ""
     ref: Annotated[str, typer.Option(help="What to check out in the worktree; absent means HEAD.")] = ""
     branch: Annotated[str, typer.Option(help="A branch of the repository to make of the result.")] = ""
-    session: Annotated[str, typer.Option(help="The session that this turn continues.")] = ""
     model: Annotated[str, typer.Option(help="Model name or alias.")] = ""
     fallback_model: Annotated[str, typer.Option(help="The model when that one is overloaded.")] = ""
     allowed_tool: Annotated[list[str] | None, typer.Option(help="A tool that runs unasked; repeatable.")] = None
@@ -36,19 +35,18 @@ class ClaudeChoices:
     permission_mode: Annotated[str, typer.Option(help="default, acceptEdits, plan, bypassPermissions or dontAsk.")] = ""
     ask: Annotated[bool, typer.Option("--ask", help="Wait for a person when the CLI asks.")] = False
     system_prompt: Annotated[str, typer.Option(help="Text added to the CLI's system prompt.")] = ""
-    max_turns: Annotated[int, typer.Option(min=0, help="Model calls at most.")] = 0
-    max_cost: Annotated[float, typer.Option(min=0, help="Cost at most, in US dollars.")] = 0.0
+    max_turns: Annotated[int, typer.Option(min=0, help="Model calls of a turn at most.")] = 0
+    max_cost: Annotated[float, typer.Option(min=0, help="Cost of a turn at most, in US dollars.")] = 0.0
     output_schema: Annotated[str, typer.Option(help="JSON Schema of the answer: JSON text, or @FILE.")] = ""
     profile: Annotated[str, typer.Option(help="Environment profile on the worker.")] = ""
 
-    def task(self, prompt: str) -> tasks.Task:
-        """The task; a relative folder is taken from here."""
-        chosen = tasks.ClaudeOptions(
+    def chosen(self) -> tasks.ConversationOptions:
+        """The choices; a relative folder is taken from here."""
+        chosen = tasks.ConversationOptions(
             folder=inputs.absolute(self.folder),
             repository=inputs.absolute(self.repository),
             ref=self.ref,
             branch=self.branch,
-            session_id=self.session,
             model=self.model,
             fallback_model=self.fallback_model,
             allowed_tools=self.allowed_tool or [],
@@ -62,8 +60,20 @@ class ClaudeChoices:
         )
         if self.output_schema:
             chosen["output_schema"] = inputs.json_object(self.output_schema, "--output-schema")
+        return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeChoices(ConversationChoices):
+    """What a Claude turn may say."""
+
+    session: Annotated[str, typer.Option(help="The session that this turn continues.")] = ""
+
+    def task(self, prompt: str) -> tasks.Task:
+        """The task; `-` reads the prompt from standard input."""
+        said = sys.stdin.read() if prompt == "-" else prompt
         try:
-            return tasks.claude(sys.stdin.read() if prompt == "-" else prompt, **chosen)
+            return tasks.claude(said, session_id=self.session, **self.chosen())
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
 

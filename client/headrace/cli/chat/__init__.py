@@ -1,0 +1,1 @@
+"""`headrace chat`: a conversation at a terminal, which goes on without it."""
