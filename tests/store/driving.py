@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.struct_pb2 import Value
 
 from headrace.v1 import event_pb2, job_pb2, outcome_pb2, task_pb2, worker_service_pb2
+from headrace_server.core.capacity import domain_name
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.job import NO_USAGE, Job, Usage
@@ -55,7 +56,9 @@ def claude_spec(policy: task_pb2.ResumePolicy = task_pb2.RESUME_POLICY_UNSPECIFI
 def new_job(request_id: str = "", spec: job_pb2.JobSpec | None = None, **changes: Any) -> NewJob:
     """A job to submit; every field of `NewJob` can be set by name."""
     spec = spec or handler_spec()
-    needs = Needs("claude") if spec.HasField("claude") else Needs("handler", spec.handler.name)
+    needs = Needs("handler", spec.handler.name)
+    if spec.HasField("claude"):
+        needs = Needs("claude", domain=domain_name("", spec.claude.model))
     body = spec.SerializeToString()
     timeouts = timeouts_of(spec.timeouts) if spec.HasField("timeouts") else NONE_STATED
     fields: dict[str, Any] = {

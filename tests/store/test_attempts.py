@@ -310,7 +310,7 @@ def test_r6_a_holder_that_stays_away_ends_the_job_as_unknown(bench: Bench) -> No
 
 def test_r6_a_dirty_attempt_that_fails_is_resumed_after_its_backoff(bench: Bench) -> None:
     lease = dirty(bench)
-    bench.fail(lease, FailureClass.OVERLOADED, outputs=2)
+    bench.fail(lease, FailureClass.CRASH, outputs=2)
     job = bench.job(lease.job_id)
     assert (job.state, job.holder) == (JobState.SCHEDULED, "w1")
     bench.clock.advance((job.due - bench.clock.now()) / SECOND)

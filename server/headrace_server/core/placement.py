@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from headrace_server.core.capacity import DEFAULT_DOMAIN
 from headrace_server.core.resources import NOTHING, ONE_SLOT, Resources
 
 UNBOUNDED = 1 << 62
@@ -21,29 +22,42 @@ class Needs:
     executor: str
     """`claude`, `command` or `handler`."""
     capability: str = ""
-    """The program of a command, the name of a handler."""
+    """The program of a command, the name of a handler, the environment profile of a Claude task."""
     labels: tuple[tuple[str, str], ...] = ()
     """Required labels, sorted by key."""
     preferred: tuple[tuple[str, str], ...] = ()
     """Labels that make a worker the better choice, sorted by key."""
     resources: Resources = ONE_SLOT
+    domain: str = ""
+    """The capacity domain of a Claude task: no matter of workers, but its jobs wait together."""
 
     def encode(self) -> str:
         """One text for equal needs."""
         parts: list[object] = [self.executor, self.capability, self.labels]
-        if self.preferred or self.resources != ONE_SLOT:
+        if self.preferred or self.resources != ONE_SLOT or self.domain:
             taken = self.resources
             parts += [self.preferred, [taken.slots, taken.memory_bytes, taken.cpu_millis]]
+        if self.domain:
+            parts.append(self.domain)
         return json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
 
     @staticmethod
     def decode(text: str) -> "Needs":
         """Reads what `encode` made."""
         executor, capability, labels, *more = json.loads(text)
+        # Claude jobs from before there were domains are of the default one.
+        domain = DEFAULT_DOMAIN if executor == "claude" else ""
         if not more:
-            return Needs(executor, capability, _pairs(labels))
-        preferred, resources = more
-        return Needs(executor, capability, _pairs(labels), _pairs(preferred), Resources(*resources))
+            return Needs(executor, capability, _pairs(labels), domain=domain)
+        preferred, resources, *stated = more
+        taken = _resources(*resources)
+        return Needs(executor, capability, _pairs(labels), _pairs(preferred), taken, *(stated or [domain]))
+
+
+def _resources(slots: int, memory_bytes: int, cpu_millis: int) -> Resources:
+    """What one slot is told by is one and the same object."""
+    read = Resources(slots, memory_bytes, cpu_millis)
+    return ONE_SLOT if read == ONE_SLOT else read
 
 
 def _pairs(read: Iterable[Sequence[str]]) -> tuple[tuple[str, str], ...]:
@@ -58,6 +72,8 @@ class Capabilities:
     labels: Mapping[str, str]
     programs: frozenset[str]
     handlers: frozenset[str]
+    profiles: frozenset[str] = frozenset()
+    """Environment profiles for Claude tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +108,8 @@ def misfit(needs: Needs, capabilities: Capabilities) -> Misfit | None:
     if needs.executor not in capabilities.executors:
         return Misfit.EXECUTOR
     offered = {"command": capabilities.programs, "handler": capabilities.handlers}.get(needs.executor)
+    if needs.executor == "claude" and needs.capability:
+        offered = capabilities.profiles
     if offered is not None and needs.capability not in offered:
         return Misfit.CAPABILITY
     if any(capabilities.labels.get(key) != value for key, value in needs.labels):

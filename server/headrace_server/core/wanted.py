@@ -21,6 +21,7 @@ class StopCause(IntEnum):
 
     CANCEL = 1
     TIMEOUT = 2
+    BUDGET = 3
     DRAIN = 5
 
 
@@ -35,13 +36,16 @@ class Wanted:
     """From the first word to SIGTERM."""
 
 
-def wanted_end(job: Job, *, drained: bool) -> tuple[WantedEnd, StopCause] | None:
+def wanted_end(job: Job, *, drained: bool, overspent: bool = False) -> tuple[WantedEnd, StopCause] | None:
     """What is wanted of the job's attempt besides going on; `drained` when what its queue or worker runs is to be
-    handed back. A cancel comes before a timeout, and both before a drain."""
+    handed back, `overspent` when it has used more than it may. A cancel comes before a timeout, then what it has used,
+    and all of them before a drain."""
     if job.state not in LEASED:
         return None
     if job.state is JobState.CANCELLING:
         return WantedEnd.CANCEL, StopCause.CANCEL
     if job.timed_out:
         return WantedEnd.CANCEL, StopCause.TIMEOUT
+    if overspent:
+        return WantedEnd.CANCEL, StopCause.BUDGET
     return (WantedEnd.RETURN, StopCause.DRAIN) if drained else None

@@ -70,6 +70,7 @@ def capabilities_of(message: worker_pb2.WorkerCapabilities) -> Capabilities:
         labels=dict(message.labels),
         programs=frozenset(message.programs),
         handlers=frozenset(message.handlers),
+        profiles=frozenset(message.environment_profiles),
     )
 
 

@@ -18,6 +18,9 @@ from headrace_server.store.attempts.due import look_at_due, next_due
 from headrace_server.store.attempts.lease_ends import account
 from headrace_server.store.attempts.leases import Holder, Lease, grant, held, release
 from headrace_server.store.attempts.workers import lose_worker
+from headrace_server.store.capacity import domains
+from headrace_server.store.capacity.budgets import next_reset
+from headrace_server.store.capacity.reservations import reserve
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing import queue_stops, ready
 from headrace_server.store.queueing.ready import Candidate
@@ -79,6 +82,8 @@ def _next_look(ledger: Ledger) -> Micros | None:
         firings.next_time(ledger),
         ready.next_opening(ledger),
         queue_stops.next_expiry(ledger),
+        domains.next_opening(ledger),
+        next_reset(ledger),
     )
     return min((time for time in times if time is not None), default=None)
 
@@ -95,10 +100,14 @@ def _grant(ledger: Ledger, plan: Plan) -> Iterator[Granted]:
     chosen = [(placement.job, placement.needs) for placement in plan.placements]
     for placement, candidate in zip(plan.placements, ready.with_specs(ledger, chosen), strict=True):
         grant(ledger, candidate.job, placement.offer, placement.rule)
-        yield _granted(ledger, candidate, placement.offer)
+        if placement.reserved is not None:
+            reserve(ledger, candidate.job, placement.reserved)
+        yield _granted(ledger, candidate, placement.offer, placement.reserved or 0)
 
 
-def _granted(ledger: Ledger, candidate: Candidate, offer: Offer) -> Granted:
+def _granted(ledger: Ledger, candidate: Candidate, offer: Offer, reserved: int) -> Granted:
     job = candidate.job
     lease = Lease(job.id, job.epoch, ledger.generation, job.attempt)
-    return Granted(offer.worker, offer.incarnation, lease, assignment_of(ledger, candidate))
+    assignment = assignment_of(ledger, candidate)
+    assignment.cost_max_usd_micros = reserved
+    return Granted(offer.worker, offer.incarnation, lease, assignment)

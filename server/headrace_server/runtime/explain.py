@@ -225,6 +225,8 @@ def lacking(needs: Needs, lacks: set[Misfit | None], count: int) -> str:
         return f"the labels {labels} are not those of {workers}"
     if Misfit.CAPABILITY in lacks and needs.executor == "command":
         return f"program {needs.capability!r} is not allowed on {workers}; allow it with --allow-command"
+    if Misfit.CAPABILITY in lacks and needs.executor == "claude":
+        return f"environment profile {needs.capability!r} is not to be had on {workers}"
     if Misfit.CAPABILITY in lacks:
         return f"handler {needs.capability!r} is not registered on {workers}"
     if needs.executor == "claude":

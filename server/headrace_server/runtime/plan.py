@@ -17,11 +17,14 @@ from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.merge import UNKNOWN_ROW, Merge, Place, Source
 from headrace_server.core.placement import Needs, Offer, Room
 from headrace_server.core.resources import ONE_SLOT
+from headrace_server.store.capacity.budget_room import BudgetRoom
+from headrace_server.store.capacity.domains import DomainRoom
+from headrace_server.store.capacity.reservations import park_keys
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing import queue_stops, ready
 from headrace_server.store.queueing.queue_limits import Hold, QueueLimits
 from headrace_server.store.queueing.queue_policy import QueuePolicy, policy_of
-from headrace_server.store.queueing.ready import OpenGroup, ReadyGroup, ReadyKey
+from headrace_server.store.queueing.ready import Kept, OpenGroup, ReadyGroup, ReadyKey
 from headrace_server.store.queueing.shares import current_standings
 
 RESERVE_AFTER_SECONDS = 30.0
@@ -44,6 +47,8 @@ class Placement:
     needs: Needs
     offer: Offer
     rule: str
+    reserved: int | None = None
+    """Millionths of a US dollar of a budget; None when no budget covers it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +109,16 @@ class _Planner:
         self.placements: list[Placement] = []
         self.wake: Micros | None = None
         self.reserved: list[tuple[str, JobId]] = []
+        self._domains = DomainRoom(ledger)
+        self._budgets = BudgetRoom(ledger)
         self._ledger = ledger
         self._workers = [offer.worker for offer in offers if offer.free_slots > 0]
         self._full: set[Needs] = set()
         """Needs that no worker has room for any more."""
         self._held: dict[_KeyName, Micros | None] = {}
         """Concurrency keys that a limit holds, and until when."""
+        self._parked: dict[tuple[str, str], int] = {}
+        """Owners whose own budget is spent, by namespace and name, and until when."""
         self._heads: dict[int, Place] = {}
         """Where the first job is of keys that were looked at, and of which none was taken."""
         self._one_queue = False
@@ -142,11 +151,17 @@ class _Planner:
             return False
         if (self._full and needs in self._full and not job.holder) or self._is_held(queue, job.concurrency_key):
             return True
+        if needs.domain and (self._is_shut(needs.domain) or self._is_spent(job.namespace, job.owner)):
+            return True
         taken = self.room.take(needs, job.holder)
         if taken is None:
             self._keep_room(job, needs)
             return True
-        self.placements.append(Placement(job, needs, *taken))
+        reserved = None
+        if needs.domain:
+            self._domains.take(needs.domain)
+            reserved = self._budgets.take(job)
+        self.placements.append(Placement(job, needs, *taken, reserved))
         self._heads.pop(job.key, None)
         queue.limits.take(job.concurrency_key)
         if isinstance(queue.line, FairLine):
@@ -175,12 +190,30 @@ class _Planner:
         self._wake_at(hold)
         return True
 
+    def _is_shut(self, domain: str) -> bool:
+        """Whether nothing more of a capacity domain may start."""
+        hold = self._domains.hold(domain)
+        if hold is not None:
+            self._wake_at(hold)
+        return hold is not None
+
+    def _is_spent(self, namespace: str, owner: str) -> bool:
+        """Whether a budget holds the Claude jobs of an owner; if it is one of its own, its keys are parked."""
+        if not self._budgets.is_spent(namespace, owner):
+            return False
+        until = self._budgets.parked_until(namespace, owner)
+        if until is not None:
+            self._parked[namespace, owner] = until
+        return True
+
     def _wake_at(self, hold: Hold) -> None:
         if hold.until is not None:
             self.wake = min(hold.until, self.wake or hold.until)
 
     def _write(self, queues: Iterable[_Queue]) -> None:
         ready.park(self._ledger, self._held.items())
+        for (namespace, owner), until in self._parked.items():
+            park_keys(self._ledger, namespace, owner, until)
         ready.raise_heads(self._ledger, self._heads.items())
         for queue in queues:
             queue.limits.store()
@@ -192,13 +225,14 @@ class _Planner:
             groups.setdefault((one.group.namespace, one.group.queue), []).append(one)
         held: dict[tuple[str, str], list[Waiting]] = {}
         if with_held:
-            for job, needs in ready.held_window(self._ledger, self._workers, GRANTS_COUNT_MAX):
+            kept = Kept(self._domains.shut(), self._budgets.spent_owners())
+            for job, needs in ready.held_window(self._ledger, self._workers, GRANTS_COUNT_MAX, kept):
                 held.setdefault((job.namespace, job.queue), []).append((job, needs))
         stopped = queue_stops.stops(self._ledger)
         queues = []
         for name in {**groups, **held}:
             own = groups.get(name, [])
-            with_room = [one for one in own if self._has_room(one.group.needs)]
+            with_room = [one for one in own if self._has_room(one.group)]
             queue = self._queue(name) if name not in stopped and (with_room or name in held) else None
             if queue is None:
                 continue
@@ -221,8 +255,11 @@ class _Planner:
             return None
         return queue
 
-    def _has_room(self, needs: Needs) -> bool:
-        """Whether a look at jobs with these needs is worth it: they can start, or may have room kept for them."""
+    def _has_room(self, group: ReadyGroup) -> bool:
+        """Whether a look at the jobs of a group is worth it: they can start, or may have room kept for them."""
+        needs = group.needs
+        if needs.domain and (self._is_shut(needs.domain) or self._budgets.is_namespace_spent(group.namespace)):
+            return False
         return self.room.free_for(needs) > 0 or (needs.resources != ONE_SLOT and self.room.could_fit(needs))
 
     def _line_up(self, queue: _Queue, groups: Iterable[OpenGroup], held: Iterable[Waiting]) -> None:
@@ -259,7 +296,7 @@ class _Planner:
         self, queue: _Queue, group: ReadyGroup, last: ReadyKey, alone: bool, share: str | None = None
     ) -> Iterable[_Part]:
         """The next keys of a group, or of a share of it, and what is left of them."""
-        if group.needs in self._full:
+        if group.needs in self._full or (group.needs.domain and self._is_shut(group.needs.domain)):
             return
         of_share = None if share is None else (queue.policy.fairness, share)
         keys = ready.keys_after(self._ledger, group, last, KEYS_PAGE_COUNT, of_share)
@@ -277,6 +314,8 @@ class _Planner:
         """The next jobs of a key, and what is left of it."""
         needs = key.group.needs
         if needs in self._full or self._is_held(queue, key.concurrency_key):
+            return
+        if needs.domain and (self._is_shut(needs.domain) or self._is_spent(key.group.namespace, key.owner)):
             return
         wanted = GRANTS_COUNT_MAX - len(self.placements)
         alone = alone and self._one_queue

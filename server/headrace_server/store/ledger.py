@@ -8,13 +8,13 @@ counters can't disagree. What a query has to see is flushed before it.
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from headrace_server.core import facts, lifecycle
 from headrace_server.core.deadlines import next_look
 from headrace_server.core.facts import Fact
 from headrace_server.core.ids import JobId, Micros, new_job_id, random_bits_needed
-from headrace_server.core.job import Job, copy_of
+from headrace_server.core.job import Job, Usage, copy_of
 from headrace_server.core.placement import Needs
 from headrace_server.core.states import ENDED, JobState
 from headrace_server.store import codec, rows
@@ -39,6 +39,23 @@ class _NewJob:
     traceparent: str
     request_id: str
     labels: tuple[tuple[str, str], ...]
+
+
+class AttemptWord(NamedTuple):
+    """A fact by which an attempt has used something, has failed, or has ended. A tuple: each attempt makes one."""
+
+    job: Job
+    fact: Fact
+    assigned: Micros
+    """When the attempt was granted."""
+    before: Usage
+    """Of the attempts of the job that had ended before."""
+    after: Usage
+    """The same, with this one's if it has ended."""
+    so_far: Usage
+    """Of the attempt, while it runs."""
+    is_over: bool
+    """Its lease has ended."""
 
 
 class Ledger:
@@ -81,6 +98,8 @@ class Ledger:
         """Jobs that have ended in this transaction and that nobody has drawn the consequences of yet."""
         self.stopped: list[Job] = []
         """Jobs whose attempts this transaction has stopped."""
+        self.attempt_words: list[AttemptWord] = []
+        """What was recorded of attempts that capacity and budgets are about, and that nobody has looked at yet."""
         self.silenced: list[tuple[int, int]] = []
         """Attempts that have ended, of those that may have asked or been told something: row of the job and epoch."""
 
@@ -195,6 +214,7 @@ class Ledger:
         """Folds a fact into a job and appends its event; raises IllegalTransition when the state does not allow it."""
         state, holder, assigned, worker = job.state, job.holder, job.assigned, job.worker
         rank, started = job.rank, job.started
+        usage, attempt_usage = job.usage, job.attempt_usage
         lifecycle.apply(job, fact, self.now)
         if job.state is not state or job.holder != holder or job.assigned != assigned or job.rank != rank:
             release = fact if isinstance(fact, facts.Released) else None
@@ -208,6 +228,10 @@ class Ledger:
         if worker and not job.worker and (job.asks or job.turn is not None):
             self.silenced.append((job.row, job.epoch))
         measure(self.effects, job, fact, started, worker, self.now)
+        used = job.usage is not usage or job.attempt_usage is not attempt_usage
+        if worker and (used or not job.worker or type(fact) is facts.AttemptFailed):
+            word = AttemptWord(job, fact, assigned, usage, job.usage, job.attempt_usage, not job.worker)
+            self.attempt_words.append(word)
         self._append(job, fact, of_attempt=worker != "" or type(fact) is facts.Assigned)
 
     def drop_output(self, job: Job, producer_sequence: int) -> None:
@@ -276,8 +300,8 @@ class Ledger:
             return int(found[0][0])
         self._sequences["group"] += 1
         group = self._sequences["group"]
-        columns = ("ready_group", "namespace", "queue", "needs", "ready")
-        self.insert("ready_groups", columns, [(group, *name, 0)])
+        columns = ("ready_group", "namespace", "queue", "needs", "ready", "domain")
+        self.insert("ready_groups", columns, [(group, *name, 0, needs.domain)])
         return group
 
     def _read_place(self, key: int) -> KeyPlace:

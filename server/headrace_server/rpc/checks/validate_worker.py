@@ -43,6 +43,7 @@ CAPABILITIES: Rules = {
     "workspace_roots": each(absolute_folder, NAMES_COUNT_MAX),
     "claude_version": _name,
     "claude_simulated": anything,
+    "environment_profiles": each(_name, NAMES_COUNT_MAX),
 }
 HOST_RESOURCES: Rules = dict.fromkeys(
     ("memory_bytes", "memory_available_bytes", "cpu_millis", "cpu_available_millis"), at_least_zero

@@ -25,6 +25,7 @@ from headrace_server.core.retry import (
 )
 from headrace_server.core.states import LEASED, JobState
 from headrace_server.store.attempts.timeouts import timeout_failure, timeouts_of_job
+from headrace_server.store.capacity.reservations import is_stopped
 from headrace_server.store.codec import failure_of, micros_of, number
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queue_policy import policy_of, retry_policy_of
@@ -155,6 +156,9 @@ def finish(ledger: Ledger, holder: Holder, word: Finish) -> tuple[Disposition, i
     elif job.timed_out:
         kind = TimeoutKind(job.timed_out)
         _fail_attempt(ledger, job, timeout_failure(kind), word.usage, kind)
+    elif is_stopped(ledger, job):
+        message = "the attempt has used more than it had reserved of a budget, or than was left of one"
+        _fail_attempt(ledger, job, _failure(FailureClass.BUDGET, message, "budget"), word.usage)
     else:
         _hand_back(ledger, job, word.usage)
     return Disposition.ACCEPTED, job.producer_sequence

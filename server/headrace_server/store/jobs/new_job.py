@@ -4,6 +4,7 @@ fingerprinted."""
 import hashlib
 
 from headrace.v1 import job_pb2
+from headrace_server.core.capacity import domain_name
 from headrace_server.core.dependencies import CancelAction, Condition, DependencyRule, FailureAction
 from headrace_server.core.ids import JobId, Micros, parse_job_id
 from headrace_server.core.limits import OUTPUT_BYTES_MAX_DEFAULT
@@ -86,9 +87,13 @@ def _needs(spec: job_pb2.JobSpec) -> Needs:
         capability = spec.handler.name
     elif kind == "command":
         capability = spec.command.program
+    domain = ""
+    if kind == "claude":
+        capability = spec.claude.environment_profile
+        domain = domain_name(capability, spec.claude.model)
     if not spec.HasField("placement"):
-        return Needs(kind, capability)
+        return Needs(kind, capability, domain=domain)
     placement = spec.placement
     labels = tuple(sorted(placement.required_labels.items()))
     preferred = tuple(sorted(placement.preferred_labels.items()))
-    return Needs(kind, capability, labels, preferred, resources_of(placement.resources))
+    return Needs(kind, capability, labels, preferred, resources_of(placement.resources), domain)

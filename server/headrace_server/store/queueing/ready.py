@@ -16,7 +16,7 @@ from headrace_server.core.merge import Place
 from headrace_server.core.placement import Needs
 from headrace_server.store import rows
 from headrace_server.store.counters import UNTIL_FREED
-from headrace_server.store.engine import Query
+from headrace_server.store.engine import Query, in_list
 from headrace_server.store.ledger import Ledger
 
 T = TypeVar("T")
@@ -37,6 +37,8 @@ _SHARE_HEADS = {
     ),
 }
 _IN_COUNT_MAX = 500
+KEPT_COUNT_MAX = 50
+"""Owners without a budget left that a look at held jobs leaves out; of the others it finds some in vain."""
 _SELECT_WITH_NEEDS = rows.SELECT.replace(" FROM jobs", ", ready_groups.needs FROM jobs") + (
     " JOIN ready_keys ON ready_keys.key = jobs.key"
     " JOIN ready_groups ON ready_groups.ready_group = ready_keys.ready_group"
@@ -62,6 +64,7 @@ class ReadyKey:
     concurrency_key: str
     head: Place
     """Nothing of it is before."""
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,31 @@ class OpenGroup:
     group: ReadyGroup
     first: ReadyKey
     next_head: Place | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Whose Claude jobs may not start, so that they do not hide those that may."""
+
+    domains: Sequence[str] = ()
+    scopes: Sequence[tuple[str, str]] = ()
+    """Namespace and owner; an empty owner stands for all of the namespace."""
+
+    def condition(self) -> tuple[str, list[str]]:
+        """As SQL, for jobs with their groups; empty when there are none."""
+        parts: list[str] = []
+        values: list[str] = []
+        if self.domains:
+            marks, values = in_list(self.domains)
+            parts.append(f" AND ready_groups.domain NOT IN ({marks})")
+        for namespace, owner in self.scopes[:KEPT_COUNT_MAX]:
+            of_owner = " AND jobs.owner = ?" if owner else ""
+            parts.append(f" AND NOT (ready_groups.domain <> '' AND jobs.namespace = ?{of_owner})")
+            values += [namespace, owner] if owner else [namespace]
+        return "".join(parts), values
+
+
+NOBODY_KEPT = Kept()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +119,16 @@ def open_groups(ledger: Ledger) -> list[OpenGroup]:
     )
     found = ledger.query(
         "SELECT ready_groups.ready_group, ready_groups.namespace, ready_groups.queue, needs,"
-        " nearest.key, nearest.concurrency_key, nearest.head, nearest.head_job, second.head, second.head_job"
+        " nearest.key, nearest.concurrency_key, nearest.owner, nearest.head, nearest.head_job,"
+        " second.head, second.head_job"
         f" FROM ready_groups JOIN ready_keys AS nearest ON nearest.key = ({key})"
         f" LEFT JOIN ready_keys AS second ON second.key = ({key} OFFSET 1) WHERE ready_groups.ready > 0"
     )
     opened = []
-    for number, namespace, queue, needs, first, concurrency_key, rank, row, next_rank, next_row in found:
+    for number, namespace, queue, needs, first, concurrency_key, owner, rank, row, next_rank, next_row in found:
         group = ReadyGroup(number, namespace, queue, _decoded(needs))
         next_head = None if next_rank is None else (next_rank, next_row)
-        opened.append(OpenGroup(group, ReadyKey(first, group, concurrency_key, (rank, row)), next_head))
+        opened.append(OpenGroup(group, ReadyKey(first, group, concurrency_key, (rank, row), owner), next_head))
     return opened
 
 
@@ -110,11 +139,11 @@ def keys_after(
     them."""
     of_share = "" if share is None else f" AND {_SHARE_COLUMNS[share[0]]} = ?"
     found = ledger.look_up(
-        f"SELECT key, concurrency_key, head, head_job FROM ready_keys WHERE ready_group = ?{of_share} AND {_OPEN}"
-        " AND (head, head_job, key) > (?, ?, ?) ORDER BY head, head_job, key LIMIT ?",
+        "SELECT key, concurrency_key, owner, head, head_job FROM ready_keys"
+        f" WHERE ready_group = ?{of_share} AND {_OPEN} AND (head, head_job, key) > (?, ?, ?) ORDER BY head, head_job, key LIMIT ?",
         (group.group, *(() if share is None else (share[1],)), *last.head, last.key, count),
     )
-    return [ReadyKey(key, group, concurrency_key, (rank, row)) for key, concurrency_key, rank, row in found]
+    return [ReadyKey(key, group, name, (rank, row), owner) for key, name, owner, rank, row in found]
 
 
 def open_shares(ledger: Ledger, groups: Iterable[ReadyGroup], scope: FairnessScope) -> dict[str, int]:
@@ -147,14 +176,18 @@ def window(ledger: Ledger, key: ReadyKey, after: Place, count: int) -> list[Job]
     return ledger.adopt(found)
 
 
-def held_window(ledger: Ledger, holders: Iterable[str], count: int) -> list[tuple[Job, Needs]]:
-    """The first jobs that wait for one of these workers, because it holds their session."""
+def held_window(
+    ledger: Ledger, holders: Iterable[str], count: int, kept: Kept = NOBODY_KEPT
+) -> list[tuple[Job, Needs]]:
+    """The first jobs that wait for one of these workers, because it holds their session, but for those that are kept
+    from starting."""
     held: list[tuple[Job, Needs]] = []
+    but_for, values = kept.condition()
     for holder in holders:
         found = ledger.query(
             f"{_SELECT_WITH_NEEDS} WHERE jobs.holder = ? AND jobs.holder <> '' AND jobs.state = 3"
-            " ORDER BY jobs.rank, jobs.job LIMIT ?",
-            (holder, count),
+            f"{but_for} ORDER BY jobs.rank, jobs.job LIMIT ?",
+            (holder, *values, count),
         )
         held += [(job, _decoded(row[-1])) for job, row in zip(ledger.adopt(found), found, strict=True)]
     return held
