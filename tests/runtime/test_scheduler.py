@@ -1,7 +1,9 @@
 """The scheduler: when it runs a cycle, what it hands over, and what it takes back (L3, L4)."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from headrace_server.runtime.registry import Registry
 from headrace_server.store.attempts.leases import Holder
 from headrace_server.store.attempts.workers import Release, Word, hear_each, lease_holders
 from headrace_server.store.errors import StoreUnavailable
+from headrace_server.store.jobs.submit import Accepted, submit_each
+from headrace_server.store.ledger import Ledger
 from runtime.conftest import LEASE_SECONDS, Node, Test, leases_of, sent
 from store.driving import HOME, capabilities, finished, handler_spec, new_job, offer
 
@@ -259,6 +263,62 @@ def test_the_loop_is_woken_by_a_submit_and_ends_when_it_is_cancelled(run: Run) -
         loop.cancel()
         await asyncio.gather(loop, return_exceptions=True)
         assert loop.cancelled()
+
+    run(test)
+
+
+@asynccontextmanager
+async def idle_loop(node: Node) -> AsyncIterator[None]:
+    """The scheduler's loop runs, and waits to be woken when the block begins."""
+    loop = asyncio.ensure_future(node.scheduler.run())
+    try:
+        await until_idle(node)
+        yield
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+
+async def until_idle(node: Node) -> None:
+    async with asyncio.timeout(10):
+        while not node.scheduler._idle or node.store.waiting_count:  # noqa: ASYNC110  # nobody else wants to know
+            await asyncio.sleep(0)
+
+
+def test_a_submit_commits_together_with_its_grant(run: Run) -> None:
+    async def test(node: Node) -> None:
+        lane = node.connect(slots=2)
+        async with idle_loop(node):
+            begun, gate = threading.Event(), threading.Event()
+
+            def occupy(ledger: Ledger) -> None:
+                begun.set()
+                gate.wait(10)
+
+            busy = node.store.write(occupy)
+            await asyncio.to_thread(begun.wait, 10)
+            submitting = node.store.write_each(submit_each, new_job(), crowd=True)
+            node.scheduler.queued()
+            gate.set()
+            _, accepted = await asyncio.gather(busy, submitting)
+            assert isinstance(accepted, Accepted)
+            await until_idle(node)
+            assert [lease.job_id for lease in leases_of(lane)] == [accepted.job.id]
+            (together,) = [effects for effects in node.effects if accepted.job.id in effects.changed]
+            assert not together.queued, "no other cycle is asked for"
+
+    run(test)
+
+
+def test_l4_a_cycle_that_begins_when_it_is_asked_for_notices_that_the_loop_stood_still(run: Run) -> None:
+    async def test(node: Node) -> None:
+        lane = node.connect()
+        async with idle_loop(node):
+            node.clock.advance(LEASE_SECONDS + 1)
+            node.scheduler.wake()
+            await until_idle(node)
+            assert node.registry.lanes() == [lane]
+            assert lane.ended is None
 
     run(test)
 

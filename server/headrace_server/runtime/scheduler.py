@@ -4,6 +4,7 @@ workers."""
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.limits import GRANTS_COUNT_MAX
@@ -27,6 +28,16 @@ FAILED_SECONDS = 0.5
 """The pause after a cycle that could not be committed."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A cycle that the store was asked for, and what it was asked for with."""
+
+    cycle: "asyncio.Future[Cycle]"
+    lost: Sequence[Holder]
+    lanes: dict[str, ControlLane]
+    failures: int
+
+
 class Scheduler:
     """Plans for the workers that are connected to this node."""
 
@@ -45,18 +56,24 @@ class Scheduler:
         """Grants that have to be taken back."""
         self.draining = False
         """Set while the server drains: nothing is granted any more."""
+        self._looked = clock.monotonic()
+        """When the leases were last looked at."""
+        self._idle = False
+        """It waits to be woken."""
+        self._begun: _Begun | None = None
+        """A cycle that was begun when it was woken."""
 
     def wake(self) -> None:
-        """Asks for a cycle soon: a worker has room, or came, or went."""
+        """Asks for a cycle: a worker has room, or came, or went. It commits together with what was written before."""
         self._queued = True
-        self._wake.set()
+        self._ask()
 
     def queued(self) -> None:
-        """Asks for a cycle soon when somebody has room: a job was queued, or is about to be. Where nobody has, a crowd
-        of submits costs nothing here."""
+        """Asks for a cycle when somebody has room: a job was queued, or is about to be. Where nobody has, a crowd of
+        submits costs nothing here."""
         self._queued = True
         if self._registry.has_room():
-            self._wake.set()
+            self._ask()
 
     def committed(self, effects: Effects) -> None:
         """Takes note of what a transaction changed."""
@@ -66,12 +83,28 @@ class Scheduler:
         if effects.queued:
             self.queued()
 
+    def _ask(self) -> None:
+        """Begins a cycle at once, where none runs: when the loop has its turn, the writer may have begun without it."""
+        if self._idle and not self._wake.is_set() and not self._unsent:
+            self._notice_stall()
+            try:
+                self._begun = self._begin()
+            except Refused as error:
+                log.debug("a scheduling cycle could not be begun: %s", error)
+        self._wake.set()
+
     async def run_once(self) -> Cycle | None:
         """Runs one cycle now, unless there is nothing that one could do.
 
         Raises Refused when the store can't commit it; then nothing was granted.
         """
-        await self._take_back()
+        begun, self._begun = self._begun, None
+        if begun is None:
+            await self._take_back()
+            begun = self._begin()
+        return None if begun is None else await self._complete(begun)
+
+    def _begin(self) -> _Begun | None:
         ended = self._registry.watch.ended(self._clock.monotonic())
         lost = [Holder(worker, incarnation) for worker, incarnation in ended]
         offers = self._offers(lost)
@@ -79,14 +112,33 @@ class Scheduler:
         with_room = [offer for offer in offers if offer.free_slots > 0]
         if not (lost or due or (with_room and (self._queued or self._has_more_room(with_room)))):
             return None
-        lanes = {lane.holder.worker: lane for lane in self._registry.lanes()}
-        cycle = await self._run_cycle(offers, lost)
-        for holder in lost:
+        timed = self._next_due is not None or bool(lost)
+        # The offers count on words that wait before this cycle. Where these could not be committed, nothing is granted.
+        failures = self._store.failures_count()
+        cycle = self._store.write(
+            lambda ledger: run_cycle(
+                ledger, offers if self._store.failures_count() == failures else (), lost, timed=timed
+            ),
+            bounded=False,
+        )
+        # What commits before this cycle is answered may not be in it: only what was known before is forgotten.
+        self._queued, self._next_due = False, None
+        return _Begun(cycle, lost, {lane.holder.worker: lane for lane in self._registry.lanes()}, failures)
+
+    async def _complete(self, begun: _Begun) -> Cycle:
+        try:
+            cycle = await begun.cycle
+        except BaseException:
+            self._queued, self._next_due = True, Micros(0)
+            raise
+        self._queued = self._queued or self._store.failures_count() != begun.failures
+        self._next_due = _earliest(self._next_due, cycle.next_due)
+        for holder in begun.lost:
             log.warning("the lease of worker %s (%s) has ended", holder.worker, holder.incarnation)
             self._registry.end(holder)
         if len(cycle.granted) == GRANTS_COUNT_MAX:
             self.wake()
-        self._deliver(cycle, lanes)
+        self._deliver(cycle, begun.lanes)
         await self._take_back()
         return cycle
 
@@ -99,27 +151,6 @@ class Scheduler:
         """Whether something is free that the last cycle did not leave free: a missed wake-up costs a second, not for
         ever."""
         return any(_exceeds(offer.free, self._room.get(_holder(offer), NOTHING)) for offer in offers)
-
-    async def _run_cycle(self, offers: Sequence[Offer], lost: Sequence[Holder]) -> Cycle:
-        # What commits before this cycle is answered may not be in it: only what was known before is forgotten.
-        timed = self._next_due is not None or bool(lost)
-        self._queued, self._next_due = False, None
-        try:
-            # The offers count on words that wait before this cycle. Where these could not be committed, nothing is
-            # granted.
-            failures = self._store.failures_count()
-            cycle = await self._store.write(
-                lambda ledger: run_cycle(
-                    ledger, offers if self._store.failures_count() == failures else (), lost, timed=timed
-                ),
-                bounded=False,
-            )
-            self._queued = self._queued or self._store.failures_count() != failures
-        except BaseException:
-            self._queued, self._next_due = True, Micros(0)
-            raise
-        self._next_due = _earliest(self._next_due, cycle.next_due)
-        return cycle
 
     def _deliver(self, cycle: Cycle, lanes: dict[str, ControlLane]) -> None:
         for granted in cycle.granted:
@@ -140,24 +171,30 @@ class Scheduler:
 
     async def run(self) -> None:
         """Runs cycles until it is cancelled."""
-        looked = self._clock.monotonic()
+        self._looked = self._clock.monotonic()
         while True:
             self._wake.clear()
-            now = self._clock.monotonic()
-            if now - looked > STALLED_SECONDS:
-                log.warning("the event loop stood still for %.1f s, which counts against no lease", now - looked)
-                self._registry.watch.was_not_watching(now - looked, now)
-            looked = now
+            self._notice_stall()
             try:
                 await self.run_once()
             except Refused as error:
                 log.debug("a scheduling cycle could not be committed: %s", error)
                 await asyncio.sleep(FAILED_SECONDS)
+            self._idle = True
             try:
                 async with asyncio.timeout(self._sleep_seconds()):
                     await self._wake.wait()
             except TimeoutError:
                 continue
+            finally:
+                self._idle = False
+
+    def _notice_stall(self) -> None:
+        now = self._clock.monotonic()
+        stalled, self._looked = now - self._looked, now
+        if stalled > STALLED_SECONDS:
+            log.warning("the event loop stood still for %.1f s, which counts against no lease", stalled)
+            self._registry.watch.was_not_watching(stalled, now)
 
     def _sleep_seconds(self) -> float:
         if self._next_due is None:

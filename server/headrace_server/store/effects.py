@@ -80,8 +80,10 @@ class Effects:
     """Jobs were taken out of the store, with their logs."""
     keyed: set[tuple[str, str, str]] = field(default_factory=set)
     """Unique keys that another job has now: namespace, queue, key."""
-    queued: bool = False
-    """A job became QUEUED."""
+    ready: set[JobId] = field(default_factory=set)
+    """Jobs that came to be QUEUED, or to another place there, and that nobody has been granted since."""
+    freed: bool = False
+    """What may have kept jobs from being started is gone: a stop, or others under the same limit."""
     next_due: Micros | None = None
     """The earliest time that a cycle has to keep: that of a job, a schedule, a pause."""
     stopped: list[Wanted] = field(default_factory=list)
@@ -94,6 +96,11 @@ class Effects:
     """Times of jobs that are over: what traces are made of."""
     commit_seconds: float = 0.0
     """How long the transaction took, from its begin until it was durable."""
+
+    @property
+    def queued(self) -> bool:
+        """Whether a cycle that is yet to come may find a job to start."""
+        return self.freed or bool(self.ready)
 
 
 _OUTCOMES: dict[type[Any], str] = {

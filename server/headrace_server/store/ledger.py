@@ -366,7 +366,9 @@ class Ledger:
     def _append(self, job: Job, fact: Fact, *, of_attempt: bool) -> None:
         self.effects.changed.add(job.id)
         if job.state is JobState.QUEUED:
-            self.effects.queued = True
+            self.effects.ready.add(job.id)
+        else:
+            self.effects.ready.discard(job.id)
         if job.wake:
             self.effects.next_due = min(job.wake, self.effects.next_due or job.wake)
         if type(fact) is facts.Produced:

@@ -90,7 +90,7 @@ def remove_stop(ledger: Ledger, namespace: str, queue: str, kind: StopKind) -> N
     """Ends a stop, if there is one; a cycle looks at the queue's jobs soon."""
     _changed(ledger)
     ledger.run("DELETE FROM queue_stops WHERE namespace = ? AND queue = ? AND kind = ?", (namespace, queue, int(kind)))
-    ledger.effects.queued = True
+    ledger.effects.freed = True
 
 
 def stop_of(query: Query, namespace: str, queue: str, now: Micros) -> Stop:

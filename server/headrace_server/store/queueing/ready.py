@@ -238,7 +238,7 @@ def open_keys(ledger: Ledger, namespace: str, queue: str) -> None:
         " AND ready_group IN (SELECT ready_group FROM ready_groups WHERE namespace = ? AND queue = ?)",
         (namespace, queue),
     )
-    ledger.effects.queued = True
+    ledger.effects.freed = True
 
 
 @lru_cache(maxsize=4096)

@@ -36,7 +36,7 @@ def charge_shares(ledger: Ledger) -> None:
             continue
         if policy.max_concurrency or (concurrency_key and policy.max_concurrency_per_key):
             # A slot under a limit is free, whether or not a worker has more room than before.
-            ledger.effects.queued = True
+            ledger.effects.freed = True
         if policy.fairness is not FairnessScope.NONE:
             name = owner if policy.fairness is FairnessScope.OWNER else concurrency_key
             total = ended[namespace, queue, policy.fairness, name]
