@@ -6,7 +6,7 @@ from headrace.v1 import event_pb2, job_pb2, outcome_pb2, worker_service_pb2
 from headrace_server.core.ids import Micros, job_id_text
 from headrace_server.core.job import PLAIN, Job, Origin
 from headrace_server.core.states import JobState
-from headrace_server.store.codec import cancellation_message, number, set_time, usage_message
+from headrace_server.store.codec import cancellation_message, number, set_time, set_usage
 
 ATTEMPTS_COUNT_MAX = 20
 
@@ -41,7 +41,7 @@ def job_message(job: Job, spec: bytes, *, full: bool) -> job_pb2.Job:
     message.simulated = job.simulated
     message.dirty = job.dirty
     message.claude_session_id = job.claude_session
-    message.usage.CopyFrom(usage_message(job.usage + job.attempt_usage))
+    set_usage(message.usage, job.usage + job.attempt_usage)
     _set_optional(message, job)
     if not full:
         _strip(message)
@@ -102,21 +102,22 @@ def _set_origin(message: job_pb2.Job, origin: Origin) -> None:
     message.catch_up = origin.catch_up
 
 
+_LEFT_OUT = {
+    "claude": ("prompt", "append_system_prompt", "output_schema"),
+    "command": ("stdin",),
+    "handler": ("input",),
+}
+"""Fields of a task that JOB_VIEW_BASIC does not have."""
+
+
 def _strip(message: job_pb2.Job) -> None:
     """Leaves out what JOB_VIEW_BASIC does not have."""
-    message.ClearField("result")
-    message.failure.ClearField("detail")
-    message.failure.ClearField("partial_result")
-    if message.failure.ByteSize() == 0:
-        message.ClearField("failure")
-    for task, field in (
-        ("claude", "prompt"),
-        ("claude", "append_system_prompt"),
-        ("claude", "output_schema"),
-        ("command", "stdin"),
-        ("handler", "input"),
-    ):
-        if message.spec.HasField(task):
+    if message.HasField("failure"):
+        message.failure.ClearField("detail")
+        message.failure.ClearField("partial_result")
+    task = message.spec.WhichOneof("task")
+    if task is not None:
+        for field in _LEFT_OUT[task]:
             getattr(message.spec, task).ClearField(field)
 
 

@@ -1,6 +1,7 @@
 """Facts as `Event` messages of the contract: the bytes made here are what is stored and what followers get.
 
-Attributes are set one by one, because nested constructor calls cost three times as much and this runs for every event.
+Attributes are set one by one, because nested constructor calls cost three times as much and this runs for every event;
+a message inside another one is looked up once.
 """
 
 from collections.abc import Callable
@@ -81,6 +82,13 @@ def usage_message(usage: Usage) -> outcome_pb2.Usage:
     return message
 
 
+def set_usage(message: outcome_pb2.Usage, usage: Usage) -> None:
+    """Sets a usage, which is there also when nothing was used."""
+    message.SetInParent()
+    if usage is not NO_USAGE:
+        message.CopyFrom(usage_message(usage))
+
+
 def usage_of(message: outcome_pb2.Usage) -> Usage:
     """Reads a usage."""
     if not message.ByteSize():
@@ -131,23 +139,24 @@ def _decision(message: job_pb2.RetryDecision, decision: Decision, next_time: Mic
 
 
 def _submitted(event: event_pb2.Event, fact: facts.Submitted) -> None:
-    event.submitted.state = number(fact.state)
-    event.submitted.actor = fact.actor
+    message = event.submitted
+    message.state = number(fact.state)
+    message.actor = fact.actor
     if fact.due:
-        set_time(event.submitted.due_time, fact.due)
+        set_time(message.due_time, fact.due)
     if fact.start_by:
-        set_time(event.submitted.start_deadline_time, fact.start_by)
+        set_time(message.start_deadline_time, fact.start_by)
     if fact.end_by:
-        set_time(event.submitted.end_deadline_time, fact.end_by)
+        set_time(message.end_deadline_time, fact.end_by)
     if fact.origin is not PLAIN:
-        _origin(event.submitted, fact.origin)
+        _origin(message, fact.origin)
     if fact.turn is not None:
-        event.submitted.session_id = job_id_text(fact.turn.session_id)
-        event.submitted.turn = fact.turn.number
-        event.submitted.background = fact.turn.background
+        message.session_id = job_id_text(fact.turn.session_id)
+        message.turn = fact.turn.number
+        message.background = fact.turn.background
     if fact.holder:
-        event.submitted.holder_worker_id = fact.holder
-        set_time(event.submitted.hold_expire_time, fact.hold_until)
+        message.holder_worker_id = fact.holder
+        set_time(message.hold_expire_time, fact.hold_until)
 
 
 def _origin(message: event_pb2.JobSubmitted, origin: Origin) -> None:
@@ -184,9 +193,10 @@ def _queued(event: event_pb2.Event, fact: facts.Queued) -> None:
 
 
 def _assigned(event: event_pb2.Event, fact: facts.Assigned) -> None:
-    event.attempt_assigned.worker_id = fact.worker
-    event.attempt_assigned.incarnation = fact.incarnation
-    event.attempt_assigned.rule = fact.rule
+    message = event.attempt_assigned
+    message.worker_id = fact.worker
+    message.incarnation = fact.incarnation
+    message.rule = fact.rule
 
 
 def _started(event: event_pb2.Event, fact: facts.Started) -> None:
@@ -205,7 +215,7 @@ def _timed_out(event: event_pb2.Event, fact: facts.TimedOut) -> None:
 def _snoozed(event: event_pb2.Event, fact: facts.Snoozed) -> None:
     event.attempt_snoozed.reason = fact.reason
     set_time(event.attempt_snoozed.next_time, fact.next_time)
-    event.attempt_snoozed.usage.CopyFrom(usage_message(fact.usage))
+    set_usage(event.attempt_snoozed.usage, fact.usage)
 
 
 def _released(event: event_pb2.Event, fact: facts.Released) -> None:
@@ -215,7 +225,7 @@ def _released(event: event_pb2.Event, fact: facts.Released) -> None:
 
 def _attempt_failed(event: event_pb2.Event, fact: facts.AttemptFailed) -> None:
     event.attempt_failed.failure.ParseFromString(fact.failure.body)
-    event.attempt_failed.usage.CopyFrom(usage_message(fact.usage))
+    set_usage(event.attempt_failed.usage, fact.usage)
     _decision(event.attempt_failed.decision, fact.decision, fact.next_time)
 
 
@@ -229,7 +239,7 @@ def _attempt_lost(event: event_pb2.Event, fact: facts.AttemptLost) -> None:
 
 def _handed_back(event: event_pb2.Event, fact: facts.HandedBack) -> None:
     event.attempt_handed_back.worker_id = fact.worker
-    event.attempt_handed_back.usage.CopyFrom(usage_message(fact.usage))
+    set_usage(event.attempt_handed_back.usage, fact.usage)
     _decision(event.attempt_handed_back.decision, fact.decision, Micros(0))
     if fact.hold_until:
         set_time(event.attempt_handed_back.hold_expire_time, fact.hold_until)
@@ -264,8 +274,9 @@ def _truncated(event: event_pb2.Event, fact: facts.Truncated) -> None:
 
 
 def _succeeded(event: event_pb2.Event, fact: facts.Succeeded) -> None:
-    event.succeeded.result.ParseFromString(fact.body)
-    event.succeeded.usage.CopyFrom(usage_message(fact.usage))
+    message = event.succeeded
+    message.result.ParseFromString(fact.body)
+    set_usage(message.usage, fact.usage)
 
 
 def _failed(event: event_pb2.Event, fact: facts.Failed) -> None:
@@ -274,7 +285,7 @@ def _failed(event: event_pb2.Event, fact: facts.Failed) -> None:
 
 def _cancelled(event: event_pb2.Event, fact: facts.Cancelled) -> None:
     event.cancelled.cancellation.CopyFrom(cancellation_message(fact.cancellation))
-    event.cancelled.usage.CopyFrom(usage_message(fact.usage))
+    set_usage(event.cancelled.usage, fact.usage)
 
 
 def _expired(event: event_pb2.Event, fact: facts.Expired) -> None:
