@@ -26,54 +26,63 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from headrace.v1 import capacity_pb2 as headrace_dot_v1_dot_capacity__pb2
 from headrace.v1 import job_pb2 as headrace_dot_v1_dot_job__pb2
+from headrace.v1 import settings_pb2 as headrace_dot_v1_dot_settings__pb2
 from headrace.v1 import worker_pb2 as headrace_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fheadrace/v1/admin_service.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aheadrace/v1/capacity.proto\x1a\x15headrace/v1/job.proto\x1a\x18headrace/v1/worker.proto\"\x82\x02\n\nAuditEntry\x12\x16\n\x06number\x18\x01 \x01(\x03R\x06number\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x14\n\x05\x61\x63tor\x18\x03 \x01(\tR\x05\x61\x63tor\x12\x16\n\x06\x61\x63tion\x18\x04 \x01(\tR\x06\x61\x63tion\x12\x1c\n\tnamespace\x18\x05 \x01(\tR\tnamespace\x12#\n\rresource_type\x18\x06 \x01(\tR\x0cresourceType\x12#\n\rresource_name\x18\x07 \x01(\tR\x0cresourceName\x12\x16\n\x06\x64\x65tail\x18\x08 \x01(\tR\x06\x64\x65tail\"\xbd\x01\n\x17ListAuditEntriesRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12#\n\rresource_type\x18\x02 \x01(\tR\x0cresourceType\x12#\n\rresource_name\x18\x03 \x01(\tR\x0cresourceName\x12\x1b\n\tpage_size\x18\x04 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x05 \x01(\tR\tpageToken\"u\n\x18ListAuditEntriesResponse\x12\x31\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.headrace.v1.AuditEntryR\x07\x65ntries\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"K\n\x12WatchHealthRequest\x12\x35\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08interval\"\xb0\x05\n\x13WatchHealthResponse\x12.\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x18\n\x07serving\x18\x02 \x01(\x08R\x07serving\x12:\n\x0cstate_counts\x18\x03 \x03(\x0b\x32\x17.headrace.v1.StateCountR\x0bstateCounts\x12)\n\x10queue_saturation\x18\x04 \x01(\x01R\x0fqueueSaturation\x12\x14\n\x05slots\x18\x05 \x01(\x05R\x05slots\x12\x1d\n\nslots_used\x18\x06 \x01(\x05R\tslotsUsed\x12\x42\n\rworker_counts\x18\x07 \x03(\x0b\x32\x1d.headrace.v1.WorkerStateCountR\x0cworkerCounts\x12?\n\x0e\x65vent_loop_lag\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0c\x65ventLoopLag\x12\x38\n\ncommit_p50\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationR\tcommitP50\x12\x38\n\ncommit_max\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationR\tcommitMax\x12%\n\x0ewaiting_writes\x18\x0b \x01(\x03R\rwaitingWrites\x12\x1c\n\tfollowers\x18\x0c \x01(\x05R\tfollowers\x12&\n\x0f\x64isk_free_bytes\x18\r \x01(\x03R\rdiskFreeBytes\x12!\n\x0cmemory_bytes\x18\x0e \x01(\x03R\x0bmemoryBytes\x12*\n\x06\x61lerts\x18\x0f \x03(\x0b\x32\x12.headrace.v1.AlertR\x06\x61lerts\"X\n\x10WorkerStateCount\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x18.headrace.v1.WorkerStateR\x05state\x12\x14\n\x05\x63ount\x18\x02 \x01(\x05R\x05\x63ount\"\xa0\x02\n\x05\x41lert\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x36\n\x08severity\x18\x02 \x01(\x0e\x32\x1a.headrace.v1.AlertSeverityR\x08severity\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12;\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x39\n\nclear_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tclearTime\"X\n\x1aListCapacityDomainsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"|\n\x1bListCapacityDomainsResponse\x12\x35\n\x07\x64omains\x18\x01 \x03(\x0b\x32\x1b.headrace.v1.CapacityDomainR\x07\x64omains\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb2\x01\n\x1bUpdateCapacityDomainRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x30\n\x05order\x18\x02 \x01(\x0e\x32\x1a.headrace.v1.CapacityOrderR\x05order\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x35\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\"S\n\x1cUpdateCapacityDomainResponse\x12\x33\n\x06\x64omain\x18\x01 \x01(\x0b\x32\x1b.headrace.v1.CapacityDomainR\x06\x64omain\"?\n\x10SetBudgetRequest\x12+\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x13.headrace.v1.BudgetR\x06\x62udget\"@\n\x11SetBudgetResponse\x12+\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x13.headrace.v1.BudgetR\x06\x62udget\"\x84\x01\n\x12ListBudgetsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x14\n\x05owner\x18\x02 \x01(\tR\x05owner\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\"l\n\x13ListBudgetsResponse\x12-\n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x13.headrace.v1.BudgetR\x07\x62udgets\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"|\n\x13\x44\x65leteBudgetRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x14\n\x05owner\x18\x02 \x01(\tR\x05owner\x12\x31\n\x06period\x18\x03 \x01(\x0e\x32\x19.headrace.v1.BudgetPeriodR\x06period\"\x16\n\x14\x44\x65leteBudgetResponse*h\n\rAlertSeverity\x12\x1e\n\x1a\x41LERT_SEVERITY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41LERT_SEVERITY_WARNING\x10\x01\x12\x1b\n\x17\x41LERT_SEVERITY_CRITICAL\x10\x02*b\n\rCapacityOrder\x12\x1e\n\x1a\x43\x41PACITY_ORDER_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43\x41PACITY_ORDER_OPEN\x10\x01\x12\x18\n\x14\x43\x41PACITY_ORDER_CLOSE\x10\x02\x32\x8d\x05\n\x0c\x41\x64minService\x12_\n\x10ListAuditEntries\x12$.headrace.v1.ListAuditEntriesRequest\x1a%.headrace.v1.ListAuditEntriesResponse\x12R\n\x0bWatchHealth\x12\x1f.headrace.v1.WatchHealthRequest\x1a .headrace.v1.WatchHealthResponse0\x01\x12h\n\x13ListCapacityDomains\x12\'.headrace.v1.ListCapacityDomainsRequest\x1a(.headrace.v1.ListCapacityDomainsResponse\x12k\n\x14UpdateCapacityDomain\x12(.headrace.v1.UpdateCapacityDomainRequest\x1a).headrace.v1.UpdateCapacityDomainResponse\x12J\n\tSetBudget\x12\x1d.headrace.v1.SetBudgetRequest\x1a\x1e.headrace.v1.SetBudgetResponse\x12P\n\x0bListBudgets\x12\x1f.headrace.v1.ListBudgetsRequest\x1a .headrace.v1.ListBudgetsResponse\x12S\n\x0c\x44\x65leteBudget\x12 .headrace.v1.DeleteBudgetRequest\x1a!.headrace.v1.DeleteBudgetResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fheadrace/v1/admin_service.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aheadrace/v1/capacity.proto\x1a\x15headrace/v1/job.proto\x1a\x1aheadrace/v1/settings.proto\x1a\x18headrace/v1/worker.proto\"2\n\x12GetSettingsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\"Q\n\x13GetSettingsResponse\x12:\n\x08settings\x18\x01 \x01(\x0b\x32\x1e.headrace.v1.NamespaceSettingsR\x08settings\"\x96\x01\n\x15UpdateSettingsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12:\n\x08settings\x18\x02 \x01(\x0b\x32\x1e.headrace.v1.NamespaceSettingsR\x08settings\x12#\n\rvalidate_only\x18\x03 \x01(\x08R\x0cvalidateOnly\"T\n\x16UpdateSettingsResponse\x12:\n\x08settings\x18\x01 \x01(\x0b\x32\x1e.headrace.v1.NamespaceSettingsR\x08settings\"\x82\x02\n\nAuditEntry\x12\x16\n\x06number\x18\x01 \x01(\x03R\x06number\x12.\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x14\n\x05\x61\x63tor\x18\x03 \x01(\tR\x05\x61\x63tor\x12\x16\n\x06\x61\x63tion\x18\x04 \x01(\tR\x06\x61\x63tion\x12\x1c\n\tnamespace\x18\x05 \x01(\tR\tnamespace\x12#\n\rresource_type\x18\x06 \x01(\tR\x0cresourceType\x12#\n\rresource_name\x18\x07 \x01(\tR\x0cresourceName\x12\x16\n\x06\x64\x65tail\x18\x08 \x01(\tR\x06\x64\x65tail\"\xbd\x01\n\x17ListAuditEntriesRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12#\n\rresource_type\x18\x02 \x01(\tR\x0cresourceType\x12#\n\rresource_name\x18\x03 \x01(\tR\x0cresourceName\x12\x1b\n\tpage_size\x18\x04 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x05 \x01(\tR\tpageToken\"u\n\x18ListAuditEntriesResponse\x12\x31\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x17.headrace.v1.AuditEntryR\x07\x65ntries\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"K\n\x12WatchHealthRequest\x12\x35\n\x08interval\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08interval\"\xb0\x05\n\x13WatchHealthResponse\x12.\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04time\x12\x18\n\x07serving\x18\x02 \x01(\x08R\x07serving\x12:\n\x0cstate_counts\x18\x03 \x03(\x0b\x32\x17.headrace.v1.StateCountR\x0bstateCounts\x12)\n\x10queue_saturation\x18\x04 \x01(\x01R\x0fqueueSaturation\x12\x14\n\x05slots\x18\x05 \x01(\x05R\x05slots\x12\x1d\n\nslots_used\x18\x06 \x01(\x05R\tslotsUsed\x12\x42\n\rworker_counts\x18\x07 \x03(\x0b\x32\x1d.headrace.v1.WorkerStateCountR\x0cworkerCounts\x12?\n\x0e\x65vent_loop_lag\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationR\x0c\x65ventLoopLag\x12\x38\n\ncommit_p50\x18\t \x01(\x0b\x32\x19.google.protobuf.DurationR\tcommitP50\x12\x38\n\ncommit_max\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationR\tcommitMax\x12%\n\x0ewaiting_writes\x18\x0b \x01(\x03R\rwaitingWrites\x12\x1c\n\tfollowers\x18\x0c \x01(\x05R\tfollowers\x12&\n\x0f\x64isk_free_bytes\x18\r \x01(\x03R\rdiskFreeBytes\x12!\n\x0cmemory_bytes\x18\x0e \x01(\x03R\x0bmemoryBytes\x12*\n\x06\x61lerts\x18\x0f \x03(\x0b\x32\x12.headrace.v1.AlertR\x06\x61lerts\"X\n\x10WorkerStateCount\x12.\n\x05state\x18\x01 \x01(\x0e\x32\x18.headrace.v1.WorkerStateR\x05state\x12\x14\n\x05\x63ount\x18\x02 \x01(\x05R\x05\x63ount\"\xa0\x02\n\x05\x41lert\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x36\n\x08severity\x18\x02 \x01(\x0e\x32\x1a.headrace.v1.AlertSeverityR\x08severity\x12\x18\n\x07message\x18\x03 \x01(\tR\x07message\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12;\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x39\n\nclear_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tclearTime\"X\n\x1aListCapacityDomainsRequest\x12\x1b\n\tpage_size\x18\x01 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x02 \x01(\tR\tpageToken\"|\n\x1bListCapacityDomainsResponse\x12\x35\n\x07\x64omains\x18\x01 \x03(\x0b\x32\x1b.headrace.v1.CapacityDomainR\x07\x64omains\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb2\x01\n\x1bUpdateCapacityDomainRequest\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x30\n\x05order\x18\x02 \x01(\x0e\x32\x1a.headrace.v1.CapacityOrderR\x05order\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12\x35\n\x08\x64uration\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationR\x08\x64uration\"S\n\x1cUpdateCapacityDomainResponse\x12\x33\n\x06\x64omain\x18\x01 \x01(\x0b\x32\x1b.headrace.v1.CapacityDomainR\x06\x64omain\"?\n\x10SetBudgetRequest\x12+\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x13.headrace.v1.BudgetR\x06\x62udget\"@\n\x11SetBudgetResponse\x12+\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x13.headrace.v1.BudgetR\x06\x62udget\"\x84\x01\n\x12ListBudgetsRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x14\n\x05owner\x18\x02 \x01(\tR\x05owner\x12\x1b\n\tpage_size\x18\x03 \x01(\x05R\x08pageSize\x12\x1d\n\npage_token\x18\x04 \x01(\tR\tpageToken\"l\n\x13ListBudgetsResponse\x12-\n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x13.headrace.v1.BudgetR\x07\x62udgets\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"|\n\x13\x44\x65leteBudgetRequest\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x14\n\x05owner\x18\x02 \x01(\tR\x05owner\x12\x31\n\x06period\x18\x03 \x01(\x0e\x32\x19.headrace.v1.BudgetPeriodR\x06period\"\x16\n\x14\x44\x65leteBudgetResponse*h\n\rAlertSeverity\x12\x1e\n\x1a\x41LERT_SEVERITY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41LERT_SEVERITY_WARNING\x10\x01\x12\x1b\n\x17\x41LERT_SEVERITY_CRITICAL\x10\x02*b\n\rCapacityOrder\x12\x1e\n\x1a\x43\x41PACITY_ORDER_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43\x41PACITY_ORDER_OPEN\x10\x01\x12\x18\n\x14\x43\x41PACITY_ORDER_CLOSE\x10\x02\x32\xba\x06\n\x0c\x41\x64minService\x12_\n\x10ListAuditEntries\x12$.headrace.v1.ListAuditEntriesRequest\x1a%.headrace.v1.ListAuditEntriesResponse\x12R\n\x0bWatchHealth\x12\x1f.headrace.v1.WatchHealthRequest\x1a .headrace.v1.WatchHealthResponse0\x01\x12h\n\x13ListCapacityDomains\x12\'.headrace.v1.ListCapacityDomainsRequest\x1a(.headrace.v1.ListCapacityDomainsResponse\x12k\n\x14UpdateCapacityDomain\x12(.headrace.v1.UpdateCapacityDomainRequest\x1a).headrace.v1.UpdateCapacityDomainResponse\x12J\n\tSetBudget\x12\x1d.headrace.v1.SetBudgetRequest\x1a\x1e.headrace.v1.SetBudgetResponse\x12P\n\x0bListBudgets\x12\x1f.headrace.v1.ListBudgetsRequest\x1a .headrace.v1.ListBudgetsResponse\x12S\n\x0c\x44\x65leteBudget\x12 .headrace.v1.DeleteBudgetRequest\x1a!.headrace.v1.DeleteBudgetResponse\x12P\n\x0bGetSettings\x12\x1f.headrace.v1.GetSettingsRequest\x1a .headrace.v1.GetSettingsResponse\x12Y\n\x0eUpdateSettings\x12\".headrace.v1.UpdateSettingsRequest\x1a#.headrace.v1.UpdateSettingsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headrace.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ALERTSEVERITY']._serialized_start=2919
-  _globals['_ALERTSEVERITY']._serialized_end=3023
-  _globals['_CAPACITYORDER']._serialized_start=3025
-  _globals['_CAPACITYORDER']._serialized_end=3123
-  _globals['_AUDITENTRY']._serialized_start=191
-  _globals['_AUDITENTRY']._serialized_end=449
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=452
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=641
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=643
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=760
-  _globals['_WATCHHEALTHREQUEST']._serialized_start=762
-  _globals['_WATCHHEALTHREQUEST']._serialized_end=837
-  _globals['_WATCHHEALTHRESPONSE']._serialized_start=840
-  _globals['_WATCHHEALTHRESPONSE']._serialized_end=1528
-  _globals['_WORKERSTATECOUNT']._serialized_start=1530
-  _globals['_WORKERSTATECOUNT']._serialized_end=1618
-  _globals['_ALERT']._serialized_start=1621
-  _globals['_ALERT']._serialized_end=1909
-  _globals['_LISTCAPACITYDOMAINSREQUEST']._serialized_start=1911
-  _globals['_LISTCAPACITYDOMAINSREQUEST']._serialized_end=1999
-  _globals['_LISTCAPACITYDOMAINSRESPONSE']._serialized_start=2001
-  _globals['_LISTCAPACITYDOMAINSRESPONSE']._serialized_end=2125
-  _globals['_UPDATECAPACITYDOMAINREQUEST']._serialized_start=2128
-  _globals['_UPDATECAPACITYDOMAINREQUEST']._serialized_end=2306
-  _globals['_UPDATECAPACITYDOMAINRESPONSE']._serialized_start=2308
-  _globals['_UPDATECAPACITYDOMAINRESPONSE']._serialized_end=2391
-  _globals['_SETBUDGETREQUEST']._serialized_start=2393
-  _globals['_SETBUDGETREQUEST']._serialized_end=2456
-  _globals['_SETBUDGETRESPONSE']._serialized_start=2458
-  _globals['_SETBUDGETRESPONSE']._serialized_end=2522
-  _globals['_LISTBUDGETSREQUEST']._serialized_start=2525
-  _globals['_LISTBUDGETSREQUEST']._serialized_end=2657
-  _globals['_LISTBUDGETSRESPONSE']._serialized_start=2659
-  _globals['_LISTBUDGETSRESPONSE']._serialized_end=2767
-  _globals['_DELETEBUDGETREQUEST']._serialized_start=2769
-  _globals['_DELETEBUDGETREQUEST']._serialized_end=2893
-  _globals['_DELETEBUDGETRESPONSE']._serialized_start=2895
-  _globals['_DELETEBUDGETRESPONSE']._serialized_end=2917
-  _globals['_ADMINSERVICE']._serialized_start=3126
-  _globals['_ADMINSERVICE']._serialized_end=3779
+  _globals['_ALERTSEVERITY']._serialized_start=3321
+  _globals['_ALERTSEVERITY']._serialized_end=3425
+  _globals['_CAPACITYORDER']._serialized_start=3427
+  _globals['_CAPACITYORDER']._serialized_end=3525
+  _globals['_GETSETTINGSREQUEST']._serialized_start=218
+  _globals['_GETSETTINGSREQUEST']._serialized_end=268
+  _globals['_GETSETTINGSRESPONSE']._serialized_start=270
+  _globals['_GETSETTINGSRESPONSE']._serialized_end=351
+  _globals['_UPDATESETTINGSREQUEST']._serialized_start=354
+  _globals['_UPDATESETTINGSREQUEST']._serialized_end=504
+  _globals['_UPDATESETTINGSRESPONSE']._serialized_start=506
+  _globals['_UPDATESETTINGSRESPONSE']._serialized_end=590
+  _globals['_AUDITENTRY']._serialized_start=593
+  _globals['_AUDITENTRY']._serialized_end=851
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=854
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=1043
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=1045
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=1162
+  _globals['_WATCHHEALTHREQUEST']._serialized_start=1164
+  _globals['_WATCHHEALTHREQUEST']._serialized_end=1239
+  _globals['_WATCHHEALTHRESPONSE']._serialized_start=1242
+  _globals['_WATCHHEALTHRESPONSE']._serialized_end=1930
+  _globals['_WORKERSTATECOUNT']._serialized_start=1932
+  _globals['_WORKERSTATECOUNT']._serialized_end=2020
+  _globals['_ALERT']._serialized_start=2023
+  _globals['_ALERT']._serialized_end=2311
+  _globals['_LISTCAPACITYDOMAINSREQUEST']._serialized_start=2313
+  _globals['_LISTCAPACITYDOMAINSREQUEST']._serialized_end=2401
+  _globals['_LISTCAPACITYDOMAINSRESPONSE']._serialized_start=2403
+  _globals['_LISTCAPACITYDOMAINSRESPONSE']._serialized_end=2527
+  _globals['_UPDATECAPACITYDOMAINREQUEST']._serialized_start=2530
+  _globals['_UPDATECAPACITYDOMAINREQUEST']._serialized_end=2708
+  _globals['_UPDATECAPACITYDOMAINRESPONSE']._serialized_start=2710
+  _globals['_UPDATECAPACITYDOMAINRESPONSE']._serialized_end=2793
+  _globals['_SETBUDGETREQUEST']._serialized_start=2795
+  _globals['_SETBUDGETREQUEST']._serialized_end=2858
+  _globals['_SETBUDGETRESPONSE']._serialized_start=2860
+  _globals['_SETBUDGETRESPONSE']._serialized_end=2924
+  _globals['_LISTBUDGETSREQUEST']._serialized_start=2927
+  _globals['_LISTBUDGETSREQUEST']._serialized_end=3059
+  _globals['_LISTBUDGETSRESPONSE']._serialized_start=3061
+  _globals['_LISTBUDGETSRESPONSE']._serialized_end=3169
+  _globals['_DELETEBUDGETREQUEST']._serialized_start=3171
+  _globals['_DELETEBUDGETREQUEST']._serialized_end=3295
+  _globals['_DELETEBUDGETRESPONSE']._serialized_start=3297
+  _globals['_DELETEBUDGETRESPONSE']._serialized_end=3319
+  _globals['_ADMINSERVICE']._serialized_start=3528
+  _globals['_ADMINSERVICE']._serialized_end=4354
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from headrace.v1 import capacity_pb2 as _capacity_pb2
 from headrace.v1 import job_pb2 as _job_pb2
+from headrace.v1 import settings_pb2 as _settings_pb2
 from headrace.v1 import worker_pb2 as _worker_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -31,6 +32,34 @@ ALERT_SEVERITY_CRITICAL: AlertSeverity
 CAPACITY_ORDER_UNSPECIFIED: CapacityOrder
 CAPACITY_ORDER_OPEN: CapacityOrder
 CAPACITY_ORDER_CLOSE: CapacityOrder
+
+class GetSettingsRequest(_message.Message):
+    __slots__ = ("namespace",)
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    def __init__(self, namespace: _Optional[str] = ...) -> None: ...
+
+class GetSettingsResponse(_message.Message):
+    __slots__ = ("settings",)
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    settings: _settings_pb2.NamespaceSettings
+    def __init__(self, settings: _Optional[_Union[_settings_pb2.NamespaceSettings, _Mapping]] = ...) -> None: ...
+
+class UpdateSettingsRequest(_message.Message):
+    __slots__ = ("namespace", "settings", "validate_only")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    settings: _settings_pb2.NamespaceSettings
+    validate_only: bool
+    def __init__(self, namespace: _Optional[str] = ..., settings: _Optional[_Union[_settings_pb2.NamespaceSettings, _Mapping]] = ..., validate_only: _Optional[bool] = ...) -> None: ...
+
+class UpdateSettingsResponse(_message.Message):
+    __slots__ = ("settings",)
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    settings: _settings_pb2.NamespaceSettings
+    def __init__(self, settings: _Optional[_Union[_settings_pb2.NamespaceSettings, _Mapping]] = ...) -> None: ...
 
 class AuditEntry(_message.Message):
     __slots__ = ("number", "time", "actor", "action", "namespace", "resource_type", "resource_name", "detail")

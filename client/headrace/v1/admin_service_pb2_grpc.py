@@ -75,6 +75,16 @@ class AdminServiceStub:
                 request_serializer=headrace_dot_v1_dot_admin__service__pb2.DeleteBudgetRequest.SerializeToString,
                 response_deserializer=headrace_dot_v1_dot_admin__service__pb2.DeleteBudgetResponse.FromString,
                 _registered_method=True)
+        self.GetSettings = channel.unary_unary(
+                '/headrace.v1.AdminService/GetSettings',
+                request_serializer=headrace_dot_v1_dot_admin__service__pb2.GetSettingsRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_admin__service__pb2.GetSettingsResponse.FromString,
+                _registered_method=True)
+        self.UpdateSettings = channel.unary_unary(
+                '/headrace.v1.AdminService/UpdateSettings',
+                request_serializer=headrace_dot_v1_dot_admin__service__pb2.UpdateSettingsRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_admin__service__pb2.UpdateSettingsResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -149,6 +159,25 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSettings(self, request, context):
+        """Returns the settings of a namespace; those of one that has none are empty.
+
+        INVALID_ARGUMENT: bad namespace.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSettings(self, request, context):
+        """Replaces the settings of a namespace as a whole.
+
+        INVALID_ARGUMENT: every bad field is named. NOT_FOUND: a queue that is named is not there. ABORTED: the etag does not
+        match; read them again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -186,6 +215,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.DeleteBudget,
                     request_deserializer=headrace_dot_v1_dot_admin__service__pb2.DeleteBudgetRequest.FromString,
                     response_serializer=headrace_dot_v1_dot_admin__service__pb2.DeleteBudgetResponse.SerializeToString,
+            ),
+            'GetSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSettings,
+                    request_deserializer=headrace_dot_v1_dot_admin__service__pb2.GetSettingsRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_admin__service__pb2.GetSettingsResponse.SerializeToString,
+            ),
+            'UpdateSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSettings,
+                    request_deserializer=headrace_dot_v1_dot_admin__service__pb2.UpdateSettingsRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_admin__service__pb2.UpdateSettingsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -383,6 +422,60 @@ class AdminService:
             '/headrace.v1.AdminService/DeleteBudget',
             headrace_dot_v1_dot_admin__service__pb2.DeleteBudgetRequest.SerializeToString,
             headrace_dot_v1_dot_admin__service__pb2.DeleteBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.AdminService/GetSettings',
+            headrace_dot_v1_dot_admin__service__pb2.GetSettingsRequest.SerializeToString,
+            headrace_dot_v1_dot_admin__service__pb2.GetSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.AdminService/UpdateSettings',
+            headrace_dot_v1_dot_admin__service__pb2.UpdateSettingsRequest.SerializeToString,
+            headrace_dot_v1_dot_admin__service__pb2.UpdateSettingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -74,6 +74,17 @@ class AdminServiceStub:
 
     NOT_FOUND: there is none for that scope and period.
     """
+    GetSettings: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetSettingsRequest, _admin_service_pb2.GetSettingsResponse]
+    """Returns the settings of a namespace; those of one that has none are empty.
+
+    INVALID_ARGUMENT: bad namespace.
+    """
+    UpdateSettings: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateSettingsRequest, _admin_service_pb2.UpdateSettingsResponse]
+    """Replaces the settings of a namespace as a whole.
+
+    INVALID_ARGUMENT: every bad field is named. NOT_FOUND: a queue that is named is not there. ABORTED: the etag does not
+    match; read them again.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -120,6 +131,17 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Deletes a budget, with what it knew of spending.
 
     NOT_FOUND: there is none for that scope and period.
+    """
+    GetSettings: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetSettingsRequest, _admin_service_pb2.GetSettingsResponse]  # type: ignore[assignment]
+    """Returns the settings of a namespace; those of one that has none are empty.
+
+    INVALID_ARGUMENT: bad namespace.
+    """
+    UpdateSettings: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateSettingsRequest, _admin_service_pb2.UpdateSettingsResponse]  # type: ignore[assignment]
+    """Replaces the settings of a namespace as a whole.
+
+    INVALID_ARGUMENT: every bad field is named. NOT_FOUND: a queue that is named is not there. ABORTED: the etag does not
+    match; read them again.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -206,6 +228,29 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes a budget, with what it knew of spending.
 
         NOT_FOUND: there is none for that scope and period.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSettings(
+        self,
+        request: _admin_service_pb2.GetSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.GetSettingsResponse, _abc.Awaitable[_admin_service_pb2.GetSettingsResponse]]:
+        """Returns the settings of a namespace; those of one that has none are empty.
+
+        INVALID_ARGUMENT: bad namespace.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateSettings(
+        self,
+        request: _admin_service_pb2.UpdateSettingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.UpdateSettingsResponse, _abc.Awaitable[_admin_service_pb2.UpdateSettingsResponse]]:
+        """Replaces the settings of a namespace as a whole.
+
+        INVALID_ARGUMENT: every bad field is named. NOT_FOUND: a queue that is named is not there. ABORTED: the etag does not
+        match; read them again.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
