@@ -21,6 +21,7 @@ from headrace_worker.attempts import AttemptLinks
 from headrace_worker.channel import open_channel, read_address
 from headrace_worker.connection import Connection, Dismissed, Identity, Words
 from headrace_worker.control_lane import ControlLane
+from headrace_worker.held_sessions import HeldSessions, NoSessions
 from headrace_worker.host import boot_seconds
 from headrace_worker.host_meter import HostMeter
 from headrace_worker.lease import WorkerLease
@@ -82,6 +83,7 @@ class Agent:
         data_folder: Path,
         terms: Terms | None = None,
         *,
+        sessions: HeldSessions | None = None,
         on_lease: Callable[[float], None] = lambda deadline: None,
         channel: Callable[[str], grpc.aio.Channel] = open_channel,
         resources: Callable[[], worker_pb2.HostResources] | None = None,
@@ -110,12 +112,15 @@ class Agent:
         control = ControlLane()
         output = OutputLane()
         links = AttemptLinks(output.ready, control.report, self._make_outbox, time_ns, control.acknowledge)
+        self._sessions = sessions or NoSessions()
+        self._sessions.on_own_turn = control.announce
         self._slots = Slots(identity.slots, runs, links, control, self._tasks.create_task)
         self._connection = Connection(
             address,
             lambda: channel(target),
             identity,
             self._slots,
+            self._sessions,
             control,
             output,
             self._lease,
@@ -144,6 +149,7 @@ class Agent:
     def drain(self) -> None:
         """Takes no more work, gives what runs its grace, returns the rest, and ends. Asking again changes nothing."""
         self._slots.drain()
+        self._sessions.drain()
         if self._draining is None:
             self._draining = self._tasks.create_task(self._drain(self._terms.drain_seconds))
 
@@ -195,6 +201,7 @@ class Agent:
             self._lease.end()
             logger.warning("the lease has ended: every attempt is ended")
             self._slots.lose_all("the worker's lease ended")
+            self._sessions.kill_idle()
             if self._terms.exit_when_lease_ends:
                 self._end(Ending(EndCause.LEASE_ENDED, "no server answered for a whole lease"))
 
@@ -208,6 +215,7 @@ class Agent:
         try:
             async with asyncio.timeout(ABORT_SECONDS):
                 await self._slots.wait_idle()
+                await self._sessions.end_all()
         except TimeoutError:
             logger.warning("%d attempts did not end in time", self._slots.running)
             self._slots.cancel_all()
@@ -227,8 +235,10 @@ class Agent:
         drained = wanted != worker_service_pb2.WANTED_WORKER_RUN
         if drained and not self._slots.draining:
             self._slots.drain()
+            self._sessions.drain()
         elif not drained and self._server_drains and self._draining is None:
             self._slots.resume()
+            self._sessions.resume()
         self._server_drains = drained
         if wanted == worker_service_pb2.WANTED_WORKER_EXIT:
             if self._exiting is None:

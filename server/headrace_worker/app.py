@@ -4,6 +4,7 @@ The only place that knows every executor. What cannot be set up is a `SetupFaile
 """
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -21,11 +22,13 @@ from headrace_worker.connection import Identity
 from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand, credentials_of
+from headrace_worker.executors.claude.sessions import ENDED_MARK, Sessions
 from headrace_worker.executors.command import CommandExecutor
 from headrace_worker.executors.handler import Handler, HandlerExecutor
-from headrace_worker.folders import remove_older_than
+from headrace_worker.folders import remove_folder, remove_older_than
+from headrace_worker.held_sessions import HeldSessions, NoSessions
 from headrace_worker.host import host_name, new_incarnation, software_version, state_folder
-from headrace_worker.limits import THREADS_COUNT_MAX
+from headrace_worker.limits import SESSION_KEPT_SECONDS, THREADS_COUNT_MAX
 from headrace_worker.loop_watch import watched_loop
 from headrace_worker.profiles import ProfilesUnusable, read_profiles
 from headrace_worker.sdk import Worker
@@ -84,8 +87,22 @@ def clear_away(data: Path) -> None:
     if met:
         logger.warning("%d processes of an earlier start were still there; they are gone", met)
     remove_older_than(data / "tmp", 0, float("inf"), frozenset())
+    sessions = clear_sessions(data / "sessions")
     for name in ("workspaces", "claude"):
-        remove_older_than(data / name, KEPT_SECONDS, time(), frozenset())
+        remove_older_than(data / name, KEPT_SECONDS, time(), sessions)
+
+
+def clear_sessions(folder: Path) -> frozenset[str]:
+    """Removes what was kept of sessions that are over, or of which nothing was heard for very long.
+
+    Returns the ids of the others.
+    """
+    remove_older_than(folder, SESSION_KEPT_SECONDS, time(), frozenset())
+    ids = frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
+    ended = frozenset(name for name in ids if (folder / name / ENDED_MARK).exists())
+    for name in ended:
+        remove_folder(folder / name)
+    return ids - ended
 
 
 @contextmanager
@@ -102,8 +119,9 @@ def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tup
     )
     shared = {name: environment[name] for name in PROGRAM_VARIABLES if name in environment}
     workspaces = Workspaces(data, settings.allow_root, shared)
+    sessions: HeldSessions = NoSessions()
     if claude is not None:
-        _add_claude(executors, claude, settings, environment, shared, workspaces, trees, data)
+        sessions = _add_claude(executors, claude, settings, environment, shared, workspaces, trees, data)
     if settings.allow_command:
         memory = MemoryLimits(settings.command_memory_soft_bytes, settings.command_memory_hard_bytes)
         command = CommandExecutor(settings.allow_command, shared, workspaces, trees, memory=memory)
@@ -120,7 +138,10 @@ def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tup
     terms = Terms(drain_seconds=settings.drain_seconds, exit_when_lease_ends=settings.lock is not None)
     try:
         with watched_loop(handlers.values()):
-            yield Agent(settings.server, identity, executors.runs, data, terms, on_lease=trees.extend), identity
+            agent = Agent(
+                settings.server, identity, executors.runs, data, terms, sessions=sessions, on_lease=trees.extend
+            )
+            yield agent, identity
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
 
@@ -183,7 +204,7 @@ def _add_claude(
     workspaces: Workspaces,
     trees: Trees,
     data: Path,
-) -> None:
+) -> Sessions:
     command = ClaudeCommand(
         claude.arguments,
         claude.simulated,
@@ -195,9 +216,13 @@ def _add_claude(
     )
     executors.capabilities.environment_profiles.extend(sorted(command.profiles))
     memory = MemoryLimits(settings.claude_memory_soft_bytes, settings.claude_memory_hard_bytes)
-    executors.add("claude", ClaudeExecutor(command, workspaces, trees, time, _seconds(settings), memory).run)
+    seconds = _seconds(settings)
+    sessions = Sessions(settings.sessions_max, workspaces, seconds, command.session_folder)
+    executors.add("claude", ClaudeExecutor(command, workspaces, trees, time, seconds, memory, sessions).run)
     executors.capabilities.claude_version = claude.version
     executors.capabilities.claude_simulated = claude.simulated
+    executors.capabilities.sessions_max = settings.sessions_max
+    return sessions
 
 
 def _profiles(settings: Settings) -> dict[str, dict[str, str]]:

@@ -15,6 +15,7 @@ import grpc.aio
 from headrace.v1 import worker_pb2, worker_service_pb2
 from headrace_worker.channel import FINAL_REASONS, LOST, Stream, StreamEnded, describe, reason_of, run_parts
 from headrace_worker.control_lane import ControlLane
+from headrace_worker.held_sessions import HeldSessions
 from headrace_worker.lease import WorkerLease
 from headrace_worker.limits import (
     CONNECT_SECONDS,
@@ -71,6 +72,7 @@ class Connection:
         open_channel: Callable[[], grpc.aio.Channel],
         identity: Identity,
         slots: Slots,
+        sessions: HeldSessions,
         control: ControlLane,
         output: OutputLane,
         lease: WorkerLease,
@@ -83,6 +85,7 @@ class Connection:
         self._open_channel = open_channel
         self._identity = identity
         self._slots = slots
+        self._sessions = sessions
         self._control = control
         self._output = output
         self._lease = lease
@@ -164,6 +167,7 @@ class Connection:
         renewal.handled_message_number = self._handled_message_number
         renewal.host_resources.CopyFrom(self._host_resources())
         renewal.draining = self._slots.draining
+        renewal.sessions.extend(self._sessions.held())
 
     def _accept(self, counter: int, response: worker_service_pb2.ConnectResponse) -> None:
         welcome = response.welcome
@@ -178,6 +182,8 @@ class Connection:
         for wanted in response.wanted:
             self._slots.want(wanted)
         self._slots.reattach(welcome.held)
+        for turn in self._sessions.unacknowledged():
+            self._control.announce(turn)
         self._handle(response)
 
     async def _read(self, stream: Lane) -> None:
@@ -200,6 +206,10 @@ class Connection:
             self._slots.want(wanted)
         for command in response.commands:
             self._slots.command(command)
+        for ack in response.background_turn_acks:
+            self._sessions.acknowledge(ack)
+        if response.ended_session_ids:
+            self._sessions.end_named(response.ended_session_ids)
         self._handled_message_number = response.message_number
         if response.renewed_counter and self._lease.answer(response.renewed_counter, self._clock()):
             self._words.lease_granted()

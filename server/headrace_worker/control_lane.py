@@ -22,6 +22,7 @@ class ControlLane:
         self._reports: deque[worker_service_pb2.AttemptReport] = deque()
         self._finishes: deque[worker_service_pb2.AttemptFinish] = deque()
         self._command_acks: deque[worker_service_pb2.CommandAck] = deque()
+        self._own_turns: deque[worker_service_pb2.BackgroundTurn] = deque()
         self._waiting = asyncio.Event()
 
     def start(self, attempt: RunningAttempt) -> None:
@@ -51,6 +52,11 @@ class ControlLane:
         self._command_acks.append(worker_service_pb2.CommandAck(lease=lease, command_number=number, error=error))
         self._waiting.set()
 
+    def announce(self, turn: worker_service_pb2.BackgroundTurn) -> None:
+        """The process of a session has begun a turn by itself."""
+        self._own_turns.append(turn)
+        self._waiting.set()
+
     def renew(self) -> None:
         """The next message is to hold a renewal."""
         self.renewal_due = True
@@ -58,7 +64,14 @@ class ControlLane:
 
     def clear(self) -> None:
         """The stream is lost: what has to be said is said anew after the next welcome."""
-        for waiting in (self._starts, self._releases, self._reports, self._finishes, self._command_acks):
+        for waiting in (
+            self._starts,
+            self._releases,
+            self._reports,
+            self._finishes,
+            self._command_acks,
+            self._own_turns,
+        ):
             waiting.clear()
         self.renewal_due = False
         self._waiting.clear()
@@ -81,6 +94,8 @@ class ControlLane:
         self._reports.clear()
         request.command_acks.extend(self._command_acks)
         self._command_acks.clear()
+        request.background_turns.extend(self._own_turns)
+        self._own_turns.clear()
         size = 0
         while self._finishes:
             size += self._finishes[0].ByteSize()

@@ -61,6 +61,16 @@ SETTINGS_WAITING_COUNT_MAX = 100
 COMMAND_ERRORS_COUNT_MAX = 100
 COMMAND_MESSAGE_CHARACTERS_MAX = 500
 
+SESSIONS_COUNT_DEFAULT = 16
+"""Sessions whose process a worker keeps at once."""
+SESSIONS_COUNT_MAX = 1000
+SESSION_IDLE_SECONDS_DEFAULT = 300.0
+"""How long an idle process is kept, when the control plane says nothing."""
+SESSION_ENDED_KEPT_SECONDS = 600.0
+"""From the end of a session until its folders are removed."""
+SESSION_KEPT_SECONDS = 90 * 86_400.0
+"""The folders of a session of which nothing was heard for this long are removed at the worker's start."""
+
 MEMORY_SAMPLE_SECONDS = 1.0
 """Between two looks at the memory of all trees."""
 CLAUDE_MEMORY_SOFT_BYTES = 6 * 1024**3

@@ -99,6 +99,11 @@ class ProcessTree:
         return self._keeper.pid
 
     @property
+    def process_id(self) -> int:
+        """Process id of the program, once it has started."""
+        return self._started.result()
+
+    @property
     def exit_status(self) -> ExitStatus | None:
         """How the program ended, or None while it runs."""
         return self._exited.result() if self._exited.done() else None

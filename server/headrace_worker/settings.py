@@ -12,6 +12,8 @@ from headrace_worker.limits import (
     CLAUDE_MEMORY_HARD_BYTES,
     CLAUDE_MEMORY_SOFT_BYTES,
     DRAIN_SECONDS_DEFAULT,
+    SESSIONS_COUNT_DEFAULT,
+    SESSIONS_COUNT_MAX,
     SLOTS_COUNT_MAX,
     STALL_AFTER_TOOL_SECONDS,
     STALL_BACKGROUND_SECONDS,
@@ -56,6 +58,8 @@ class Settings(BaseSettings):
     """The Claude CLI: a path, `simulated`, `none`, or empty for `claude` on the PATH if it is there."""
     claude_config: Path | None = None
     """A config folder that all Claude jobs share; without it every job has its own."""
+    sessions_max: int = Field(default=SESSIONS_COUNT_DEFAULT, ge=1, le=SESSIONS_COUNT_MAX)
+    """Sessions whose process is kept at once; past it, the one that was idle for longest is ended."""
     profile: Profiles = Field(default_factory=dict)
     """Environment profiles that Claude jobs may name: `NAME=FILE`; a file has a line `NAME=VALUE` for each variable."""
     handlers: Names = ()

@@ -72,8 +72,8 @@ class Conversation:
     def _answer(self, message: UserMessage) -> None:
         session = self._session
         session.context_characters += len(message.text)
-        session.keep("user", {"role": "user", "content": message.content})
         self._lifecycle(message, "started")
+        session.keep("user", {"role": "user", "content": message.content}, message.uuid)
         self._turn(self._plan(message.text), message)
         self._lifecycle(message, "completed")
 

@@ -84,14 +84,14 @@ class Session:
         self.send(frame)
         self.keep("user", frame["message"])
 
-    def keep(self, kind: str, message: Json) -> None:
-        """Appends one message to the transcript."""
+    def keep(self, kind: str, message: Json, identity: str | None = None) -> None:
+        """Appends one message to the transcript, under its own id or a new one."""
         entry = {
             "type": kind,
             "message": message,
             "sessionId": self.frames.session_id,
             "timestamp": timestamp(),
-            "uuid": self.ids.uuid(),
+            "uuid": identity or self.ids.uuid(),
         }
         self.transcript.append(entry)
 

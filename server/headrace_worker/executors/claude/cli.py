@@ -75,7 +75,7 @@ class Cli:
     def expect(self) -> Hearing:
         """The turn that is to come next; what is said from now on belongs to it, unless it is the CLI's own."""
         self._stderr_tail = b""
-        self._said = Hearing(self._last, self._spool_folder)
+        self._said, self._message = Hearing(self._last, self._spool_folder), ""
         return self._said
 
     def say(self, hearing: Hearing, prompt: str, message: str = "") -> None:
@@ -83,6 +83,11 @@ class Cli:
         self._said, self._message = hearing, message
         hearing.turn.said()
         self._input.say(user_message(prompt, message))
+
+    def leave(self, hearing: Hearing) -> None:
+        """Nobody waits for the turn any more."""
+        if self._said is hearing:
+            self._said = None
 
     def close_input(self) -> None:
         """The CLI sees the end of its input, and is to finish and exit."""

@@ -148,7 +148,6 @@ class Conversation:
     async def run(self, opening: Callable[[], Awaitable[None]]) -> Ended:
         """Says what `opening` says, hears the CLI out, and ends its tree, unless it stays."""
         self._hearing.on_news = self._hear
-        self._hearing.adopt(self._attempt)
         try:
             async with asyncio.TaskGroup() as tasks:
                 delivering = tasks.create_task(self._deliver())
@@ -174,6 +173,7 @@ class Conversation:
             self._disarm()
             self._hearing.on_news = lambda frame: None
             self._hearing.close()
+            self._cli.leave(self._hearing)
         if self._hearing.overflow and reason is not Reason.STOPPED:
             reason = Reason.FLOODED
         words = self._hearing.overflow or self._refusal
@@ -366,3 +366,27 @@ class Conversation:
             auth_interrupt=self._hearing.auth_failed,
             resumed_attempt=self._manner.resumed,
         )
+
+
+async def deliver_ended(attempt: Attempt, cli: Cli, hearing: Hearing, manner: Manner) -> Ended:
+    """Delivers a turn that was over before there was an attempt for it; its process may be at another one."""
+    hearing.finish()
+    delivery = Delivery(
+        attempt, hearing.lane, hearing.delivered, simulated=manner.simulated, with_deltas=manner.with_deltas
+    )
+    try:
+        await first_of(delivery.run(), attempt.wait_kill())
+    finally:
+        hearing.close()
+    turn, words = hearing.turn, hearing.overflow or hearing.lane.fault
+    reason = Reason.FLOODED if words else Reason.STOPPED if killed(attempt) else Reason.EXITED
+    evidence = Evidence(
+        exit=cli.tree.exit_status or ExitStatus(0),
+        frames=turn.frames,
+        result=turn.result,
+        assistant_error=turn.assistant_error,
+        rate_limit=turn.rate_limit,
+        api_retry=turn.api_retry,
+        stderr=cli.stderr,
+    )
+    return Ended(evidence, turn, reason, words)

@@ -7,31 +7,21 @@ import asyncio
 from collections.abc import Callable
 from uuid import uuid4
 
-from headrace.v1 import outcome_pb2, task_pb2
-from headrace_worker.executors.claude.answer import (
-    SchemaUnusable,
-    check_schema,
-    failure_with_partial,
-    repair,
-    result_of,
-)
+from headrace.v1 import task_pb2
+from headrace_worker.executors.claude.answer import SchemaUnusable, check_schema, repair
 from headrace_worker.executors.claude.cli import Cli
-from headrace_worker.executors.claude.conversation import Conversation, ConversationSeconds, Ended, Manner, Reason
-from headrace_worker.executors.claude.failure import classify
-from headrace_worker.executors.claude.launch import ClaudeCommand, LaunchRefused, plan, write_files
-from headrace_worker.executors.contract import Attempt, Cancelled, Failed, Outcome, Succeeded
-from headrace_worker.executors.failures import failure, invalid, no_workspace, spawn_failure
-from headrace_worker.executors.memory import memory_failure
+from headrace_worker.executors.claude.conversation import Conversation, ConversationSeconds, Manner
+from headrace_worker.executors.claude.launch import RESUMED, ClaudeCommand, LaunchRefused, plan, write_files
+from headrace_worker.executors.claude.session_turn import SessionTurns
+from headrace_worker.executors.claude.sessions import Sessions
+from headrace_worker.executors.claude.verdict import verdict
+from headrace_worker.executors.contract import Attempt, Cancelled, Failed, Outcome
+from headrace_worker.executors.failures import invalid, no_workspace, spawn_failure
 from headrace_worker.ladder import kill_and_close
+from headrace_worker.limits import SESSIONS_COUNT_DEFAULT
 from headrace_worker.process import SpawnFailed, spawn
-from headrace_worker.trees import Memory, MemoryLimits, Trees
+from headrace_worker.trees import MemoryLimits, Trees
 from headrace_worker.workspace import PreparedWorkspace, WorkspaceRefused, Workspaces
-
-RESUMED = (
-    "This conversation was cut off before you had finished, and goes on now in the same folder. Some of the work may be"
-    " done already: look before you do anything a second time, and do what is left. The request was:\n\n"
-)
-"""Before the prompt of a resumed attempt: it is to go on, not to begin again (R6)."""
 
 
 class ClaudeExecutor:
@@ -45,6 +35,7 @@ class ClaudeExecutor:
         now: Callable[[], float],
         seconds: ConversationSeconds | None = None,
         memory: MemoryLimits | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
         """`now`: seconds since 1970, for the resets of usage limits."""
         self._command = command
@@ -53,6 +44,8 @@ class ClaudeExecutor:
         self._now = now
         self._seconds = seconds or ConversationSeconds()
         self._memory = memory or MemoryLimits()
+        sessions = sessions or Sessions(SESSIONS_COUNT_DEFAULT, workspaces, self._seconds, command.session_folder)
+        self._session_turns = SessionTurns(command, sessions, workspaces, trees, now, self._seconds, self._memory)
 
     async def run(self, attempt: Attempt) -> Outcome:
         """Runs one ClaudeTask to its end; see `Executor`."""
@@ -61,6 +54,8 @@ class ClaudeExecutor:
         resumed = bool(assignment.resume_claude_session_id)
         try:
             check_schema(task)
+            if assignment.HasField("session"):
+                return await self._session_turns.run(attempt)
             workspace = await asyncio.to_thread(
                 self._workspaces.prepare, assignment.lease, task.workspace, resumed=resumed
             )
@@ -113,22 +108,5 @@ class ClaudeExecutor:
             repair=lambda turn: repair(task, turn),
         )
         conversation = Conversation(attempt, cli, hearing, self._seconds, manner)
-        return self._outcome(task, await conversation.run(opening), cli.tree.memory)
-
-    def _outcome(self, task: task_pb2.ClaudeTask, ended: Ended, memory: Memory) -> Outcome:
-        usage = ended.turn.meter.total()
-        found = classify(ended.evidence, self._now())
-        if ended.reason is Reason.FLOODED:
-            found = failure(outcome_pb2.FAILURE_CLASS_RESOURCE, ended.words, "spool", ended.evidence.stderr)
-        elif ended.reason is Reason.REFUSED:
-            found = failure(outcome_pb2.FAILURE_CLASS_ERROR, ended.words, "initialize", ended.evidence.stderr)
-        elif ended.reason is Reason.OUTGROWN and found is not None:
-            found = memory_failure(memory, ended.evidence.stderr)
-        if found is None:
-            judged = result_of(task, ended.turn, simulated=self._command.simulated)
-            if isinstance(judged, outcome_pb2.Result):
-                return Succeeded(judged, usage)
-            found = judged
-        elif ended.reason is Reason.STOPPED:
-            return Cancelled(usage)
-        return Failed(failure_with_partial(found, ended.turn, simulated=self._command.simulated), usage)
+        ended = await conversation.run(opening)
+        return verdict(task, ended, cli.tree.memory, self._now, simulated=self._command.simulated)

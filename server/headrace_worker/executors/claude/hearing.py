@@ -11,7 +11,6 @@ from headrace_worker.executors.claude.asking import Asking
 from headrace_worker.executors.claude.lane import Lane, LaneFull
 from headrace_worker.executors.claude.turn import Phase, Turn
 from headrace_worker.executors.claude.wire import Frame
-from headrace_worker.executors.contract import Attempt
 from headrace_worker.executors.limits import LANE_DISK_BYTES_MAX, LANE_SHED_BYTES
 
 KEEP_ALIVE = "keep_alive"
@@ -38,7 +37,8 @@ class Hearing:
         self.auth_failed = False
         self.on_news: Callable[[Frame | None], None] = lambda frame: None
         """Called with each frame once it is folded, and with None for other news."""
-        self._attempt: asyncio.Future[Attempt] = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
+        self._closed = False
 
     @property
     def ended(self) -> bool:
@@ -50,14 +50,9 @@ class Hearing:
         """What the CLI is doing, as far as its silence is judged: while a person is waited for, it may be silent."""
         return Phase.WAITING_PERSON if self.asking.is_open else self.turn.phase
 
-    def adopt(self, attempt: Attempt) -> None:
-        """From now on the attempt is asked what the CLI wants to know."""
-        if not self._attempt.done():
-            self._attempt.set_result(attempt)
-
-    async def attempt(self) -> Attempt:
-        """The attempt that delivers the turn, once there is one."""
-        return await asyncio.shield(self._attempt)
+    async def wait_over(self) -> None:
+        """Waits until the CLI has said a result, or nothing more will be heard."""
+        await self._over.wait()
 
     def hear(self, frame: Frame) -> None:
         """Takes in a frame."""
@@ -66,6 +61,8 @@ class Hearing:
             self.heard_at = asyncio.get_running_loop().time()
         self.auth_failed = self.auth_failed or self.turn.auth_failed()
         self._keep(frame)
+        if self.ended:
+            self._over.set()
         self.on_news(frame)
 
     def _asking_changed(self) -> None:
@@ -79,15 +76,16 @@ class Hearing:
     def finish(self) -> None:
         """No more will be heard."""
         self.lane.finish()
+        self._over.set()
 
     def close(self) -> None:
         """Gives back the disk, and what nobody has delivered is dropped."""
+        self._closed = True
         self.lane.finish()
         self.lane.close()
-        self._attempt.cancel()
 
     def _keep(self, frame: Frame) -> None:
-        if frame.type in UNDELIVERED or self.overflow:
+        if frame.type in UNDELIVERED or self.overflow or self._closed:
             return
         if frame.type == "stream_event" and self.lane.waiting_bytes + len(frame.line.data) > LANE_SHED_BYTES:
             self.lane.dropped += 1

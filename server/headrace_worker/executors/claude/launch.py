@@ -39,6 +39,12 @@ PERMISSION_MODES: Mapping[int, str] = {
     task_pb2.PERMISSION_MODE_DONT_ASK: "dontAsk",
 }
 
+RESUMED = (
+    "This conversation was cut off before you had finished, and goes on now in the same folder. Some of the work may be"
+    " done already: look before you do anything a second time, and do what is left. The request was:\n\n"
+)
+"""Before the prompt of a resumed attempt: it is to go on, not to begin again (R6)."""
+
 
 class LaunchRefused(Exception):
     """The task asks for what this worker can't do; the text says what."""
@@ -68,6 +74,40 @@ class ClaudeCommand:
         """What is kept of a job between its attempts."""
         return self.data_folder / "claude" / job_id
 
+    def session_folder(self, session_id: str) -> Path:
+        """What is kept of a session between its processes."""
+        return self.data_folder / "sessions" / session_id
+
+    def session_config(self, session_id: str) -> Path:
+        """Where a session's transcript lies."""
+        return self.config_folder or self.session_folder(session_id) / "config"
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Which conversation the CLI is to hold."""
+
+    claude_session_id: str
+    arguments: tuple[str, ...]
+    resumes: bool = False
+    """Whether it goes on under its own id."""
+
+    @classmethod
+    def new(cls, claude_session_id: str) -> "Opening":
+        """One that begins."""
+        return cls(claude_session_id, (f"--session-id={claude_session_id}",))
+
+    @classmethod
+    def resume(cls, claude_session_id: str) -> "Opening":
+        """One that goes on. Raises LaunchRefused for what is no id."""
+        return cls(claude_session_id, (f"--resume={_checked(claude_session_id)}",), resumes=True)
+
+    @classmethod
+    def fork(cls, claude_session_id: str, origin: str) -> "Opening":
+        """One that begins with all that was said in another. Raises LaunchRefused for what is no id."""
+        arguments = (f"--resume={_checked(origin)}", "--fork-session", f"--session-id={claude_session_id}")
+        return cls(claude_session_id, arguments)
+
 
 @dataclass(frozen=True, slots=True)
 class Launch:
@@ -75,6 +115,8 @@ class Launch:
 
     program: Program
     session_id: str
+    key: tuple[object, ...]
+    """Equal for two starts that differ in nothing but the conversation and what a running CLI can be told to change."""
     files: Mapping[Path, str]
     """Files to write first, readable by the worker's user only."""
     folders: tuple[Path, ...]
@@ -93,42 +135,49 @@ def credentials_of(environment: Mapping[str, str]) -> dict[str, str]:
 def plan(
     command: ClaudeCommand, assignment: worker_pb2.Assignment, workspace: PreparedWorkspace, session_id: str
 ) -> Launch:
-    """Decides how to start the CLI. `session_id`: of the new conversation, unless one is resumed.
+    """Decides how to start the CLI for a job. `session_id`: of the new conversation, unless one is resumed.
 
     Raises LaunchRefused.
     """
-    task = assignment.spec.claude
-    job_folder = command.job_folder(assignment.lease.job_id)
-    config_folder = command.config_folder or job_folder / "config"
-    files: dict[Path, str] = {}
-    arguments = [
-        *command.arguments,
-        *FIXED_ARGUMENTS,
-        *_task_arguments(task),
-        *_tool_arguments(task, job_folder, files),
-    ]
-    arguments += _prompt_arguments(task, job_folder, files)
     resumed = assignment.resume_claude_session_id
-    if resumed:
-        if not SESSION_ID.fullmatch(resumed):
-            raise LaunchRefused(f"{resumed!r} is not the id of a conversation")
-        arguments.append(f"--resume={resumed}")
-    else:
-        arguments.append(f"--session-id={session_id}")
+    opening = Opening.resume(resumed) if resumed else Opening.new(session_id)
+    return plan_in(command.job_folder(assignment.lease.job_id), command, assignment.spec.claude, workspace, opening)
+
+
+def plan_in(
+    folder: Path, command: ClaudeCommand, task: task_pb2.ClaudeTask, workspace: PreparedWorkspace, opening: Opening
+) -> Launch:
+    """Decides how to start the CLI with its files in that folder. Raises LaunchRefused."""
+    config_folder = command.config_folder or folder / "config"
+    files: dict[Path, str] = {}
+    settings = [*_task_arguments(task), *_tool_arguments(task, folder, files), *_prompt_arguments(task, folder, files)]
+    arguments = (*command.arguments, *FIXED_ARGUMENTS, *_changeable_arguments(task), *settings, *opening.arguments)
     for argument in arguments:
         if len(argument.encode()) > ARGUMENT_BYTES_MAX or "\0" in argument:
             raise LaunchRefused(f"the argument {argument[:40]!r} is longer than the CLI can take")
     environment = _environment(command, task, config_folder, workspace)
-    program = Program(tuple(arguments), str(workspace.folder), environment)
-    return Launch(program, resumed or session_id, files, (config_folder, job_folder))
+    bypasses = task.permission_mode == task_pb2.PERMISSION_MODE_BYPASS_PERMISSIONS
+    key = (tuple(settings), bypasses, tuple(sorted(environment.items())), tuple(files.items()), str(workspace.folder))
+    program = Program(arguments, str(workspace.folder), environment)
+    return Launch(program, opening.claude_session_id, key, files, (config_folder, folder))
+
+
+def _checked(claude_session_id: str) -> str:
+    if not SESSION_ID.fullmatch(claude_session_id):
+        raise LaunchRefused(f"{claude_session_id!r} is not the id of a conversation")
+    return claude_session_id
+
+
+def _changeable_arguments(task: task_pb2.ClaudeTask) -> list[str]:
+    """What a running CLI can be told to change."""
+    mode = f"--permission-mode={PERMISSION_MODES[task.permission_mode]}"
+    return [mode, f"--model={task.model}"] if task.model else [mode]
 
 
 def _task_arguments(task: task_pb2.ClaudeTask) -> list[str]:
-    arguments = [f"--permission-mode={PERMISSION_MODES[task.permission_mode]}"]
+    arguments = []
     if not task.HasField("deltas") or task.deltas:
         arguments.append("--include-partial-messages")
-    if task.model:
-        arguments.append(f"--model={task.model}")
     if task.fallback_model:
         arguments.append(f"--fallback-model={task.fallback_model}")
     if task.limits.max_turns:

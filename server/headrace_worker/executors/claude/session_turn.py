@@ -1,0 +1,258 @@
+"""Runs the turns of sessions: finds or starts the session's process, says the message once, and gives the process back.
+
+How a turn goes once something was said stands in `conversation.py`; which processes there are, in `sessions.py`.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import time_ns
+from uuid import UUID, uuid5
+
+from headrace.v1 import outcome_pb2, task_pb2, worker_pb2
+from headrace_worker.executors.claude import transcript
+from headrace_worker.executors.claude.answer import repair
+from headrace_worker.executors.claude.cli import Cli
+from headrace_worker.executors.claude.conversation import Conversation, ConversationSeconds, Manner, deliver_ended
+from headrace_worker.executors.claude.launch import (
+    PERMISSION_MODES,
+    RESUMED,
+    SESSION_ID,
+    ClaudeCommand,
+    LaunchRefused,
+    Opening,
+    plan_in,
+    write_files,
+)
+from headrace_worker.executors.claude.session_process import Session, SessionProcess
+from headrace_worker.executors.claude.sessions import Sessions
+from headrace_worker.executors.claude.settings import change
+from headrace_worker.executors.claude.verdict import verdict
+from headrace_worker.executors.contract import Attempt, Cancelled, Failed, Outcome
+from headrace_worker.executors.failures import failure, invalid, no_workspace, spawn_failure
+from headrace_worker.ladder import first_of
+from headrace_worker.process import SpawnFailed, spawn
+from headrace_worker.trees import MemoryLimits, Trees
+from headrace_worker.workspace import PreparedWorkspace, WorkspaceRefused, Workspaces
+
+NAMES = UUID("6f1d4c36-6a0e-4f0b-9c52-0d1f6b8f7f0a")
+"""Of the ids that are derived from those of sessions and jobs."""
+GO_ON = (
+    "This conversation was cut off before your answer to the last request had arrived, and goes on now in the same"
+    " folder. Some of the work may be done already: look before you do anything a second time, and do what is left. If"
+    " you had finished, give your final answer again."
+)
+"""Instead of a message that is in the conversation already (R6)."""
+
+
+class ConversationLost(Exception):
+    """The conversation to go on with is not on this worker's disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is said to begin a turn."""
+
+    text: str
+    identity: str
+
+
+class SessionTurns:
+    """Runs them on one worker."""
+
+    def __init__(
+        self,
+        command: ClaudeCommand,
+        sessions: Sessions,
+        workspaces: Workspaces,
+        trees: Trees,
+        now: Callable[[], float],
+        seconds: ConversationSeconds,
+        memory: MemoryLimits,
+    ) -> None:
+        self._command = command
+        self._sessions = sessions
+        self._workspaces = workspaces
+        self._trees = trees
+        self._now = now
+        self._seconds = seconds
+        self._memory = memory
+
+    async def run(self, attempt: Attempt) -> Outcome:
+        """Runs one turn to its end; the session's process may go on after it."""
+        turn = attempt.assignment.session
+        if not SESSION_ID.fullmatch(turn.session_id):
+            return invalid(f"{turn.session_id!r} is not the id of a session", "session")
+        if turn.background_number:
+            return await self._run_own(attempt)
+        session = self._sessions.open(turn)
+        if not await _acquired(session.turn_lock, attempt):
+            return Cancelled()
+        process = self._sessions.take(session)
+        try:
+            if process is not None:
+                await _wait_quiet(attempt, process)
+            if attempt.stop_requested() is not None:
+                return Cancelled()
+            return await self._converse(attempt, session)
+        finally:
+            self._sessions.give_back(session)
+            session.turn_lock.release()
+
+    async def _converse(self, attempt: Attempt, session: Session) -> Outcome:
+        task = attempt.assignment.spec.claude
+        try:
+            opening, message = await asyncio.to_thread(self._look, attempt.assignment, session)
+            process = await self._warm(attempt, session, opening)
+            warm = process is not None
+            process = process or await self._start(attempt, session, opening)
+        except ConversationLost as lost:
+            return Failed(failure(outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, str(lost), "transcript"))
+        except LaunchRefused as refused:
+            return invalid(str(refused), "launch")
+        except SpawnFailed as failed:
+            return spawn_failure(failed)
+        except (WorkspaceRefused, OSError) as error:
+            return no_workspace(error)
+        hearing = process.cli.expect()
+
+        async def say() -> None:
+            if not warm:
+                await process.cli.control.request("initialize", hooks=None)
+            process.cli.say(hearing, message.text, message.identity)
+
+        manner = self._manner(task, resumed=opening.resumes)
+        conversation = Conversation(attempt, process.cli, hearing, self._seconds, manner)
+        ended = await conversation.run(say)
+        if not ended.kept:
+            self._sessions.discard(session.id, process)
+        return verdict(task, ended, process.cli.tree.memory, self._now, simulated=self._command.simulated)
+
+    def _look(self, assignment: worker_pb2.Assignment, session: Session) -> tuple[Opening, Message]:
+        """Which conversation the CLI is to hold, and what is to be said in it. Raises ConversationLost."""
+        turn, config_folder = assignment.session, self._command.session_config(session.id)
+        identity = str(uuid5(NAMES, assignment.lease.job_id))
+        opening = self._opening(turn, config_folder)
+        past = transcript.find(config_folder, opening.claude_session_id) if opening.resumes else None
+        if assignment.lease.attempt > 1 and past is not None and transcript.holds(past, identity):
+            return opening, Message(GO_ON, str(uuid5(NAMES, f"{assignment.lease.job_id}/{assignment.lease.attempt}")))
+        prompt = assignment.spec.claude.prompt
+        return opening, Message(RESUMED + prompt if assignment.resume_claude_session_id else prompt, identity)
+
+    def _opening(self, turn: worker_pb2.SessionTurn, config_folder: Path) -> Opening:
+        """The id of a new conversation is derived from the session's, so that it is found again, whoever was told."""
+        own = str(uuid5(NAMES, turn.session_id))
+        for known in filter(None, (turn.claude_session_id, own)):
+            if SESSION_ID.fullmatch(known) and transcript.find(config_folder, known) is not None:
+                return Opening.resume(known)
+        if turn.claude_session_id and turn.turn > 1:
+            raise ConversationLost(f"the conversation {turn.claude_session_id} is not on this worker's disk")
+        if turn.fork_session_id and not turn.claude_session_id:
+            return self._fork(turn, own, config_folder)
+        return Opening.new(turn.claude_session_id or own)
+
+    def _fork(self, turn: worker_pb2.SessionTurn, own: str, config_folder: Path) -> Opening:
+        opening = Opening.fork(own, turn.fork_claude_session_id)
+        if not SESSION_ID.fullmatch(turn.fork_session_id):
+            raise LaunchRefused(f"{turn.fork_session_id!r} is not the id of a session")
+        origin = self._command.session_config(turn.fork_session_id)
+        past = transcript.find(origin, turn.fork_claude_session_id)
+        if past is None:
+            raise ConversationLost(f"the conversation {turn.fork_claude_session_id} is not on this worker's disk")
+        transcript.copy(past, config_folder)
+        return opening
+
+    async def _warm(self, attempt: Attempt, session: Session, opening: Opening) -> SessionProcess | None:
+        """The session's process, if it can take the turn; else it is ended."""
+        process = session.process
+        if process is None:
+            return None
+        task, cli = attempt.assignment.spec.claude, process.cli
+        launch = plan_in(session.folder, self._command, task, process.workspace, opening)
+        fits = launch.key == process.key and opening.claude_session_id == process.claude_session_id
+        if fits and process.alive and not process.has_budget and (task.model or not cli.model):
+            changing = asyncio.create_task(change(cli, task.model, PERMISSION_MODES[task.permission_mode]))
+            await first_of(asyncio.wait([changing]), cli.tree.wait_exit(), attempt.wait_stop())
+            changing.cancel()
+            await asyncio.wait([changing])
+            if not changing.cancelled() and changing.exception() is None:
+                return process
+        self._sessions.discard(session.id, process)
+        return None
+
+    async def _start(self, attempt: Attempt, session: Session, opening: Opening) -> SessionProcess:
+        task = attempt.assignment.spec.claude
+        await self._sessions.make_room(session)
+        workspace = await asyncio.to_thread(self._prepare, session, task.workspace)
+        try:
+            launch = plan_in(session.folder, self._command, task, workspace, opening)
+            await asyncio.to_thread(write_files, launch)
+            tree = await spawn(launch.program, self._trees, self._memory)
+        except BaseException:
+            await asyncio.to_thread(self._workspaces.remove, workspace, keep_folder=True)
+            raise
+        cli = Cli(tree, self._command.data_folder / "spool", lambda own: self._sessions.began_own_turn(session, own))
+        cli.model, cli.permission_mode = task.model, PERMISSION_MODES[task.permission_mode]
+        has_budget = bool(task.limits.max_cost_usd_micros)
+        process = SessionProcess(cli, launch.key, opening.claude_session_id, workspace, time_ns(), has_budget)
+        self._sessions.began(session, process)
+        return process
+
+    def _prepare(self, session: Session, workspace: task_pb2.Workspace) -> PreparedWorkspace:
+        lease = worker_pb2.Lease(job_id=session.id)
+        prepared = self._workspaces.prepare(lease, workspace, resumed=True)
+        os.makedirs(session.folder, mode=0o700, exist_ok=True)
+        os.utime(session.folder)
+        return prepared
+
+    async def _run_own(self, attempt: Attempt) -> Outcome:
+        """Delivers a turn that the CLI began by itself."""
+        own = self._sessions.own_turn(attempt.assignment.session)
+        if own is None:
+            words = "what the CLI said in a turn that it began by itself is no longer on this worker"
+            return Failed(failure(outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, words, "background_number"))
+        task, cli = attempt.assignment.spec.claude, own.process.cli
+        manner = self._manner(task, resumed=False)
+        if own.hearing.ended or not own.process.alive:
+            ended = await deliver_ended(attempt, cli, own.hearing, manner)
+        else:
+            ended = await Conversation(attempt, cli, own.hearing, self._seconds, manner).run(_say_nothing)
+            if not ended.kept:
+                self._sessions.discard(own.message.session_id, own.process)
+        return verdict(task, ended, cli.tree.memory, self._now, simulated=self._command.simulated)
+
+    def _manner(self, task: task_pb2.ClaudeTask, *, resumed: bool) -> Manner:
+        return Manner(
+            simulated=self._command.simulated,
+            with_deltas=not task.HasField("deltas") or task.deltas,
+            stays=True,
+            resumed=resumed,
+            repair=lambda turn: repair(task, turn),
+        )
+
+
+async def _say_nothing() -> None:
+    """The CLI speaks already."""
+
+
+async def _acquired(lock: asyncio.Lock, attempt: Attempt) -> bool:
+    """Takes the lock, unless the attempt has to end first."""
+    acquiring = asyncio.create_task(lock.acquire())
+    await first_of(asyncio.wait([acquiring]), attempt.wait_stop())
+    acquiring.cancel()
+    await asyncio.wait([acquiring])
+    if acquiring.cancelled():
+        return False
+    if attempt.stop_requested() is not None:
+        lock.release()
+        return False
+    return True
+
+
+async def _wait_quiet(attempt: Attempt, process: SessionProcess) -> None:
+    """A message waits until a turn that the CLI began by itself is over: it is not to be mixed into that one."""
+    cli = process.cli
+    while (own := cli.running) is not None and process.alive and attempt.stop_requested() is None:
+        await first_of(own.wait_over(), cli.tree.wait_exit(), attempt.wait_stop())
