@@ -29,13 +29,19 @@ class Feed:
         """An event that is set whenever the job's log or the feed may have grown, or another job may have the key, and
         with `deltas` also when the job says more; the follower clears it before it reads."""
         event = asyncio.Event()
+        with self.join(subject, event, deltas=deltas):
+            yield event
+
+    @contextmanager
+    def join(self, subject: Hashable, event: asyncio.Event, *, deltas: bool = False) -> Iterator[None]:
+        """As `follow`, with an event that may be joined to other subjects, too."""
         if subject not in self._versions:
             self._versions[subject] = next(self._numbers)
         self._followers[subject].add(event)
         if deltas:
             self._listeners[subject].add(event)
         try:
-            yield event
+            yield
         finally:
             followers = self._followers[subject]
             followers.discard(event)

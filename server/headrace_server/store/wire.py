@@ -6,7 +6,7 @@ Events are serialised once, when they are written; pages of them go to every fol
 from collections.abc import Iterable
 from functools import lru_cache
 
-from headrace.v1 import event_pb2, event_service_pb2, job_service_pb2, watch_pb2
+from headrace.v1 import event_pb2, event_service_pb2, job_service_pb2, session_service_pb2, watch_pb2
 
 _EVENT_OUTPUT = event_pb2.Event.DESCRIPTOR.fields_by_name["output"].number << 3 | 2
 _BATCH_EVENTS = watch_pb2.EventBatch.DESCRIPTOR.fields_by_name["events"].number << 3 | 2
@@ -14,6 +14,9 @@ _WATCH_CURSOR = job_service_pb2.WatchJobResponse.DESCRIPTOR.fields_by_name["curs
 _WATCH_BATCH = job_service_pb2.WatchJobResponse.DESCRIPTOR.fields_by_name["batch"].number << 3 | 2
 _FEED_CURSOR = event_service_pb2.WatchEventsResponse.DESCRIPTOR.fields_by_name["cursor"].number << 3 | 2
 _FEED_BATCH = event_service_pb2.WatchEventsResponse.DESCRIPTOR.fields_by_name["batch"].number << 3 | 2
+_CONVERSE_CURSOR = session_service_pb2.ConverseResponse.DESCRIPTOR.fields_by_name["cursor"].number << 3 | 2
+_CONVERSE_BATCH = session_service_pb2.ConverseResponse.DESCRIPTOR.fields_by_name["batch"].number << 3 | 2
+_TURN_EVENTS = session_service_pb2.ConverseBatch.DESCRIPTOR.fields_by_name["events"].number << 3 | 2
 
 
 def varint(value: int) -> bytes:
@@ -48,6 +51,16 @@ def watch_batch(cursor: str, batch: bytes) -> bytes:
     """A `WatchJobResponse` with a cursor and a `batch_field`."""
     text = cursor.encode()
     return b"".join((varint(_WATCH_CURSOR), varint(len(text)), text, batch))
+
+
+def turn_batch(cursor: str, turn: session_service_pb2.ConverseBatch, events: Iterable[bytes]) -> bytes:
+    """A `ConverseResponse` with a cursor and a batch of serialised events of a turn, which `turn` names."""
+    tag = varint(_TURN_EVENTS)
+    batch = turn.SerializeToString() + b"".join(part for event in events for part in (tag, varint(len(event)), event))
+    text = cursor.encode()
+    return b"".join(
+        (varint(_CONVERSE_CURSOR), varint(len(text)), text, varint(_CONVERSE_BATCH), varint(len(batch)), batch)
+    )
 
 
 @lru_cache(maxsize=1024)
