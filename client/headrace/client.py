@@ -18,7 +18,7 @@ from headrace.policies import Seconds
 from headrace.resources import PAGE_SIZE, Feed, Queues, Schedules, Workers
 from headrace.sessions import Session, Sessions
 from headrace.streams import Events, FeedEvents, FeedWatch, Watch
-from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, watch_pb2
+from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, settings_pb2, watch_pb2
 
 __all__ = [
     "AsyncClient",
@@ -198,6 +198,16 @@ class AsyncClient:
         return self._connection.pages(
             lambda token: calls.admin.audit_page(self.namespace, resource_type, resource_name, page_size, token)
         )
+
+    async def settings(self) -> settings_pb2.NamespaceSettings:
+        """The settings of the namespace: what Claude jobs and sessions get where they say nothing themselves."""
+        return await self.run(calls.admin.get_settings(self.namespace))
+
+    async def update_settings(
+        self, settings: settings_pb2.NamespaceSettings, *, validate_only: bool = False
+    ) -> settings_pb2.NamespaceSettings:
+        """Replaces the settings of the namespace as a whole; raises StaleEtag when they have changed since theirs."""
+        return await self.run(calls.admin.update_settings(self.namespace, settings, validate_only))
 
     def watch_health(self, *, interval: Seconds | None = None) -> AsyncGenerator[HealthItem, None]:
         """How the server does: at once, then every `interval` (1 s to 60 s; 5 s), and when an alert begins or clears.

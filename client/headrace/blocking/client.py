@@ -17,7 +17,7 @@ from headrace.blocking.sessions import Session, Sessions
 from headrace.blocking.streams import Events, FeedEvents, FeedWatch, Watch
 from headrace.health import HealthItem
 from headrace.policies import Seconds
-from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, watch_pb2
+from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, settings_pb2, watch_pb2
 
 __all__ = [
     "Client",
@@ -197,6 +197,16 @@ class Client:
         return self._connection.pages(
             lambda token: calls.admin.audit_page(self.namespace, resource_type, resource_name, page_size, token)
         )
+
+    def settings(self) -> settings_pb2.NamespaceSettings:
+        """The settings of the namespace: what Claude jobs and sessions get where they say nothing themselves."""
+        return self.run(calls.admin.get_settings(self.namespace))
+
+    def update_settings(
+        self, settings: settings_pb2.NamespaceSettings, *, validate_only: bool = False
+    ) -> settings_pb2.NamespaceSettings:
+        """Replaces the settings of the namespace as a whole; raises StaleEtag when they have changed since theirs."""
+        return self.run(calls.admin.update_settings(self.namespace, settings, validate_only))
 
     def watch_health(self, *, interval: Seconds | None = None) -> Generator[HealthItem, None, None]:
         """How the server does: at once, then every `interval` (1 s to 60 s; 5 s), and when an alert begins or clears.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headrace import policies
 from headrace.calls.call import Call, Page
 from headrace.policies import Seconds
-from headrace.v1 import admin_service_pb2
+from headrace.v1 import admin_service_pb2, settings_pb2
 
 
 def audit_page(
@@ -21,6 +21,20 @@ def audit_page(
     return Call(
         lambda s: s.admin.ListAuditEntries, request, lambda response: Page(response.entries, response.next_page_token)
     )
+
+
+def get_settings(namespace: str) -> Call[settings_pb2.NamespaceSettings]:
+    request = admin_service_pb2.GetSettingsRequest(namespace=namespace)
+    return Call(lambda s: s.admin.GetSettings, request, lambda response: response.settings)
+
+
+def update_settings(
+    namespace: str, settings: settings_pb2.NamespaceSettings, validate_only: bool
+) -> Call[settings_pb2.NamespaceSettings]:
+    request = admin_service_pb2.UpdateSettingsRequest(
+        namespace=namespace, settings=settings, validate_only=validate_only
+    )
+    return Call(lambda s: s.admin.UpdateSettings, request, lambda response: response.settings)
 
 
 def watch_health(interval: Seconds | None) -> admin_service_pb2.WatchHealthRequest:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli import audit, events, health, jobs, launch, queues, schedules, sessions, submitting, workers
+from headrace.cli import audit, events, health, jobs, launch, queues, schedules, sessions, settings, submitting, workers
 from headrace.cli.chat.command import chat
 from headrace.cli.top.command import top
 
@@ -24,6 +24,7 @@ app.add_typer(schedules.schedules, name="schedule")
 app.add_typer(sessions.sessions, name="session")
 app.command("chat")(chat)
 app.add_typer(workers.workers, name="worker")
+app.add_typer(settings.settings, name="settings")
 app.add_typer(events.events, name="event")
 app.add_typer(audit.audit, name="audit")
 app.command("top")(top)

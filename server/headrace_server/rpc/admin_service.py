@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from headrace.v1 import admin_service_pb2 as pb
+from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.health_stream import HealthWatching, watch_health
 from headrace_server.rpc.new_job import namespace_of
 from headrace_server.rpc.page_token import decode_page_token, encode_page_token, page_rows, row_of
 from headrace_server.store.codec import set_time
 from headrace_server.store.records.audit import AuditEntry, list_audit
+from headrace_server.store.records.settings import read_settings, replace_settings
 from headrace_server.store.store import Store
 
 
@@ -31,6 +33,19 @@ class AdminService:
         if len(entries) > count:
             response.next_page_token = encode_page_token((entries[count - 1].number,), *scope)
         return response
+
+    async def get_settings(self, request: pb.GetSettingsRequest, call: Call) -> pb.GetSettingsResponse:
+        namespace = namespace_of(request.namespace)
+        return pb.GetSettingsResponse(settings=await self.store.read(read_settings, namespace))
+
+    async def update_settings(self, request: pb.UpdateSettingsRequest, call: Call) -> pb.UpdateSettingsResponse:
+        namespace, check = namespace_of(request.namespace), request.validate_only
+        answer = await self.store.write(
+            lambda ledger: replace_settings(ledger, namespace, request.settings, call.principal, validate_only=check)
+        )
+        if isinstance(answer, Refusal):
+            raise Refused(answer)
+        return pb.UpdateSettingsResponse(settings=answer)
 
     async def watch_health(self, request: pb.WatchHealthRequest, call: Call) -> None:
         await watch_health(self.watching, request, call)
