@@ -74,7 +74,7 @@ def note(ledger: Ledger, word: AttemptWord) -> None:
         change(ledger, name, answered(domains[name], word.assigned, ledger.now, finished=kind is facts.Succeeded))
     if word.is_over:
         # Another may start now, whether or not a worker has more room than before.
-        ledger.effects.queued = True
+        ledger.effects.freed = True
 
 
 def change(ledger: Ledger, name: str, after: Domain) -> None:
@@ -96,7 +96,7 @@ def change(ledger: Ledger, name: str, after: Domain) -> None:
     if after.until:
         ledger.effects.next_due = min(after.until, ledger.effects.next_due or after.until)
     if after.state is not DomainState.CLOSED:
-        ledger.effects.queued = True
+        ledger.effects.freed = True
 
 
 def next_opening(ledger: Ledger) -> Micros | None:

@@ -80,7 +80,7 @@ def open_keys(ledger: Ledger, namespace: str, owner: str) -> None:
         f" AND ready_group IN {_CLAUDE_GROUPS}",
         (namespace, *([owner] if owner else []), namespace),
     )
-    ledger.effects.queued = True
+    ledger.effects.freed = True
 
 
 def _use(ledger: Ledger, job: Job, paid: list[Budget], usd_micros: int, tokens: int) -> None:
