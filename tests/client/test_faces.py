@@ -15,6 +15,7 @@ import pytest
 from google.protobuf import json_format
 
 import headrace
+from client.admin_calls import ADMIN_CALLS
 from client.session_calls import SESSION_CALLS
 from headrace import blocking, calls, client, errors
 from headrace.v1 import (
@@ -318,11 +319,7 @@ FACE: dict[str, tuple[Ask, dict[str, Any], Any]] = {
         {"workerId": "j", "wanted": "WANTED_WORKER_EXIT", "grace": "60s"},
         worker_service_pb2.DrainWorkerResponse(worker=worker_pb2.Worker(id="j")),
     ),
-    "ListAuditEntries": (
-        lambda c: next(c.audit(resource_type="queue", resource_name="q")).actor,
-        {"resourceType": "queue", "resourceName": "q", "pageSize": 100},
-        admin_service_pb2.ListAuditEntriesResponse(entries=[admin_service_pb2.AuditEntry(actor="j")]),
-    ),
+    **ADMIN_CALLS,
     **SESSION_CALLS,
 }
 
