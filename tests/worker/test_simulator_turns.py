@@ -299,7 +299,8 @@ def test_a_background_command_starts_a_turn_nobody_asked_for(simulator: Start) -
     assert first[-1]["user_message_uuid"] == MESSAGE
     second = process.until_result()
     assert kinds(second) == [
-        *("command_lifecycle", "system/task_notification", "system/init", "assistant/text", "result/success")
+        *("command_lifecycle", "system/task_notification", "system/background_tasks_changed"),
+        *("system/init", "assistant/text", "result/success"),
     ]
     assert "user_message_uuid" not in second[-1]
 

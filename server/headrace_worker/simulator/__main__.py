@@ -48,7 +48,8 @@ def main(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def _run(options: Options, script_file: ScriptFile, output: Output, environment: Mapping[str, str]) -> int:
-    switches = Switches(options.permission_mode, options.model)
+    bypass = options.permission_mode == "bypassPermissions"
+    switches = Switches(options.permission_mode, options.model, may_bypass=bypass)
     children = Children()
     try:
         session = _session(options, environment, output, switches, children)
@@ -90,7 +91,8 @@ def _session(
     memory = kept.recall()
     seed = environment.get("HEADRACE_SIMULATOR_SEED") or options.prompt or ""
     ids = Ids(f"{seed}|{session_id}|{memory.lines}")
-    host = Host(output, switches, Frames(session_id, folder, Ids(f"{seed}|{session_id}|{memory.lines}|host")))
+    own_frames = Frames(session_id, folder, Ids(f"{seed}|{session_id}|{memory.lines}|host"))
+    host = Host(output, switches, own_frames, memory.messages)
     timing = Timing(_pace(environment), host.wait_interrupt)
     workspace = Workspace(Path(folder), tuple(Path(other) for other in options.add_dirs))
     return Session(

@@ -67,15 +67,17 @@ class Conversation:
 
     def _own_turn(self, own: SelfTurn) -> None:
         self._session.send(self._session.frames.task_notification(own.task_id, own.summary))
-        self._turn(own.steps)
+        if own.is_task:
+            self._session.send_tasks()
+        self._turn(own.steps, is_own=True)
 
     def _answer(self, message: UserMessage) -> None:
         session = self._session
         session.context_characters += len(message.text)
         self._lifecycle(message, "started")
         session.keep("user", {"role": "user", "content": message.content}, message.uuid)
-        self._turn(self._plan(message.text), message)
-        self._lifecycle(message, "completed")
+        completed = self._turn(self._plan(message.text), message)
+        self._lifecycle(message, "completed" if completed else "cancelled")
 
     def _lifecycle(self, message: UserMessage, state: str) -> None:
         if message.uuid is not None:
@@ -90,9 +92,10 @@ class Conversation:
         steps = found if found is not None else self._file.turn(self._turns)
         return demo.plan(prompt, self._session.tools.workspace, self._session.ids) if steps is None else steps
 
-    def _turn(self, steps: tuple[Step, ...], message: UserMessage | None = None) -> None:
+    def _turn(self, steps: tuple[Step, ...], message: UserMessage | None = None, *, is_own: bool = False) -> bool:
+        """Runs a turn; False when it was cut off."""
         session = self._session
-        turn = Turn(session.timing.monotonic(), message.uuid if message else None)
+        turn = Turn(session.timing.monotonic(), message.uuid if message else None, is_own)
         self._turns += 1
         session.host.begin_turn()
         session.send_state("running")
@@ -107,13 +110,14 @@ class Conversation:
             fields = self._play(turn, steps)
         except TurnVanishedError:
             session.host.end_turn()
-            return
+            return True
         session.switches.frozen = turn.hangs_after_result
         self._send_result(turn, fields)
         session.host.end_turn()
         session.send_state("idle")
         if turn.hangs_after_result:
             session.freeze()
+        return not str(fields.get("terminal_reason")).startswith(("aborted", "budget"))
 
     def _send_init(self) -> None:
         session, options = self._session, self._session.options
@@ -210,6 +214,7 @@ class Conversation:
                 if turn.message_uuid
                 else {}
             ),
+            **({"origin": {"kind": "task-notification", "producer": "session-task"}} if turn.is_own else {}),
             **({"ttft_ms": round((turn.first_token - turn.started) * 1000)} if turn.first_token else {}),
             **({"result": turn.text, "api_error_status": None} if fields["subtype"] == "success" else {}),
             **({"structured_output": turn.structured} if turn.structured is not None else {}),

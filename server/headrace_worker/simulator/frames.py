@@ -81,6 +81,13 @@ class Frames:
     def permission_denied(self, name: str, identifier: str, message: str, **extra: Any) -> Json:
         return self._system("permission_denied", tool_name=name, tool_use_id=identifier, message=message, **extra)
 
+    def tasks_changed(self, tasks: Sequence[Json]) -> Json:
+        """Every background task that runs now."""
+        return self._system("background_tasks_changed", tasks=list(tasks))
+
+    def task_started(self, task: Json, tool_use_id: str) -> Json:
+        return self._system("task_started", **task, tool_use_id=tool_use_id, is_backgrounded=True)
+
     def task_notification(self, task_id: str, summary: str) -> Json:
         return self._system("task_notification", task_id=task_id, status="completed", summary=summary)
 

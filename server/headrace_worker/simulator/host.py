@@ -8,6 +8,7 @@ import json
 import os
 import threading
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,8 @@ class Switches:
     model: str
     ignores_interrupt: bool = False
     ignores_end: bool = False
+    may_bypass: bool = False
+    """Whether it was launched so that no permission is asked for."""
     frozen: bool = False
     """A hung program answers nothing, not even a control request."""
 
@@ -48,11 +51,15 @@ class Switches:
 class Host:
     """Everything that comes from stdin."""
 
-    def __init__(self, output: Output, switches: Switches, frames: Frames) -> None:
-        """`frames` is this thread's own, so that its ids do not depend on when a line comes."""
+    def __init__(
+        self, output: Output, switches: Switches, frames: Frames, known: Collection[str] = frozenset()
+    ) -> None:
+        """`frames` is this thread's own, so that its ids do not depend on when a line comes. `known`: ids of lines that
+        are in the conversation already."""
         self._output = output
         self._switches = switches
         self._frames = frames
+        self._known = set(known)
         self._asked: str | None = None
         self._changed = threading.Condition()
         self._messages: deque[UserMessage] = deque()
@@ -163,7 +170,11 @@ class Host:
 
     def _take_message(self, frame: Json) -> None:
         message = UserMessage((frame.get("message") or {}).get("content", ""), frame.get("uuid"))
+        if message.uuid in self._known:
+            self._output.send(self._frames.lifecycle(str(message.uuid), "completed"))
+            return
         if message.uuid is not None:
+            self._known.add(message.uuid)
             self._output.send(self._frames.lifecycle(message.uuid, "queued"))
         with self._changed:
             self._messages.append(message)
@@ -183,24 +194,29 @@ class Host:
                     self._take_back_question()
                     self._succeed(request_id, {"still_queued": self.queued()})
                     self.interrupt()
+            case "set_permission_mode" if request.get("mode") == "bypassPermissions" and not self._switches.may_bypass:
+                said = "Cannot set permission mode to bypassPermissions because the session was not launched with it"
+                self._refuse(request_id, said, "bypass_not_launched")
             case "set_permission_mode":
                 self._switches.permission_mode = str(request.get("mode", "default"))
                 self._succeed(request_id, {"mode": self._switches.permission_mode})
                 self._output.send(self._frames.status(None, permissionMode=self._switches.permission_mode))
             case "set_model":
                 self._switches.model = str(request.get("model") or self._switches.model)
+                said = f"<local-command-stdout>Set model to `{self._switches.model}`</local-command-stdout>"
+                self._output.send(self._frames.replayed(said, None))
                 self._succeed(request_id, {"model": self._switches.model})
             case unknown:
-                said = f"Unsupported control request subtype: {unknown}"
-                error = {"subtype": "error", "request_id": request_id, "error": said}
-                self._output.send(
-                    {"type": "control_response", "response": {**error, "error_code": "unsupported_request"}}
-                )
+                self._refuse(request_id, f"Unsupported control request subtype: {unknown}", "unsupported_request")
 
     def _take_back_question(self) -> None:
         with self._changed:
             if self._asked is not None and self._asked not in self._replies:
                 self._output.send(self._frames.cancel_request(self._asked))
+
+    def _refuse(self, request_id: str | None, said: str, code: str) -> None:
+        error = {"subtype": "error", "request_id": request_id, "error": said, "error_code": code}
+        self._output.send({"type": "control_response", "response": error})
 
     def _succeed(self, request_id: str | None, response: Json) -> None:
         answer = {"subtype": "success", "request_id": request_id, "response": response}

@@ -28,6 +28,8 @@ class SelfTurn:
     steps: tuple[Step, ...]
     task_id: str
     summary: str
+    is_task: bool = False
+    """Whether it ends a background task that was announced."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class Turn:
     started: float
     message_uuid: str | None = None
     """The id of the user line that it answers, where the host gave one."""
+    is_own: bool = False
+    """Whether nobody asked for it."""
     calls: int = 0
     user_frames: int = 0
     usage: Usage = field(default_factory=Usage)
@@ -77,6 +81,12 @@ class Session:
         """Session states are for hosts that ask for them in the environment."""
         if any(self.environment.get(name) in ("1", "true") for name in _STATES_WANTED):
             self.send(self.frames.state(state))
+
+    def send_tasks(self) -> None:
+        """Says which background tasks run."""
+        running = [own for own in self.later if own.is_task]
+        tasks = [{"task_id": own.task_id, "task_type": "local_bash", "description": own.summary} for own in running]
+        self.send(self.frames.tasks_changed(tasks))
 
     def send_user(self, turn: Turn, frame: Json) -> None:
         """A user frame of the turn: counted, sent, kept."""

@@ -157,7 +157,11 @@ class ToolRun:
         task_id = session.ids.task()
         summary = f'Background command "{tool_input.get("description", "")}" completed (exit code 0)'
         steps = (Answer(text=f"[simulated] The background command {task_id} has ended."),)
-        session.later.append(SelfTurn(lambda: process.poll() is not None, steps, task_id, summary))
+        session.later.append(SelfTurn(lambda: process.poll() is not None, steps, task_id, summary, is_task=True))
+        session.send_tasks()
+        described = str(tool_input.get("description", ""))
+        task = {"task_id": task_id, "task_type": "local_bash", "description": described}
+        session.send(session.frames.task_started(task, tool.identifier))
         outcome = {"stdout": "", "stderr": "", "interrupted": False, "backgroundTaskId": task_id}
         return Done(f"Command running in background with ID: {task_id}.", outcome)
 

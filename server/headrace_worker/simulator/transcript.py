@@ -23,6 +23,8 @@ class Memory:
     lines: int = 0
     characters: int = 0
     totals: Mapping[str, Usage] | None = None
+    messages: frozenset[str] = frozenset()
+    """Ids of the user's lines."""
 
 
 class Transcript:
@@ -47,7 +49,8 @@ class Transcript:
             if isinstance(spent, dict):
                 totals = {model: Usage(*tokens) for model, tokens in spent.items()}
         characters = sum(len(str(line.get("message", ""))) for line in lines)
-        return Memory(len(lines), characters, totals)
+        messages = frozenset(str(line.get("uuid")) for line in lines if line.get("type") == "user")
+        return Memory(len(lines), characters, totals, messages)
 
     def copy_to(self, target: "Transcript", session_id: str) -> None:
         """Gives a fork its own copy of the past."""
