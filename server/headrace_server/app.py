@@ -332,7 +332,7 @@ class App:
             Service(_SERVICES["JobService"], jobs),
             Service(_SERVICES["QueueService"], QueueService(self._store, self._statistics)),
             Service(_SERVICES["ScheduleService"], ScheduleService(self._store)),
-            Service(_SERVICES["SessionService"], SessionService(self._store)),
+            Service(_SERVICES["SessionService"], SessionService(self._store, self._scheduler, self._registry)),
             Service(_SERVICES["EventService"], EventService(FeedFollowing(following, self._feed_pages, may_see))),
             Service(_SERVICES["AdminService"], AdminService(self._store, watching)),
             Service(
@@ -346,6 +346,7 @@ class App:
     def _committed(self, effects: Effects) -> None:
         self._feed.wake(effects.changed)
         self._feed.wake(effects.keyed)
+        self._feed.wake(effects.sessions)
         for wanted in effects.stopped:
             self._tell_stopped(wanted)
         for command in effects.commands:

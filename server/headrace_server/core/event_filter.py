@@ -17,5 +17,7 @@ class EventFilter:
     """Of the attempt that an event belongs to."""
     schedules: frozenset[str] = frozenset()
     """That made the job."""
+    session_ids: frozenset[str] = frozenset()
+    """As text; of the session whose turn the job is."""
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Key and values, each key once."""

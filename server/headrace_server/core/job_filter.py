@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from headrace_server.core.ids import JobId
+
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
@@ -12,5 +14,7 @@ class JobFilter:
     queues: tuple[str, ...] = ()
     owners: tuple[str, ...] = ()
     worker_ids: tuple[str, ...] = ()
+    session_ids: tuple[JobId, ...] = ()
+    """Of the sessions whose turns they are."""
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Key and values, each key once."""

@@ -84,7 +84,9 @@ def _scheduled(job: Job, fact: facts.Scheduled, now: Micros) -> None:
 
 
 def _updated(job: Job, fact: facts.Updated, now: Micros) -> None:
-    job.due = fact.due
+    if not (job.holder and job.state is JobState.QUEUED and fact.state is JobState.QUEUED):
+        # How long a turn waits for its worker is no part of what can be changed.
+        job.due = fact.due
     job.start_by = fact.start_by
     job.end_by = fact.end_by
     job.priority = fact.priority
@@ -180,9 +182,7 @@ def _attempt_lost(job: Job, fact: facts.AttemptLost, now: Micros) -> None:
         return
     if fact.decision.action is RetryAction.FAIL:
         return
-    if fact.decision.action is RetryAction.RESUME:
-        job.holder = job.worker
-        job.due = fact.hold_until
+    _hold(job, fact.hold_until)
     _drop_lease(job)
     _wait(job, JobState.QUEUED, now)
 
@@ -192,9 +192,7 @@ def _handed_back(job: Job, fact: facts.HandedBack, now: Micros) -> None:
     job.settled_epoch = job.epoch
     if fact.decision.action is RetryAction.FAIL or job.state is JobState.CANCELLING:
         return
-    if fact.decision.action is RetryAction.RESUME:
-        job.holder = job.worker
-        job.due = fact.hold_until
+    _hold(job, fact.hold_until)
     _drop_lease(job)
     _wait(job, JobState.QUEUED, now)
 
@@ -288,6 +286,13 @@ def _wait(job: Job, state: JobState, now: Micros) -> None:
     job.state = state
     if state is JobState.QUEUED:
         job.queued = now
+
+
+def _hold(job: Job, until: Micros) -> None:
+    """It waits for the worker that had it: it is resumed there, or its session is there."""
+    if until:
+        job.holder = job.worker
+        job.due = until
 
 
 def _drop_lease(job: Job) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from headrace.v1 import worker_service_pb2 as pb
+from headrace_server.core.ids import job_id_text
 from headrace_server.core.limits import (
     ASSIGNMENT_CONFIRM_SECONDS,
     LANE_MESSAGE_BYTES_MAX,
@@ -23,6 +24,7 @@ from headrace_server.rpc.checks.validate_worker import check_connect
 from headrace_server.rpc.lane_end import end_lane
 from headrace_server.rpc.lane_limits import check_word
 from headrace_server.rpc.worker_message import (
+    background_ack,
     capabilities_of,
     held_leases,
     job_lease_message,
@@ -197,7 +199,7 @@ class _Served:
             return
         heard = self._all.store.write_each(hear_each, word)
         heard.add_done_callback(lambda future: self._heard(future, request, word))
-        if word.finishes or word.releases or absent:
+        if word.finishes or word.releases or word.background or absent:
             self._all.scheduler.wake()
 
     def _heard(self, future: "asyncio.Future[Heard]", request: pb.ConnectRequest, word: Word) -> None:
@@ -227,10 +229,10 @@ class _Served:
             self._answer_renewal(Heard((), ()), request.renewal)
             self._lane.wake.set()
             request.ClearField("renewal")
-        if not (word.starts or word.releases or word.reports or word.finishes or word.command_acks):
+        if not word.says_something:
             self._words.release()
             return
-        self._unheard.append((request, replace(word, counter=0, absent=())))
+        self._unheard.append((request, replace(word, counter=0, absent=(), sessions=())))
         if self._retrying is None or self._retrying.done():
             self._retrying = asyncio.ensure_future(self._retry())
 
@@ -262,6 +264,8 @@ class _Served:
                 lane.finishing.discard(lease)
             else:
                 lane.settle(lease)
+        for turn, job_id in heard.background:
+            waiting.background_turn_acks.append(background_ack(turn, job_id))
         for release in request.releases:
             lane.settle(lease_of(release.lease))
         for lease in absent:
@@ -286,6 +290,8 @@ class _Served:
             lane.want(wanted(lease_message(one), pb.WANTED_STATE_REVOKE, pb.STOP_CAUSE_UNSPECIFIED))
         for command in heard.commands:
             lane.tell(command, generation)
+        del lane.waiting.ended_session_ids[:]
+        lane.waiting.ended_session_ids.extend(map(job_id_text, heard.ended_sessions))
         for held in renewal.held:
             if lease_of(held.lease) not in lane.leases:
                 lane.want(wanted(held.lease, pb.WANTED_STATE_KILL, pb.STOP_CAUSE_STALE_LEASE))

@@ -58,6 +58,10 @@ CODES: dict[str, StatusCode] = {
     "RETRY_LIVE": StatusCode.ALREADY_EXISTS,
     "QUEUE_NOT_EMPTY": StatusCode.FAILED_PRECONDITION,
     "DEPENDENCY_REFUSED": StatusCode.FAILED_PRECONDITION,
+    "SESSION_ENDED": StatusCode.FAILED_PRECONDITION,
+    "NO_ACTIVE_TURN": StatusCode.FAILED_PRECONDITION,
+    "SESSION_EMPTY": StatusCode.FAILED_PRECONDITION,
+    "TOO_MANY_SESSIONS": StatusCode.RESOURCE_EXHAUSTED,
     "INPUT_RESOLVED": StatusCode.FAILED_PRECONDITION,
 }
 """By the name of the reason, complete over `ErrorReason` of error.proto."""

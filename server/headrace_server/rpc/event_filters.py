@@ -6,7 +6,8 @@ from headrace_server.core.refusal import Reason, Refusal, Refused, Violation
 from headrace_server.rpc.checks.violations import UUID_TEXT, Violations
 from headrace_server.rpc.filters import FilterError, labels_of, read_terms
 
-FIELDS = ("type", "queue", "owner", "job_id", "worker_id", "schedule")
+FIELDS = ("type", "queue", "owner", "job_id", "worker_id", "schedule", "session_id")
+_IDS = {"job_id": "job id", "session_id": "session id"}
 TYPES = tuple(
     field.name for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["kind"].fields if field.name != "output"
 )
@@ -39,6 +40,7 @@ def _parse(text: str) -> EventFilter:
         job_ids=frozenset(terms.get("job_id", ())),
         worker_ids=frozenset(terms.get("worker_id", ())),
         schedules=frozenset(terms.get("schedule", ())),
+        session_ids=frozenset(terms.get("session_id", ())),
         labels=labels_of(terms),
     )
 
@@ -46,6 +48,6 @@ def _parse(text: str) -> EventFilter:
 def _fault(field: str, value: str) -> str:
     if field == "type" and value not in TYPES:
         return f"is no type of event in the feed; types are {', '.join(TYPES)}"
-    if field == "job_id" and not UUID_TEXT.fullmatch(value):
-        return "is no job id, a UUID in its lower-case text form"
+    if field in _IDS and not UUID_TEXT.fullmatch(value):
+        return f"is no {_IDS[field]}, a UUID in its lower-case text form"
     return ""

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from headrace_server.core import limits
+from headrace_server.core.ids import parse_job_id
 from headrace_server.core.job_filter import JobFilter
 from headrace_server.core.refusal import Reason, Refusal, Refused, Violation
 from headrace_server.core.states import ENDED, JobState
-from headrace_server.rpc.checks.violations import LABEL_KEY, Violations
+from headrace_server.rpc.checks.violations import LABEL_KEY, UUID_TEXT, Violations
 
-FIELDS = ("state", "queue", "owner", "worker_id")
+FIELDS = ("state", "queue", "owner", "worker_id", "session_id")
 LABELS_PREFIX = "labels."
 STATE_NAMES = frozenset(state.name for state in JobState)
 
@@ -74,17 +75,20 @@ def check_filter(text: str, path: str, violations: Violations) -> None:
 
 
 def _parse(text: str) -> JobFilter:
-    terms = read_terms(text, FIELDS, _state_fault)
+    terms = read_terms(text, FIELDS, _fault)
     return JobFilter(
         states=frozenset(terms.pop("state", ())),
         queues=terms.pop("queue", ()),
         owners=terms.pop("owner", ()),
         worker_ids=terms.pop("worker_id", ()),
+        session_ids=tuple(map(parse_job_id, terms.pop("session_id", ()))),
         labels=labels_of(terms),
     )
 
 
-def _state_fault(field: str, value: str) -> str:
+def _fault(field: str, value: str) -> str:
+    if field == "session_id" and not UUID_TEXT.fullmatch(value):
+        return "is no session id, a UUID in its lower-case text form"
     if field != "state" or value in STATE_NAMES:
         return ""
     return f"is no state; states are {', '.join(state.name for state in JobState)}"

@@ -84,6 +84,10 @@ def _set_optional(message: job_pb2.Job, job: Job) -> None:
         message.progress.message = job.progress.message
     if job.origin is not PLAIN:
         _set_origin(message, job.origin)
+    if job.turn is not None:
+        message.session_id = job_id_text(job.turn.session_id)
+        message.turn = job.turn.number
+        message.background = job.turn.background
     for one in job.open_inputs:
         summary = message.open_inputs.add(request_id=one.request_id, tool_name=one.tool_name)
         set_time(summary.expire_time, one.expires)

@@ -64,8 +64,10 @@ class JobService:
         # A cycle that is asked for now mostly commits together with the submit, instead of after its answer.
         self.scheduler.queued()
         accepted = _done(await submitting)
-        if accepted.deduplicated:
-            return pb.SubmitJobResponse(job=await self._message(accepted.job, new.spec), deduplicated=True)
+        if accepted.deduplicated or new.session_id is not None:
+            # The spec of a turn is completed from its session.
+            job = await self._message(accepted.job, new.spec)
+            return pb.SubmitJobResponse(job=job, deduplicated=accepted.deduplicated)
         return pb.SubmitJobResponse(job=job_message(accepted.job, new.spec, full=False))
 
     async def submit_jobs(self, request: pb.SubmitJobsRequest, call: Call) -> pb.SubmitJobsResponse:

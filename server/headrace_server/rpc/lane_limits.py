@@ -31,6 +31,8 @@ def check_word(request: pb.ConnectRequest) -> None:
         ("finishes", request.finishes),
         ("command_acks", request.command_acks),
         ("renewal.held", request.renewal.held),
+        ("renewal.sessions", request.renewal.sessions),
+        ("background_turns", request.background_turns),
     ):
         if len(words) > HELD_COUNT_MAX:
             violations.add(name, f"has {len(words)} items; at most {HELD_COUNT_MAX} are allowed")

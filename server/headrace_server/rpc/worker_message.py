@@ -8,7 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from headrace.v1 import job_pb2, worker_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core.facts import ReleaseCause
-from headrace_server.core.ids import SECOND, job_id_text, parse_job_id
+from headrace_server.core.ids import SECOND, JobId, job_id_text, parse_job_id
 from headrace_server.core.job import Job
 from headrace_server.core.limits import REASON_CHARACTERS_MAX, SNOOZE_SECONDS_MAX, SNOOZE_SECONDS_MIN
 from headrace_server.core.placement import Capabilities
@@ -21,6 +21,7 @@ from headrace_server.store.attempts.leases import Finish, Holder, Lease, Snooze
 from headrace_server.store.attempts.worker_drains import WorkerDrain
 from headrace_server.store.attempts.workers import Release, StoredWorker, Word
 from headrace_server.store.codec import micros_of, number, set_time, usage_of
+from headrace_server.store.sessions.background import BackgroundTurn
 
 
 def lease_of(message: worker_pb2.Lease) -> Lease:
@@ -60,6 +61,21 @@ def word_of(holder: Holder, request: pb.ConnectRequest, absent: Iterable[Lease])
         command_acks=[(lease_of(one.lease), one.command_number, _error_of(one)) for one in request.command_acks],
         counter=request.renewal.counter,
         absent=tuple(absent),
+        sessions=tuple((_session_id(one.session_id), one.binding_epoch) for one in request.renewal.sessions),
+        background=[
+            BackgroundTurn(_session_id(one.session_id), one.binding_epoch, one.number)
+            for one in request.background_turns
+        ],
+    )
+
+
+def background_ack(turn: BackgroundTurn, job_id: JobId | None) -> pb.BackgroundTurnAck:
+    """What became of a turn that a CLI began by itself."""
+    return pb.BackgroundTurnAck(
+        turn=pb.BackgroundTurn(
+            session_id=job_id_text(turn.session_id), binding_epoch=turn.binding_epoch, number=turn.number
+        ),
+        job_id="" if job_id is None else job_id_text(job_id),
     )
 
 
@@ -159,6 +175,14 @@ def _state(worker: StoredWorker, lane: ControlLane | None, drain: WorkerDrain | 
         drained = lane.is_drained or drain is not None
         return worker_pb2.WORKER_STATE_DRAINING if drained else worker_pb2.WORKER_STATE_READY
     return worker_pb2.WORKER_STATE_LOST if worker.lost else worker_pb2.WORKER_STATE_DISCONNECTED
+
+
+def _session_id(text: str) -> JobId:
+    try:
+        return parse_job_id(text)
+    except ValueError:
+        violation = Violation("session_id", f"is not a UUID: {text[:64]!r}")
+        raise Refused(Refusal(Reason.INVALID_FIELD, "a session can't be read", violations=(violation,))) from None
 
 
 def _release(message: pb.AttemptRelease) -> Release:

@@ -2,9 +2,9 @@
 
 from google.protobuf.duration_pb2 import Duration
 
-from headrace.v1 import job_pb2, worker_pb2
+from headrace.v1 import job_pb2, task_pb2, worker_pb2
 from headrace_server.core.ids import job_id_text
-from headrace_server.core.job import Job
+from headrace_server.core.job import Job, Turn
 from headrace_server.core.limits import DEPENDENCY_RESULTS_BYTES_MAX, LANE_MESSAGE_BYTES_MAX
 from headrace_server.core.states import JobState
 from headrace_server.core.timeouts import DEFAULTS, Timeouts
@@ -14,6 +14,9 @@ from headrace_server.store.codec import number
 from headrace_server.store.jobs.dependencies import parents_of
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.ready import Candidate
+from headrace_server.store.sessions.background import background_number
+from headrace_server.store.sessions.session_row import existing
+from headrace_server.store.sessions.turn_spec import idle_timeout_of
 
 
 def assignment_of(ledger: Ledger, candidate: Candidate) -> worker_pb2.Assignment:
@@ -34,11 +37,28 @@ def assignment_of(ledger: Ledger, candidate: Candidate) -> worker_pb2.Assignment
         _tell_of_earlier_attempts(ledger, job, assignment)
     if job.dependent:
         _tell_of_parents(ledger, job, assignment)
+    if job.turn is not None:
+        _tell_of_session(ledger, job, job.turn, assignment)
     return assignment
 
 
+def _tell_of_session(ledger: Ledger, job: Job, turn: Turn, assignment: worker_pb2.Assignment) -> None:
+    session = existing(ledger, turn.session_id)
+    message = assignment.session
+    message.session_id = job_id_text(session.id)
+    message.binding_epoch = session.binding_epoch
+    message.turn = turn.number
+    message.claude_session_id = session.claude_session
+    if session.forked_from is not None and not session.claude_session:
+        message.fork_session_id = job_id_text(session.forked_from)
+        message.fork_claude_session_id = session.source_claude_session
+    message.idle_timeout.CopyFrom(idle_timeout_of(session))
+    if turn.background:
+        message.background_number = background_number(ledger, session, turn)
+
+
 def _tell_of_earlier_attempts(ledger: Ledger, job: Job, assignment: worker_pb2.Assignment) -> None:
-    if job.holder:
+    if job.holder and (job.turn is None or _is_resumed(job, assignment)):
         assignment.resume_claude_session_id = job.claude_session
     if job.failure is not None:
         assignment.previous_failure.ParseFromString(job.failure.body)
@@ -46,6 +66,11 @@ def _tell_of_earlier_attempts(ledger: Ledger, job: Job, assignment: worker_pb2.A
     checkpoint = checkpoint_of(ledger, job.row)
     if checkpoint is not None:
         assignment.checkpoint.ParseFromString(checkpoint)
+
+
+def _is_resumed(job: Job, assignment: worker_pb2.Assignment) -> bool:
+    """A turn has a holder because its session is there; it is resumed only where it may have changed the world."""
+    return job.dirty and assignment.spec.claude.resume_policy != task_pb2.RESUME_POLICY_FRESH
 
 
 def _tell_of_parents(ledger: Ledger, job: Job, assignment: worker_pb2.Assignment) -> None:

@@ -85,6 +85,10 @@ def _of_other_jobs(waiting: Waiting) -> list[job_pb2.WaitReason]:
     if waiting.active is not None:
         message = f"job {job_id_text(waiting.active)} has its unique key and has not ended"
         reasons.append(_reason(job_pb2.WAIT_CAUSE_UNIQUE_KEY, message))
+    if waiting.turn_before is not None:
+        job_id, number = waiting.turn_before
+        message = f"turn {number} of its session, job {job_id_text(job_id)}, has not ended"
+        reasons.append(_reason(job_pb2.WAIT_CAUSE_SESSION, message))
     return reasons
 
 

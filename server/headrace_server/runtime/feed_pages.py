@@ -125,6 +125,7 @@ class Selection:
             and (not wanted.owners or job.owner in wanted.owners)
             and (not wanted.job_ids or job.id in wanted.job_ids)
             and (not wanted.schedules or job.schedule in wanted.schedules)
+            and (not wanted.session_ids or job.session_id in wanted.session_ids)
             and all(job.labels.get(label) in values for label, values in wanted.labels)
             and self._may_see(job.owner)
         )

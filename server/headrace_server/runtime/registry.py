@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from headrace.v1 import worker_pb2, worker_service_pb2
+from headrace.v1 import session_pb2, worker_pb2, worker_service_pb2
 from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.leases import LeaseWatch
 from headrace_server.core.placement import UNBOUNDED, Capabilities, Offer
@@ -63,6 +63,8 @@ class ControlLane:
     """Of these, those that were sent and not started, with the monotonic time of sending."""
     resources: dict[Lease, Resources] = field(default_factory=dict)
     """What each lease takes, where that is more than a slot."""
+    sessions: dict[str, session_pb2.SessionProcess] = field(default_factory=dict)
+    """Processes of sessions, by the session's id, as they were at the last renewal."""
     inherited: Resources = NOTHING
     """What incarnations before it still hold, until their leases end."""
     recent: set[Lease] = field(default_factory=set)
@@ -146,6 +148,7 @@ class ControlLane:
     def renewed(self, renewal: worker_service_pb2.WorkerRenewal) -> None:
         """Takes note of what the worker says of itself and its host."""
         self.draining = renewal.draining
+        self.sessions = {held.session_id: held.process for held in renewal.sessions}
         if renewal.HasField("host_resources"):
             self.host = renewal.host_resources
         self.recent = {lease for lease in self.recent if lease in self.unstarted or self.leases.get(lease) == UNSENT}
@@ -313,6 +316,11 @@ class Registry:
     def lanes(self) -> list[ControlLane]:
         """Every lane."""
         return list(self._lanes.values())
+
+    def session_process(self, worker: str, session_id: str) -> session_pb2.SessionProcess | None:
+        """The process of a session, when its worker is connected here and has said that there is one."""
+        lane = self._lanes.get(worker)
+        return None if lane is None else lane.sessions.get(session_id)
 
     def has_room(self) -> bool:
         """Whether a worker has a free slot."""

@@ -9,6 +9,7 @@ from headrace_server.store.jobs.dependencies import children_wait, note_ended_pa
 from headrace_server.store.jobs.unblocking import hand_over_key, tell_some_children
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.scheduling import firings
+from headrace_server.store.sessions.turn_ends import turn_ended
 
 CHILDREN_COUNT_MAX = 250
 """Children that one cycle tells of their parents' ends; the next cycle follows at once."""
@@ -27,6 +28,8 @@ def settle(ledger: Ledger) -> None:
             firings.job_ended(ledger, job)
         if job.unique:
             hand_over_key(ledger, job)
+        if job.turn is not None:
+            turn_ended(ledger, job)
     note_ended_parents(ledger, ended)
 
 

@@ -5,7 +5,7 @@ Whoever makes a field work removes its line here.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headrace_server.core.refusal import Reason, Refusal
@@ -25,7 +25,7 @@ class NotSupported:
     """Whether a value that is set asks for what is not there."""
 
 
-SPEC: Sequence[NotSupported] = (NotSupported("claude.session_id", "sessions of several turns are not served"),)
+SPEC: Sequence[NotSupported] = ()
 QUEUE: Sequence[NotSupported] = ()
 
 
@@ -56,7 +56,14 @@ class Table:
                 yield from self._below[name].find(value, f"{prefix}{name}.")
 
 
+def of_session(entries: Iterable[NotSupported]) -> Iterator[NotSupported]:
+    """The same fields where a session states them for its turns."""
+    for entry in entries:
+        yield replace(entry, path=entry.path.replace("claude.", "task.", 1))
+
+
 SPEC_TABLE = Table(SPEC)
+SESSION_TABLE = Table(of_session(SPEC))
 QUEUE_TABLE = Table(QUEUE)
 
 

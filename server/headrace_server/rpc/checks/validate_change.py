@@ -75,4 +75,5 @@ def check_cancel_jobs(request: job_service_pb2.CancelJobsRequest) -> Refusal | N
 
 def _narrows(filter_text: str) -> bool:
     wanted: Any = parse_filter(filter_text)
-    return any((wanted.states, wanted.queues, wanted.owners, wanted.worker_ids, wanted.labels))
+    terms = (wanted.states, wanted.queues, wanted.owners, wanted.worker_ids, wanted.session_ids, wanted.labels)
+    return any(terms)

@@ -21,6 +21,7 @@ from headrace_server.rpc.checks.violations import (
     each,
     each_entry,
     enum,
+    job_id,
     message_of,
     pattern,
     structured_within,
@@ -100,6 +101,9 @@ def claude(value: task_pb2.ClaudeTask, path: str, violations: Violations) -> Non
     """A Claude Code turn."""
     if not value.prompt:
         violations.add(path + ".prompt", "is required")
+    for name in OF_SESSION if value.session_id else ():
+        if value.HasField(name) if name == "workspace" else getattr(value, name):
+            violations.add(f"{path}.{name}", "has to be left out with a session_id: the session has it")
     check_fields(value, CLAUDE, path + ".", violations)
 
 
@@ -117,6 +121,8 @@ def handler(value: task_pb2.HandlerTask, path: str, violations: Violations) -> N
     check_fields(value, HANDLER, path + ".", violations)
 
 
+OF_SESSION = ("workspace", "environment_profile")
+"""Fields of a turn that only its session can have."""
 _tools = each(tool, limits.TOOLS_COUNT_MAX)
 _model = option_value(limits.KEY_CHARACTERS_MAX)
 _variable_name = pattern(_VARIABLE, "a name of letters, digits and _, not beginning with a digit")
@@ -130,7 +136,7 @@ WORKSPACE: Rules = {"folder": absolute_folder, "git_worktree": message_of(GIT_WO
 CLAUDE_LIMITS: Rules = {"max_turns": at_least_zero, "max_cost_usd_micros": at_least_zero}
 CLAUDE: Rules = {
     "prompt": bytes_within(limits.PROMPT_BYTES_MAX),
-    "session_id": option_value(limits.KEY_CHARACTERS_MAX),
+    "session_id": job_id,
     "model": _model,
     "fallback_model": _model,
     "allowed_tools": _tools,

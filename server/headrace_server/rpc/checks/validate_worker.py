@@ -21,6 +21,7 @@ from headrace_server.rpc.checks.violations import (
     message_of,
     pattern,
     text,
+    timestamp,
     worker_id,
 )
 
@@ -43,6 +44,7 @@ CAPABILITIES: Rules = {
     "workspace_roots": each(absolute_folder, NAMES_COUNT_MAX),
     "claude_version": _name,
     "claude_simulated": anything,
+    "sessions_max": at_least_zero,
     "environment_profiles": each(_name, NAMES_COUNT_MAX),
 }
 HOST_RESOURCES: Rules = dict.fromkeys(
@@ -55,12 +57,25 @@ LEASE: Rules = {
     "generation": at_least_zero,
 }
 HELD_LEASE: Rules = {"lease": message_of(LEASE), "phase": enum(worker_service_pb2.HeldPhase), "dirty": anything}
+SESSION_PROCESS: Rules = {
+    "process_id": at_least_zero,
+    "memory_bytes": at_least_zero,
+    "folder": absolute_folder,
+    "start_time": timestamp,
+    "busy": anything,
+}
+HELD_SESSION: Rules = {
+    "session_id": job_id,
+    "binding_epoch": at_least_zero,
+    "process": message_of(SESSION_PROCESS),
+}
 RENEWAL: Rules = {
     "counter": at_least_zero,
     "held": each(message_of(HELD_LEASE), HELD_COUNT_MAX),
     "handled_message_number": at_least_zero,
     "host_resources": message_of(HOST_RESOURCES),
     "draining": anything,
+    "sessions": each(message_of(HELD_SESSION), HELD_COUNT_MAX),
 }
 HELLO: Rules = {
     "worker_id": worker_id,

@@ -20,7 +20,13 @@ from headrace.v1 import (
 )
 from headrace_server.core import limits
 from headrace_server.core.refusal import Refusal
-from headrace_server.rpc.checks import not_supported, validate_job, validate_queue, validate_schedule
+from headrace_server.rpc.checks import (
+    not_supported,
+    validate_job,
+    validate_queue,
+    validate_schedule,
+    validate_session,
+)
 from headrace_server.rpc.checks.not_supported import QUEUE_TABLE, SPEC_TABLE
 from headrace_server.rpc.checks.validate_answer import check_answer
 from headrace_server.rpc.checks.validate_change import check_cancel_jobs, check_update
@@ -268,7 +274,15 @@ CHECKS: Mapping[str, Check] = {
         (worker_service_pb2.DrainWorkerRequest, check_drain),
         (event_service_pb2.ListEventsRequest, check_list),
         (event_service_pb2.WatchEventsRequest, check_watch),
+        (session_service_pb2.CreateSessionRequest, validate_session.check_create),
+        (session_service_pb2.GetSessionRequest, validate_session.check_get),
+        (session_service_pb2.ListSessionsRequest, validate_session.check_list),
+        (session_service_pb2.UpdateSessionRequest, validate_session.check_update),
+        (session_service_pb2.SendMessageRequest, validate_session.check_send),
         (session_service_pb2.AnswerRequestRequest, check_answer),
+        (session_service_pb2.InterruptSessionRequest, validate_session.check_interrupt),
+        (session_service_pb2.ForkSessionRequest, validate_session.check_fork),
+        (session_service_pb2.CloseSessionRequest, validate_session.check_close),
     )
 }
 """By full name of the request message. Requests of rpcs that are not served yet have none: they are refused anyway."""

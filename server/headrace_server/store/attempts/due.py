@@ -7,10 +7,11 @@ from headrace_server.core.ids import Micros
 from headrace_server.core.job import Job
 from headrace_server.store import rows
 from headrace_server.store.attempts.inputs import expire
-from headrace_server.store.attempts.leases import expire_hold, hold_until
+from headrace_server.store.attempts.leases import expire_hold
 from headrace_server.store.attempts.timeouts import WHAT_PASSED, timeout_failure
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.sessions.bindings import wait_longer, waits_for
 
 LOOKED_AT_COUNT_MAX = 1000
 """Jobs that one cycle looks at; what is left is due in the next."""
@@ -48,10 +49,11 @@ def next_due(ledger: Ledger) -> Micros | None:
 
 def _act(ledger: Ledger, job: Job, what: Due, kind: TimeoutKind | None) -> None:
     if what is Due.PROMOTE:
-        until = hold_until(ledger) if job.holder else Micros(0)
-        ledger.record(job, facts.Queued(facts.QueuedCause.DUE, until))
+        holder, until = waits_for(ledger, job)
+        ledger.record(job, facts.Queued(facts.QueuedCause.DUE, until, "" if holder == job.holder else holder))
     elif what is Due.GIVE_UP_HOLDER:
-        expire_hold(ledger, job)
+        if not wait_longer(ledger, job):
+            expire_hold(ledger, job)
     elif what is Due.EXPIRE_INPUT:
         expire(ledger, job)
     else:

@@ -9,7 +9,7 @@ from headrace_server.core import facts
 from headrace_server.core.failures import FailureClass, TimeoutKind
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import Failure, Job, Usage
-from headrace_server.core.limits import HOLDER_GRACE_SECONDS, RESULT_BYTES_MAX
+from headrace_server.core.limits import RESULT_BYTES_MAX
 from headrace_server.core.placement import Offer
 from headrace_server.core.retry import (
     OUT_OF_TIME,
@@ -29,6 +29,16 @@ from headrace_server.store.capacity.reservations import is_stopped
 from headrace_server.store.codec import failure_of, micros_of, number
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queue_policy import policy_of, retry_policy_of
+from headrace_server.store.sessions.bindings import (
+    bind,
+    hold_after_loss,
+    hold_until,
+    lose_session,
+    note_run,
+    note_start,
+)
+
+BEGUN_ONCE = Decision(RetryAction.FAIL, "the CLI began this turn by itself; nobody can begin it again")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +109,8 @@ def held(ledger: Ledger, holder: Holder, lease: Lease) -> Job | None:
 
 def grant(ledger: Ledger, job: Job, offer: Offer, rule: str) -> None:
     """Grants a QUEUED job to a worker; from here on it counts as started."""
+    if job.turn is not None:
+        bind(ledger, job, offer)
     ledger.record(job, facts.Assigned(offer.worker, offer.incarnation, rule))
 
 
@@ -108,6 +120,8 @@ def start(ledger: Ledger, job: Job) -> None:
         timeouts = timeouts_of_job(ledger, job)
         run_by = Micros(ledger.now + timeouts.run) if timeouts.run else Micros(0)
         ledger.record(job, facts.Started(job.worker, run_by, timeouts.silence or 0))
+        if job.turn is not None:
+            note_start(ledger, job)
 
 
 def release(ledger: Ledger, job: Job, cause: facts.ReleaseCause, message: str) -> None:
@@ -124,13 +138,15 @@ def lose(ledger: Ledger, job: Job, reason: str) -> None:
     if not job.begun:
         release(ledger, job, facts.ReleaseCause.NOT_CONFIRMED, reason)
         return
+    begun = job.begun
     ended = _ended_attempt(ledger, job, FailureClass.WORKER_LOST, None)
-    decision = _in_time(ledger, job, decide_after_loss(ended, job.losses + 1))
-    ledger.record(job, facts.AttemptLost(job.worker, reason, decision, _hold_until(ledger, decision)))
+    decision = _in_time(ledger, job, _once(job, decide_after_loss(ended, job.losses + 1)))
+    ledger.record(job, facts.AttemptLost(job.worker, reason, decision, _hold_until(ledger, job, decision)))
     if job.state is JobState.CANCELLING:
         _cancelled(ledger, job, Usage())
     elif decision.action is RetryAction.FAIL:
         ledger.record(job, facts.Failed(_failure_of_loss(job, decision)))
+    note_run(ledger, job, begun)
 
 
 def finish(ledger: Ledger, holder: Holder, word: Finish) -> tuple[Disposition, int]:
@@ -141,9 +157,10 @@ def finish(ledger: Ledger, holder: Holder, word: Finish) -> tuple[Disposition, i
     if word.last_producer_sequence > job.producer_sequence or word.last_report_number > job.report_number:
         return Disposition.OUTPUT_MISSING, job.producer_sequence
     start(ledger, job)
+    disposition, begun = Disposition.ACCEPTED, job.begun
     if word.succeeded is not None:
-        return _succeed(ledger, job, word, word.succeeded), job.producer_sequence
-    if word.failed is not None and word.failed.failure_class is FailureClass.WORKER_LOST:
+        disposition = _succeed(ledger, job, word, word.succeeded)
+    elif word.failed is not None and word.failed.failure_class is FailureClass.WORKER_LOST:
         # Its worker ended it before its lease could end: a loss of the infrastructure's, not a failure of the job's
         # (L6).
         lose(ledger, job, outcome_pb2.Failure.FromString(word.failed.body).message)
@@ -161,18 +178,17 @@ def finish(ledger: Ledger, holder: Holder, word: Finish) -> tuple[Disposition, i
         _fail_attempt(ledger, job, _failure(FailureClass.BUDGET, message, "budget"), word.usage)
     else:
         _hand_back(ledger, job, word.usage)
-    return Disposition.ACCEPTED, job.producer_sequence
+    if job.turn is not None:
+        note_run(ledger, job, begun)
+    return disposition, job.producer_sequence
 
 
 def expire_hold(ledger: Ledger, job: Job) -> None:
     """Gives up waiting for the worker that could have resumed a dirty attempt (R6)."""
     message = f"worker {job.holder!r}, which holds the session to resume, did not come back in time"
     ledger.record(job, facts.Failed(_failure(FailureClass.UNKNOWN_OUTCOME, message, f"holder={job.holder}")))
-
-
-def hold_until(ledger: Ledger) -> Micros:
-    """Until when a job waits for its holder from now on."""
-    return Micros(ledger.now + int(HOLDER_GRACE_SECONDS * SECOND))
+    if job.turn is not None:
+        lose_session(ledger, job, message)
 
 
 def spec_of(ledger: Ledger, job: Job) -> job_pb2.JobSpec:
@@ -202,7 +218,7 @@ def _fail_attempt(ledger: Ledger, job: Job, failure: Failure, usage: Usage, time
     else:
         ended = _ended_attempt(ledger, job, failure.failure_class, _retry_after_seconds(failure), timeout)
         decision = decide_after_failure(ended, _retry_policy(ledger, job), ledger.entropy.random())
-        decision = _in_time(ledger, job, decision)
+        decision = _in_time(ledger, job, _once(job, decision))
     again = decision.action is not RetryAction.FAIL
     next_time = Micros(ledger.now + int(decision.delay_seconds * SECOND)) if again else Micros(0)
     ledger.record(job, facts.AttemptFailed(failure, usage, decision, next_time))
@@ -232,8 +248,8 @@ def _snooze(ledger: Ledger, job: Job, snooze: Snooze, usage: Usage) -> None:
 
 def _hand_back(ledger: Ledger, job: Job, usage: Usage) -> None:
     ended = _ended_attempt(ledger, job, FailureClass.UNSPECIFIED, None)
-    decision = decide_after_return(ended)
-    ledger.record(job, facts.HandedBack(job.worker, usage, decision, _hold_until(ledger, decision)))
+    decision = _once(job, decide_after_return(ended))
+    ledger.record(job, facts.HandedBack(job.worker, usage, decision, _hold_until(ledger, job, decision)))
     if decision.action is RetryAction.FAIL:
         failure = _failure(FailureClass.UNKNOWN_OUTCOME, decision.rule, f"worker={job.worker}")
         ledger.record(job, facts.Failed(failure))
@@ -289,6 +305,12 @@ def _resume_policy(ledger: Ledger, job: Job) -> ResumePolicy:
     return ResumePolicy.RESUME_FIRST if stated == task_pb2.RESUME_POLICY_UNSPECIFIED else ResumePolicy(stated)
 
 
+def _once(job: Job, decision: Decision) -> Decision:
+    """The decision, unless it is for another attempt at what nobody has said."""
+    background = job.turn is not None and job.turn.background
+    return BEGUN_ONCE if background and decision.action is not RetryAction.FAIL else decision
+
+
 def _in_time(ledger: Ledger, job: Job, decision: Decision) -> Decision:
     """The decision, unless it is for another attempt and the job had to have ended by now."""
     late = 0 < job.end_by <= ledger.now
@@ -316,8 +338,11 @@ def _retry_after_seconds(failure: Failure) -> float | None:
     return micros_of(message.retry_after) / SECOND if message.HasField("retry_after") else None
 
 
-def _hold_until(ledger: Ledger, decision: Decision) -> Micros:
-    return hold_until(ledger) if decision.action is RetryAction.RESUME else Micros(0)
+def _hold_until(ledger: Ledger, job: Job, decision: Decision) -> Micros:
+    if decision.action is RetryAction.RESUME:
+        return hold_until(ledger)
+    goes_on = decision.action is not RetryAction.FAIL and job.state is not JobState.CANCELLING
+    return hold_after_loss(ledger, job) if goes_on and job.turn is not None else Micros(0)
 
 
 def _failure(failure_class: FailureClass, message: str, sign: str) -> Failure:

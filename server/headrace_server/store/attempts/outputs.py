@@ -12,6 +12,7 @@ from headrace_server.store.attempts.inputs import request, withdraw
 from headrace_server.store.attempts.leases import Holder, Lease, held, start
 from headrace_server.store.codec import produced_of
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.sessions.bindings import note_conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ def _append(ledger: Ledger, batch: Batch) -> Appended:
         return Appended(0, stale=True)
     start(ledger, job)
     checkpoint: bytes | None = None
+    conversation = job.claude_session
     for output in batch.outputs:
         if output.producer_sequence <= job.producer_sequence:
             continue
@@ -74,6 +76,8 @@ def _append(ledger: Ledger, batch: Batch) -> Appended:
         _append_one(ledger, job, output)
         if output.HasField("checkpoint"):
             checkpoint = output.checkpoint.value.SerializeToString()
+    if job.turn is not None and job.claude_session != conversation:
+        note_conversation(ledger, job)
     if checkpoint is not None:
         # Also past the job's cap of output: the next attempt goes on from it.
         keep_checkpoint(ledger, job.row, checkpoint)

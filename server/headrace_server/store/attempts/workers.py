@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from headrace.v1 import worker_service_pb2
 from headrace_server.core import facts
-from headrace_server.core.ids import Micros
+from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.job import Job
 from headrace_server.core.resources import NOTHING, Resources, total
 from headrace_server.core.wanted import Wanted
@@ -19,6 +19,8 @@ from headrace_server.store.attempts.worker_drains import WorkerDrain, drain_of
 from headrace_server.store.effects import Command
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.sessions.background import BackgroundTurn, begin_each, drop_orphans
+from headrace_server.store.sessions.bindings import ended_sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,16 @@ class Word:
     """Of a renewal; zero when the message has none."""
     absent: Sequence[Lease] = ()
     """Leases of which the worker knows nothing, though their assignment had reached it."""
+    sessions: tuple[tuple[JobId, int], ...] = ()
+    """Of a renewal: the sessions of which it has a process, with the binding of each."""
+    background: Sequence[BackgroundTurn] = ()
+    """Turns that CLIs began by themselves."""
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is more in it than a renewal."""
+        parts = (self.starts, self.releases, self.reports, self.finishes, self.command_acks, self.background)
+        return any(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +120,10 @@ class Heard:
     """When it renewed: set while somebody has the worker drained."""
     commands: tuple[Command, ...] = ()
     """When it renewed: what its attempts are to be told, said before or not."""
+    ended_sessions: tuple[JobId, ...] = ()
+    """When it renewed: sessions whose process has to end."""
+    background: tuple[tuple[BackgroundTurn, JobId | None], ...] = ()
+    """The job of each turn that a CLI began by itself; None when it is to be dropped."""
 
 
 def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
@@ -138,6 +154,8 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
                 lose(ledger, job, "a newer incarnation of the worker connected")
         elif Lease(job.id, job.epoch, ledger.generation) not in greeting.held:
             lose(ledger, job, "the worker came back without it")
+    if not again:
+        drop_orphans(ledger, holder.worker, holder.incarnation)
     jobs, stale = [], []
     for lease in greeting.held:
         found = held(ledger, holder, lease)
@@ -168,7 +186,12 @@ def lose_worker(ledger: Ledger, holder: Holder, reason: str) -> int:
     lost = [job for job in leased_by(ledger, holder.worker) if job.incarnation == holder.incarnation]
     for job in lost:
         lose(ledger, job, reason)
-    ledger.run("UPDATE workers SET lost = 1 WHERE worker = ? AND incarnation = ?", (holder.worker, holder.incarnation))
+    ledger.run(
+        "UPDATE workers SET lost = ? WHERE worker = ? AND incarnation = ? AND lost = 0",
+        (ledger.now, holder.worker, holder.incarnation),
+    )
+    known = ledger.look_up("SELECT incarnation FROM workers WHERE worker = ? AND lost = 0", (holder.worker,))
+    drop_orphans(ledger, holder.worker, known[0][0] if known else "")
     return len(lost)
 
 
@@ -254,13 +277,15 @@ def _hear(ledger: Ledger, word: Word) -> Heard:
         job = held(ledger, word.holder, lease)
         if job is not None:
             lose(ledger, job, "the worker does not hold it")
+    background = tuple(begin_each(ledger, word.holder.worker, word.holder.incarnation, word.background))
     if word.counter:
         ledger.run(
             "UPDATE workers SET counter = ?, renewed = ? WHERE worker = ? AND incarnation = ?",
             (word.counter, ledger.now, word.holder.worker, word.holder.incarnation),
         )
     if not word.counter:
-        return Heard(tuple(reported.items()), tuple(finished))
+        return Heard(tuple(reported.items()), tuple(finished), background=background)
     wanted, drain = wanted_of(ledger, word.holder), drain_of(ledger, word.holder.worker)
     commands = pending_commands(ledger, word.holder)
-    return Heard(tuple(reported.items()), tuple(finished), wanted, drain, commands)
+    ended = ended_sessions(ledger, word.holder.worker, word.holder.incarnation, word.sessions)
+    return Heard(tuple(reported.items()), tuple(finished), wanted, drain, commands, ended, background)

@@ -19,6 +19,7 @@ from headrace_server.store.jobs.retries import not_ended
 from headrace_server.store.jobs.updates import stale_etag
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.records.audit import record_audit
+from headrace_server.store.sessions.line import remove_turn
 from headrace_server.store.settle import settle
 
 SMALL_LOG_EVENTS_COUNT = 200
@@ -83,6 +84,8 @@ def remove(ledger: Ledger, jobs: Sequence[Job]) -> None:
                 (job.namespace, label, value, job.row),
             )
         _remove_lineage(ledger, job)
+        if job.turn is not None:
+            remove_turn(ledger, job.turn)
         _remove_log(ledger, job)
     remove_artifacts(ledger, [job.row for job in jobs])
     marks, values = in_list([job.row for job in jobs])

@@ -60,6 +60,13 @@ def _walk(namespace: str, wanted: JobFilter) -> _Walk:
         # Only what is leased has a worker, and that is little. The states stand as numbers, so that their partial index
         # can be used; the plus keeps the engine from walking all jobs for the sake of the order.
         return _Walk("", "+jobs.job", "jobs.state IN (4, 5, 6, 7)", (), whole=True)
+    if len(wanted.session_ids) == 1:
+        return _Walk(
+            " JOIN session_turns ON session_turns.job = jobs.job",
+            "session_turns.job",
+            "session_turns.session = (SELECT session FROM sessions WHERE id = ?)",
+            wanted.session_ids,
+        )
     label = next(((key, values[0]) for key, values in wanted.labels if len(values) == 1), None)
     if label is not None:
         return _Walk(
@@ -79,7 +86,7 @@ def _end(connection: Connection, walk: _Walk, top: int) -> int:
     """The last row that a page from right below `top` looks at; zero when it looks at all that are left."""
     if walk.whole:
         return 0
-    table = "job_labels" if walk.source else "jobs"
+    table = walk.column.partition(".")[0]
     found = connection.rows(
         f"SELECT {walk.column} FROM {table} WHERE {walk.condition} AND {walk.column} < ?"
         f" ORDER BY {walk.column} DESC LIMIT 1 OFFSET ?",
@@ -103,6 +110,12 @@ def _condition(namespace: str, wanted: JobFilter) -> tuple[str, list[Any]]:
         if values:
             conditions.append(f"jobs.{column} IN ({_marks(values)})")
             parameters += values
+    if wanted.session_ids:
+        conditions.append(
+            "jobs.job IN (SELECT session_turns.job FROM session_turns JOIN sessions"
+            f" ON sessions.session = session_turns.session WHERE sessions.id IN ({_marks(wanted.session_ids)}))"
+        )
+        parameters += wanted.session_ids
     for label, values in wanted.labels:
         conditions.append(
             "EXISTS (SELECT 1 FROM job_labels AS labelled WHERE labelled.namespace = jobs.namespace"
@@ -112,5 +125,5 @@ def _condition(namespace: str, wanted: JobFilter) -> tuple[str, list[Any]]:
     return " AND ".join(conditions), parameters
 
 
-def _marks(values: Sequence[str]) -> str:
+def _marks(values: Sequence[object]) -> str:
     return ",".join("?" * len(values))

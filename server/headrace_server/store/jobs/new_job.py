@@ -22,10 +22,13 @@ _FINGERPRINT_VERSION = b"\x01"
 def new_job(
     namespace: str, request_id: str, spec: job_pb2.JobSpec, actor: str, traceparent: str, ref: str = ""
 ) -> NewJob:
-    """What the store is asked to take. The spec was checked before; its `queue` and `owner` are filled in by this. An
-    empty namespace means `default`; by its `ref` other items of the call may depend on it."""
-    spec.queue = spec.queue or DEFAULT_QUEUE
-    spec.owner = spec.owner or actor
+    """What the store is asked to take. The spec was checked before; its `queue` and `owner` are filled in by this, but
+    for a turn, whose session has them. An empty namespace means `default`; by its `ref` other items of the call may
+    depend on it."""
+    session_id = parse_job_id(spec.claude.session_id) if spec.claude.session_id else None
+    if session_id is None:
+        spec.queue = spec.queue or DEFAULT_QUEUE
+        spec.owner = spec.owner or actor
     # Map entries are sorted, so equal payloads have equal bytes.
     body = spec.SerializeToString(deterministic=True)
     new = NewJob(
@@ -45,6 +48,7 @@ def new_job(
         concurrency_key=spec.concurrency_key,
         ref=ref,
         timeouts=timeouts_of(spec.timeouts) if spec.HasField("timeouts") else NONE_STATED,
+        session_id=session_id,
     )
     if spec.HasField("unique_key"):
         new.unique_key = spec.unique_key.key

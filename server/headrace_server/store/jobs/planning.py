@@ -9,20 +9,32 @@ from dataclasses import dataclass
 
 from headrace_server.core.dependencies import Verdict, judge
 from headrace_server.core.graph import ordered
-from headrace_server.core.ids import JobId, Micros, job_id_text
+from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.job import Job
-from headrace_server.core.refusal import Reason, Refusal
+from headrace_server.core.limits import SESSION_PENDING_TURNS_COUNT_MAX
+from headrace_server.core.refusal import Refusal
 from headrace_server.core.states import ENDED, JobState
 from headrace_server.store.engine import in_list
-from headrace_server.store.errors import FULL_RETRY_SECONDS
 from headrace_server.store.jobs.dependencies import Parent
+from headrace_server.store.jobs.refusals import (
+    behind_a_circle,
+    disk_full,
+    key_taken,
+    no_dependency,
+    no_queue,
+    not_taken,
+    parent_refused,
+    queue_full,
+    request_reused,
+)
 from headrace_server.store.jobs.submission import Accepted, NewJob, UniqueKeyConflict
 from headrace_server.store.jobs.unblocking import hand_over_key
 from headrace_server.store.jobs.unique_keys import KeyName, KeyPlace, holders
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queue_policy import QueuePolicy, policy_of
-
-QUEUE_FULL_RETRY_SECONDS = 5.0
+from headrace_server.store.sessions.line import pending_count, too_many_turns
+from headrace_server.store.sessions.session_row import find_session, session_ended
+from headrace_server.store.sessions.turn_spec import completed, too_many_labels
 
 
 @dataclass(slots=True)
@@ -71,6 +83,8 @@ class _Request:
     item: int = 0
     state: int = 0
     """How a job ended that was deleted since."""
+    is_session: bool = False
+    """It made a session, not a job."""
 
 
 class Planner:
@@ -78,13 +92,16 @@ class Planner:
 
     def __init__(self, ledger: Ledger, submits: Sequence[NewJob]) -> None:
         self._ledger = ledger
-        self._submits = submits
+        self.submits = submits = completed(ledger, submits)
+        """The jobs, turns with what their sessions have set."""
         self._known = _known_requests(ledger, submits)
         self._policies: dict[tuple[str, str], QueuePolicy | None] = {}
         self._room: dict[tuple[str, str], int] = {}
         self._keys: dict[KeyName, dict[KeyPlace, Job | int]] = {}
         self._items: dict[str, int] = {}
         """Of this call, by their `ref`."""
+        self._turns: dict[JobId, int] = {}
+        """How many turns of a session have not ended, with those before in this call."""
         self._plans: list[Plan | None] = [None] * len(submits)
         self.borrowed: list[int] = []
         """Items that are answered with a job that their unique key has, and not by their `request_id`."""
@@ -93,38 +110,44 @@ class Planner:
 
     def plan(self) -> list[Plan]:
         """What becomes of each item."""
-        if any(new.dependencies for new in self._submits):
+        if any(new.dependencies for new in self.submits):
             self._look_at_graph()
-        plans, submits = self._plans, self._submits
+        plans, submits = self._plans, self.submits
         for item in self.order:
             plans[item] = self._plan(item, submits[item])
-        return [_behind_a_circle() if plan is None else plan for plan in plans]
+        return [behind_a_circle() if plan is None else plan for plan in plans]
 
     def _look_at_graph(self) -> None:
-        self._items = {new.ref: item for item, new in enumerate(self._submits) if new.ref}
+        self._items = {new.ref: item for item, new in enumerate(self.submits) if new.ref}
         parents = [
             [self._items[one] for one in new.dependencies if isinstance(one, str) and one in self._items]
-            for new in self._submits
+            for new in self.submits
         ]
         if any(parents):
             self.order = ordered(parents)
         # All at once: each alone would be a statement.
-        self._ledger.jobs(one for new in self._submits for one in new.dependencies if not isinstance(one, str))
+        self._ledger.jobs(one for new in self.submits for one in new.dependencies if not isinstance(one, str))
 
     def _plan(self, item: int, new: NewJob) -> Plan:
-        if new.request_id:
-            request = self._known.get((new.namespace, new.request_id))
-            if request is not None:
-                if request.job_id is None and request.fingerprint == new.fingerprint:
-                    return Repeat(request.item)
-                return _repeated(self._ledger, new.namespace, new.request_id, new.fingerprint, request)
+        request = self._known.get((new.namespace, new.request_id)) if new.request_id else None
+        if request is not None:
+            if request.job_id is None and request.fingerprint == new.fingerprint:
+                return Repeat(request.item)
+            return _repeated(self._ledger, new.namespace, new.request_id, new.fingerprint, request)
+        if new.session_id is not None:
+            refusal = self._turn_refused(new, new.session_id)
+            if refusal is not None:
+                return refusal
         name = (new.namespace, new.queue)
         policy = self._policies[name] if name in self._policies else self._read_policy(*name)
         if policy is None:
-            return _no_queue(new)
+            return no_queue(new)
         if policy.executors and new.needs.executor not in policy.executors:
-            return _not_taken(new, policy)
-        plan = Create(new, policy)
+            return not_taken(new, policy)
+        return self._plan_job(item, Create(new, policy))
+
+    def _plan_job(self, item: int, plan: Create) -> Plan:
+        new, name = plan.new, (plan.new.namespace, plan.new.queue)
         if new.dependencies:
             parents = self._parents(new)
             if isinstance(parents, Refusal):
@@ -137,14 +160,26 @@ class Planner:
             if answer is not None:
                 self._borrow(item, new, answer)
                 return answer
-        if self._ledger.disk_is_low:
-            return _disk_full()
-        if plan.replaces is None and plan.end is None:
+        if self._ledger.disk_is_low and not new.background:
+            return disk_full()
+        if plan.replaces is None and plan.end is None and not new.background:
             if self._room[name] <= 0:
-                return _queue_full(new, policy)
+                return queue_full(new, plan.policy)
             self._room[name] -= 1
         self._take(item, plan)
         return plan
+
+    def _turn_refused(self, new: NewJob, session_id: JobId) -> Refusal | None:
+        """Why a session takes no further turn; a name that is not there is the caller's fault."""
+        session = find_session(self._ledger, new.namespace, session_id, "spec.claude.session_id")
+        if isinstance(session, Refusal):
+            return session
+        refusal = session_ended(session) or too_many_labels(new)
+        if refusal is not None or new.background:
+            return refusal
+        if session_id not in self._turns:
+            self._turns[session_id] = pending_count(self._ledger, session)
+        return too_many_turns(session) if self._turns[session_id] >= SESSION_PENDING_TURNS_COUNT_MAX else None
 
     def _borrow(self, item: int, new: NewJob, answer: Plan) -> None:
         if not new.request_id or not isinstance(answer, Accepted | Repeat):
@@ -160,6 +195,8 @@ class Planner:
         new = plan.new
         if new.request_id:
             self._known[new.namespace, new.request_id] = _Request(new.fingerprint, None, item)
+        if new.session_id in self._turns:
+            self._turns[new.session_id] += 1
         if not new.unique_key:
             return
         if plan.place:
@@ -183,11 +220,11 @@ class Planner:
             if isinstance(one, str):
                 parent = self._item(one)
                 if parent is None:
-                    return _parent_refused(one)
+                    return parent_refused(one)
             else:
                 parent = self._job(new, one)
                 if parent is None:
-                    return _no_dependency(one, place)
+                    return no_dependency(one, place)
             parents.append(parent)
         return tuple(parents)
 
@@ -254,14 +291,6 @@ def repeated(ledger: Ledger, namespace: str, request_id: str, fingerprint: bytes
     return None if request is None else _repeated(ledger, namespace, request_id, fingerprint, request)
 
 
-def key_taken(new: NewJob, job_id: JobId | None) -> Refusal:
-    """The refusal of a job whose unique key another one holds: None stands for an earlier item that has no id yet."""
-    text = "" if job_id is None else job_id_text(job_id)
-    owner = f"job {text}" if text else "an earlier item"
-    message = f"unique_key {new.unique_key!r} of queue {new.queue!r} is held by {owner}, which has not ended"
-    return Refusal(Reason.UNIQUE_KEY_TAKEN, message, "headrace.v1.Job", text)
-
-
 def _known_requests(ledger: Ledger, submits: Sequence[NewJob]) -> dict[tuple[str, str], _Request]:
     by_namespace: dict[str, list[str]] = {}
     for new in submits:
@@ -277,17 +306,21 @@ def _known_requests(ledger: Ledger, submits: Sequence[NewJob]) -> dict[tuple[str
 def _read_requests(ledger: Ledger, namespace: str, request_ids: Sequence[str]) -> dict[str, _Request]:
     marks, values = in_list(request_ids)
     found = ledger.look_up(
-        f"SELECT request_id, fingerprint, id, state FROM requests WHERE namespace = ? AND request_id IN ({marks})",
+        "SELECT request_id, fingerprint, id, state, session FROM requests"
+        f" WHERE namespace = ? AND request_id IN ({marks})",
         (namespace, *values),
     )
-    return {row[0]: _Request(bytes(row[1]), JobId(bytes(row[2])), state=int(row[3])) for row in found}
+    return {
+        row[0]: _Request(bytes(row[1]), JobId(bytes(row[2])), state=int(row[3]), is_session=bool(row[4]))
+        for row in found
+    }
 
 
 def _repeated(
     ledger: Ledger, namespace: str, request_id: str, fingerprint: bytes, request: _Request
 ) -> Accepted | Refusal:
     if request.fingerprint != fingerprint or request.job_id is None:
-        return _reused(request_id, request.job_id)
+        return request_reused(request_id, request.job_id, is_session=request.is_session)
     if request.state:
         return Accepted(_deleted(namespace, request.job_id, JobState(request.state)), deduplicated=True)
     job = ledger.job(request.job_id)
@@ -314,57 +347,3 @@ def _deleted(namespace: str, job_id: JobId, state: JobState) -> Job:
         output_bytes_max=0,
         state=state,
     )
-
-
-def _no_queue(new: NewJob) -> Refusal:
-    message = f"there is no queue {new.queue!r} in namespace {new.namespace!r}"
-    return Refusal(Reason.NOT_FOUND, message, "headrace.v1.Queue", new.queue)
-
-
-def _not_taken(new: NewJob, policy: QueuePolicy) -> Refusal:
-    return Refusal(
-        Reason.NOT_SUPPORTED,
-        f"queue {new.queue!r} takes {', '.join(sorted(policy.executors))} tasks, not {new.needs.executor}",
-        "headrace.v1.Queue",
-        new.queue,
-        metadata={"field": f"spec.{new.needs.executor}"},
-    )
-
-
-def _disk_full() -> Refusal:
-    message = "the disk of the store is nearly full; what is left is kept for jobs that were accepted already"
-    return Refusal(Reason.DISK_FULL, message, retry_after_seconds=FULL_RETRY_SECONDS, metadata={"scope": "server"})
-
-
-def _queue_full(new: NewJob, policy: QueuePolicy) -> Refusal:
-    return Refusal(
-        Reason.QUEUE_FULL,
-        f"queue {new.queue!r} holds {policy.max_queued} jobs that wait, which is its max_queued",
-        "headrace.v1.Queue",
-        new.queue,
-        retry_after_seconds=QUEUE_FULL_RETRY_SECONDS,
-        metadata={"max_queued": str(policy.max_queued)},
-    )
-
-
-def _reused(request_id: str, job_id: JobId | None) -> Refusal:
-    text = "" if job_id is None else job_id_text(job_id)
-    owner = f"job {text}" if text else "an earlier item"
-    message = f"request_id {request_id!r} belongs to {owner}, which has another payload"
-    return Refusal(Reason.REQUEST_ID_REUSED, message, "headrace.v1.Job", text)
-
-
-def _no_dependency(job_id: JobId, place: int) -> Refusal:
-    text = job_id_text(job_id)
-    message = f"there is no job {text}, on which it depends"
-    field = {"field": f"spec.dependencies[{place}].job_id"}
-    return Refusal(Reason.NOT_FOUND, message, "headrace.v1.Job", text, metadata=field)
-
-
-def _parent_refused(ref: str) -> Refusal:
-    message = f"the item with ref {ref!r}, on which it depends, was refused"
-    return Refusal(Reason.DEPENDENCY_REFUSED, message, metadata={"ref": ref})
-
-
-def _behind_a_circle() -> Refusal:
-    return Refusal(Reason.DEPENDENCY_REFUSED, "it depends on items that depend on each other")

@@ -53,6 +53,11 @@ class NewJob:
     timeouts: Timeouts = NONE_STATED
     """As the spec states them."""
     origin: Origin = PLAIN
+    session_id: JobId | None = None
+    """The session whose next turn it is."""
+    background: int = 0
+    """Of a turn that the CLI began by itself: its worker's number. Such a turn waits for no other, and no limit refuses
+    it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 in `planning`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from headrace.v1 import job_pb2
@@ -14,12 +15,15 @@ from headrace_server.core.refusal import Refusal
 from headrace_server.core.states import ENDED, JobState
 from headrace_server.core.timeouts import NONE_STATED, Timeouts
 from headrace_server.store.jobs.dependencies import Judged, Parent, dependency_rows, insert_dependencies, judged
-from headrace_server.store.jobs.planning import Create, Plan, Planner, Repeat, Taken, key_taken
+from headrace_server.store.jobs.planning import Create, Plan, Planner, Repeat, Taken
+from headrace_server.store.jobs.refusals import key_taken
 from headrace_server.store.jobs.submission import Accepted, NewJob, UniqueKeyConflict
 from headrace_server.store.jobs.unblocking import obey
 from headrace_server.store.jobs.unique_keys import KeyPlace, KeyRow, claim, give_up
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queue_policy import QueuePolicy
+from headrace_server.store.sessions.bindings import held_at
+from headrace_server.store.sessions.line import enter_line
 
 __all__ = ("Accepted", "NewJob", "UniqueKeyConflict", "check_each", "deadlines_of", "submit_all", "submit_each")
 
@@ -27,7 +31,7 @@ __all__ = ("Accepted", "NewJob", "UniqueKeyConflict", "check_each", "deadlines_o
 def submit_each(ledger: Ledger, submits: Sequence[NewJob]) -> list[Accepted | Refusal]:
     """Accepts or refuses each job on its own."""
     planner = Planner(ledger, submits)
-    return _Submitting(ledger, submits, planner.plan()).carry_out(planner.order, planner.borrowed)
+    return _Submitting(ledger, planner.submits, planner.plan()).carry_out(planner.order, planner.borrowed)
 
 
 def check_each(ledger: Ledger, submits: Sequence[NewJob]) -> list[Refusal | None]:
@@ -43,7 +47,7 @@ def submit_all(ledger: Ledger, submits: Sequence[NewJob]) -> Sequence[Accepted |
     checked = _refusals(submits, plans)
     if any(refusal is not None for refusal in checked):
         return checked
-    return _Submitting(ledger, submits, plans).carry_out(planner.order, planner.borrowed)
+    return _Submitting(ledger, planner.submits, plans).carry_out(planner.order, planner.borrowed)
 
 
 def deadlines_of(stated: Timeouts, policy: QueuePolicy, arrival: Micros) -> tuple[Micros, Micros]:
@@ -128,9 +132,10 @@ class _Submitting:
             if parents.judgement.verdict is not Verdict.RUN:
                 state = JobState.BLOCKED
         start_by, end_by = deadlines_of(new.timeouts, plan.policy, arrival)
-        first = facts.Submitted(
-            state, new.actor, new.schedule_time if waits else Micros(0), start_by, end_by, origin=new.origin
-        )
+        due = new.schedule_time if waits else Micros(0)
+        first = facts.Submitted(state, new.actor, due, start_by, end_by, origin=new.origin)
+        if new.session_id is not None:
+            first = self._as_turn(new, job, first)
         spec = new.spec if parents is None else _with_ids(new, parents.parents)
         ledger.create(job, first, spec=spec, traceparent=new.traceparent, request_id=new.request_id, labels=new.labels)
         if new.request_id:
@@ -140,6 +145,16 @@ class _Submitting:
         if parents is not None:
             self._depend(job, plan, parents)
         return job
+
+    def _as_turn(self, new: NewJob, job: Job, first: facts.Submitted) -> facts.Submitted:
+        assert new.session_id is not None, "a turn without its session"
+        turn, waits = enter_line(self._ledger, new.session_id, job.row, new.background)
+        if waits:
+            return replace(first, turn=turn, state=JobState.BLOCKED)
+        if first.state is not JobState.QUEUED:
+            return replace(first, turn=turn)
+        holder, until = held_at(self._ledger, new.session_id)
+        return replace(first, turn=turn, holder=holder, hold_until=until)
 
     def _claim(self, plan: Create, job: Job) -> None:
         new, replaced = plan.new, plan.replaces

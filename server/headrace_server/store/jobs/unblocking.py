@@ -1,5 +1,5 @@
-"""When a BLOCKED job goes on, or ends without having run: once neither the jobs that it depends on nor its unique key
-hold it (Q6, S3, C2)."""
+"""When a BLOCKED job goes on, or ends without having run: once neither the jobs that it depends on, nor its unique key,
+nor a turn before it hold it (Q6, S3, C2, X1)."""
 
 from headrace.v1 import outcome_pb2
 from headrace_server.core import facts
@@ -14,6 +14,8 @@ from headrace_server.store.engine import in_list
 from headrace_server.store.jobs.dependencies import Judged, Parent, judged_children, tell_children
 from headrace_server.store.jobs.unique_keys import move_up, waits_for_key
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.sessions.bindings import waits_for
+from headrace_server.store.sessions.line import is_behind
 
 SYSTEM = "headrace"
 """The actor of what the control plane does by itself."""
@@ -22,13 +24,18 @@ SYSTEM = "headrace"
 def hand_over_key(ledger: Ledger, ended: Job) -> None:
     """Lets the job go on that waited for an ended one with its unique key, unless something else holds it still."""
     following = move_up(ledger, ended)
-    if following is None or following.state is not JobState.BLOCKED:
+    if following is not None:
+        go_on_unless_held(ledger, following)
+
+
+def go_on_unless_held(ledger: Ledger, job: Job) -> None:
+    """Lets a BLOCKED job go on when nothing holds it any more: jobs that it depends on, its unique key, its session."""
+    if job.state is not JobState.BLOCKED:
         return
-    if following.dependent:
-        judged = judged_children(ledger, [following.row])[following.row]
-        if judged.judgement.verdict is not Verdict.RUN:
-            return
-    go_on(ledger, following)
+    if job.dependent and judged_children(ledger, [job.row])[job.row].judgement.verdict is not Verdict.RUN:
+        return
+    if not _waits_for_place(ledger, job):
+        _go_on(ledger, job)
 
 
 def tell_some_children(ledger: Ledger, count: int) -> int | None:
@@ -51,8 +58,8 @@ def obey(ledger: Ledger, job: Job, judged: Judged) -> None:
     """Does with a BLOCKED job what the ends of its parents mean."""
     verdict = judged.judgement.verdict
     if verdict is Verdict.RUN:
-        if not (job.unique and waits_for_key(ledger, job)):
-            go_on(ledger, job)
+        if not _waits_for_place(ledger, job):
+            _go_on(ledger, job)
     elif verdict is Verdict.SKIP:
         ledger.record(job, facts.Skipped(dependency_failure(judged.parent), judged.parent.id))
     elif verdict is Verdict.FAIL:
@@ -62,12 +69,17 @@ def obey(ledger: Ledger, job: Job, judged: Judged) -> None:
         ledger.record(job, facts.Cancelled(Cancellation(reason, SYSTEM, ledger.now, CancelCause.DEPENDENCY), Usage()))
 
 
-def go_on(ledger: Ledger, job: Job) -> None:
-    """Lets a BLOCKED job wait for its time, or for a worker."""
+def _waits_for_place(ledger: Ledger, job: Job) -> bool:
+    return (job.unique and waits_for_key(ledger, job)) or (job.turn is not None and is_behind(ledger, job))
+
+
+def _go_on(ledger: Ledger, job: Job) -> None:
+    """It waits for its time, or for a worker."""
     if job.due > ledger.now:
         ledger.record(job, facts.Scheduled(job.due))
     else:
-        ledger.record(job, facts.Queued(facts.QueuedCause.UNBLOCKED))
+        holder, until = waits_for(ledger, job)
+        ledger.record(job, facts.Queued(facts.QueuedCause.UNBLOCKED, until, holder))
 
 
 def dependency_failure(parent: Parent) -> Failure:

@@ -93,7 +93,11 @@ def _fact(ledger: Ledger, job: Job, policy: QueuePolicy, spec: job_pb2.JobSpec, 
         arrival = due or min(arrival, ledger.now)
         start_by, end_by = deadlines_of(job.timeouts, policy, max(job.created, wanted))
         if state is not JobState.BLOCKED:
+            # A turn comes to wait for its worker as any that becomes due.
+            due = due or (ledger.now if job.turn is not None else Micros(0))
             state = JobState.SCHEDULED if due else JobState.QUEUED
+    elif state is JobState.QUEUED:
+        due = Micros(0)
     body = event_pb2.JobUpdated(actor=change.actor, update_mask=FieldMask(paths=sorted(change.fields)))
     if "labels" in change.fields:
         body.spec.labels.update(spec.labels)

@@ -16,6 +16,7 @@ from headrace_server.store.queueing.queue_policy import QueuePolicy, read_policy
 from headrace_server.store.queueing.queue_stops import NO_STOP, Stop, stop_of
 from headrace_server.store.queueing.ready import running_shares
 from headrace_server.store.queueing.shares import usages_of
+from headrace_server.store.sessions.line import turn_before
 
 NAMED_COUNT_MAX = 5
 """Jobs that a reason names."""
@@ -58,6 +59,8 @@ class Waiting:
     """Jobs that it depends on and that have not ended."""
     active: JobId | None = None
     """The active job with its unique key."""
+    turn_before: tuple[JobId, int] | None = None
+    """Job and number of the turn of its session that has to end first."""
     queue: Reached | None = None
     key: Reached | None = None
     queue_rate: Spent | None = None
@@ -75,7 +78,8 @@ def read_waiting(connection: Connection, job: Job, now: Micros) -> Waiting:
         return NOT_WAITING
     stop = stop_of(connection.rows, job.namespace, job.queue, now)
     if job.state is JobState.BLOCKED:
-        return Waiting(stop, _open_parents(connection, job), _active(connection, job))
+        before = turn_before(connection.rows, job.turn) if job.turn is not None else None
+        return Waiting(stop, _open_parents(connection, job), _active(connection, job), before)
     policy = read_policy(connection.rows, job.namespace, job.queue)
     if job.state is not JobState.QUEUED or policy is None:
         return Waiting(stop)

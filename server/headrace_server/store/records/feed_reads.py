@@ -30,6 +30,8 @@ class FeedJob:
     queue: str
     owner: str
     schedule: str
+    session_id: str
+    """Of the session whose turn it is, as text."""
     labels: Mapping[str, str]
     encoded: bytes
     """The fields of a `FeedEvent` after its event."""
@@ -211,6 +213,11 @@ def _with_jobs(
     return tuple(rows), tuple(jobs.values())
 
 
+def _session_of(details: str) -> str:
+    turn = json.loads(details).get("turn") if '"turn"' in details else None
+    return job_id_text(JobId(bytes.fromhex(turn[0]))) if turn else ""
+
+
 def _read_jobs(connection: Connection, missing: list[int]) -> Iterator[FeedJob]:
     for start in range(0, len(missing), _JOBS_AT_ONCE):
         marks, values = in_list(missing[start : start + _JOBS_AT_ONCE])
@@ -227,6 +234,7 @@ def _read_jobs(connection: Connection, missing: list[int]) -> Iterator[FeedJob]:
                 queue,
                 owner,
                 json.loads(details)["origin"][1] if '"origin"' in details else "",
+                _session_of(details),
                 dict(asked.labels) if asked.labels else _NO_LABELS,
                 feed_job_fields(queue, owner, asked.display_name),
                 fixed=begun > 0,

@@ -30,8 +30,8 @@ _WAITING = (
     " WHERE counts.state IN (1, 2, 3) AND counts.jobs > 0"
     " GROUP BY counts.namespace, counts.queue ORDER BY waiting DESC LIMIT ?"
 )
-_BY_LOST = "SELECT lost, count(*) FROM workers GROUP BY lost"
-_LATELY_LOST = "SELECT worker FROM workers WHERE lost = 1 AND renewed >= ? ORDER BY renewed DESC LIMIT ?"
+_BY_LOST = "SELECT lost > 0, count(*) FROM workers GROUP BY lost > 0"
+_LATELY_LOST = "SELECT worker FROM workers WHERE lost > 0 AND renewed >= ? ORDER BY renewed DESC LIMIT ?"
 _GROUPS = (
     "SELECT namespace, queue, needs, ready, sum(ready) OVER () FROM ready_groups WHERE ready > 0 AND NOT EXISTS ("
     "SELECT 1 FROM queue_stops AS stops WHERE stops.namespace = ready_groups.namespace"

@@ -1,0 +1,144 @@
+"""Where a session is: the worker that has its process and transcript, and turns that wait for it (X1, R6).
+
+A binding is a session's stay with one start of a worker; its epoch grows with each, so an older process can be told.
+"""
+
+from headrace_server.core import facts
+from headrace_server.core.ids import SECOND, JobId, Micros
+from headrace_server.core.job import CancelCause, Job
+from headrace_server.core.limits import HOLDER_GRACE_SECONDS
+from headrace_server.core.placement import Offer
+from headrace_server.store.jobs.cancel import cancel
+from headrace_server.store.ledger import Ledger
+from headrace_server.store.sessions.line import pending_turns
+from headrace_server.store.sessions.session_row import StoredSession, existing, read_session, save_session
+
+SYSTEM = "headrace"
+
+
+def bind(ledger: Ledger, job: Job, offer: Offer) -> None:
+    """Binds the session of a turn that is granted to the start of a worker that gets it."""
+    assert job.turn is not None, "only a turn has a session"
+    session = existing(ledger, job.turn.session_id)
+    if (session.worker, session.incarnation) == (offer.worker, offer.incarnation):
+        return
+    session.worker, session.incarnation = offer.worker, offer.incarnation
+    session.binding_epoch += 1
+    session.bound = ledger.now
+    save_session(ledger, session)
+
+
+def hold_until(ledger: Ledger) -> Micros:
+    """Until when a job waits for its holder from now on."""
+    return Micros(ledger.now + int(HOLDER_GRACE_SECONDS * SECOND))
+
+
+def waits_for(ledger: Ledger, job: Job) -> tuple[str, Micros]:
+    """The worker that a job has to wait for once it is QUEUED, and until when; nobody and never for most."""
+    if job.holder:
+        return job.holder, hold_until(ledger)
+    return held_at(ledger, job.turn.session_id) if job.turn is not None else ("", Micros(0))
+
+
+def held_at(ledger: Ledger, session_id: JobId) -> tuple[str, Micros]:
+    """The worker on which the turns of a session have to run, and until when one waits for it; nobody and never while
+    any worker will do."""
+    holder = existing(ledger, session_id).holder
+    return (holder, hold_until(ledger)) if holder else ("", Micros(0))
+
+
+def hold_after_loss(ledger: Ledger, job: Job) -> Micros:
+    """Until when a turn whose attempt was lost or handed back waits for its worker; zero when it can run anywhere.
+
+    A first turn that has changed nothing begins a conversation of its own, as any clean attempt starts fresh.
+    """
+    if job.turn is None:
+        return Micros(0)
+    session = existing(ledger, job.turn.session_id)
+    if session.claude_session and not session.ended_turns and not job.dirty:
+        session.claude_session = ""
+        save_session(ledger, session)
+    return hold_until(ledger) if session.holder else Micros(0)
+
+
+def wait_longer(ledger: Ledger, job: Job) -> bool:
+    """Has a turn go on waiting for its worker, when that is there, or has not been gone for the whole grace."""
+    if job.turn is None:
+        return False
+    found = ledger.look_up("SELECT lost FROM workers WHERE worker = ?", (job.holder,))
+    if not found:
+        return False
+    lost = int(found[0][0])
+    until = Micros(lost + int(HOLDER_GRACE_SECONDS * SECOND)) if lost else hold_until(ledger)
+    if until <= ledger.now:
+        return False
+    ledger.record(job, facts.Queued(facts.QueuedCause.HOLDER_BUSY, until, job.holder))
+    return True
+
+
+def lose_session(ledger: Ledger, job: Job, reason: str) -> None:
+    """Ends the session of a turn that failed because its worker is gone: its other turns are cancelled."""
+    assert job.turn is not None, "only a turn has a session"
+    session = existing(ledger, job.turn.session_id)
+    if not session.ended:
+        session.ended = session.updated = ledger.now
+        session.lost, session.end_reason = True, reason
+        session.version += 1
+        save_session(ledger, session)
+    end_turns(ledger, session, f"its session is lost: {reason}", SYSTEM)
+
+
+def end_turns(ledger: Ledger, session: StoredSession, reason: str, actor: str, *, keep_active: bool = False) -> None:
+    """Cancels the turns of a session that has ended; `keep_active` leaves alone those that were ever granted."""
+    for turn in pending_turns(ledger, session):
+        if not (keep_active and turn.epoch):
+            cancel(ledger, session.namespace, turn.id, reason, actor, CancelCause.SESSION_CLOSED)
+
+
+def note_start(ledger: Ledger, job: Job) -> None:
+    """Takes note that an attempt of a turn has started."""
+    assert job.turn is not None, "only a turn has a session"
+    session = existing(ledger, job.turn.session_id)
+    session.activity = ledger.now
+    save_session(ledger, session)
+
+
+def note_conversation(ledger: Ledger, job: Job) -> None:
+    """Takes note of the conversation that a turn is in, as its output tells it."""
+    assert job.turn is not None, "only a turn has a session"
+    session = existing(ledger, job.turn.session_id)
+    if session.claude_session != job.claude_session:
+        session.claude_session = job.claude_session
+        save_session(ledger, session)
+
+
+def note_run(ledger: Ledger, job: Job, begun: Micros) -> None:
+    """Adds the time that an attempt of a turn has run, once it is over."""
+    if job.turn is None or job.worker or not begun:
+        return
+    session = existing(ledger, job.turn.session_id)
+    session.run_micros += max(0, ledger.now - begun)
+    session.activity = ledger.now
+    save_session(ledger, session)
+
+
+def ended_sessions(
+    ledger: Ledger, worker: str, incarnation: str, held: tuple[tuple[JobId, int], ...]
+) -> tuple[JobId, ...]:
+    """Those of the sessions of which a worker has a process whose process has to end. What still runs in a closed one
+    is ended by its job."""
+    ended = []
+    for session_id, binding_epoch in held:
+        session = read_session(ledger.look_up, session_id)
+        if (
+            session is None
+            or (session.worker, session.incarnation, session.binding_epoch)
+            != (
+                worker,
+                incarnation,
+                binding_epoch,
+            )
+            or (session.ended and not pending_turns(ledger, session))
+        ):
+            ended.append(session_id)
+    return tuple(ended)
