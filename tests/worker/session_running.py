@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,33 @@ def _begun(attempt: Any) -> str:
     return next((frame.init.claude_session_id for frame in attempt.frames() if frame.HasField("init")), "")
 
 
+QUICK = ConversationSeconds(receipt=1.0, interrupt=2.0, close=1.0, terminate=0.5, drain=0.5, closing=1.0)
+"""Rungs that a test can wait for."""
+SIMULATOR = (sys.executable, "-m", "headrace_worker.simulator")
 Use = Callable[[SessionWorker], Awaitable[None]]
+RunTest = Callable[..., None]
+
+
+def simulated(folder: Path, attempt_of: Callable[..., Any], environment: Mapping[str, str]) -> RunTest:
+    """Runs a test with a worker whose CLI is simulated."""
+    credentials = {"ANTHROPIC_API_KEY": "made-up", "HEADRACE_SIMULATOR_PACE": "0"}
+
+    def run(main: Use, seconds: ConversationSeconds = QUICK, **settings: Any) -> None:
+        def make() -> SessionWorker:
+            return SessionWorker(
+                folder,
+                attempt_of,
+                SIMULATOR,
+                credentials,
+                environment,
+                simulated=True,
+                seconds=seconds,
+                **settings,
+            )
+
+        use(make, main)
+
+    return run
 
 
 def use(make: Callable[[], SessionWorker], main: Use, seconds: float = 60.0) -> None:
