@@ -1,0 +1,262 @@
+"""The processes of sessions between turns: how long they are kept, and what they begin by themselves. Simulated."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.v1 import worker_service_pb2
+from headrace_worker.executors.claude.conversation import ConversationSeconds
+from headrace_worker.executors.contract import Cancelled, Outcome, Succeeded
+from headrace_worker.trees import MemoryLimits
+from worker.session_running import SESSION, RunTest, SessionWorker, class_of, kinds, scripted, simulated, text_of
+
+OTHER = "0190aaaa-0000-7000-8000-000000000002"
+THIRD = "0190aaaa-0000-7000-8000-000000000003"
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture
+def run(tmp_path: Path, attempt_of: Callable[..., Any], base_environment: dict[str, str], processes: Any) -> RunTest:
+    """Runs a test, and looks that no process is left."""
+    (tmp_path / "allowed").mkdir()
+    run_simulated = simulated(tmp_path, attempt_of, base_environment)
+
+    def run_test(main: Any, **settings: Any) -> None:
+        run_simulated(main, **settings)
+        assert processes.left() == []
+
+    return run_test
+
+
+def test_an_idle_process_ends_after_its_time(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted({"text": "one"}), idle_seconds=0.2)
+        assert len(worker.process_ids()) == 1
+        await worker.until(lambda: worker.process_ids() == [])
+        assert text_of(await worker.turn(scripted({"text": "two"}))) == "two"
+        assert len(worker.messages()) == 2
+
+    run(main)
+
+
+def test_a_session_without_idle_time_keeps_no_process(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        for text in ("one", "two"):
+            assert text_of(await worker.turn(scripted({"text": text}), idle_seconds=0)) == text
+            assert worker.process_ids() == []
+
+    run(main)
+
+
+def test_past_the_limit_the_least_recently_used_process_ends(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        for session_id in (SESSION, OTHER, SESSION, THIRD):
+            await worker.turn(scripted({"text": "x"}), session_id)
+        assert {held.session_id for held in worker.sessions.held()} == {SESSION, THIRD}
+
+    run(main, processes_max=2)
+
+
+def test_processes_at_work_are_not_ended_for_others(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        busy = worker.attempt(scripted({"fault": "hang", "interruptible": True}))
+        running = asyncio.create_task(worker.run(busy))
+        await busy.wait_output(lambda a: "init" in kinds(a))
+        assert text_of(await worker.turn(scripted({"text": "x"}), OTHER)) == "x"
+        busy.stop()
+        assert isinstance(await running, Cancelled)
+
+    run(main, processes_max=1)
+
+
+def test_a_session_that_the_server_names_loses_its_process_and_then_its_folders(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted({"text": "one"}))
+        worker.sessions.end_named([SESSION, OTHER])
+        await worker.until(lambda: worker.process_ids() == [])
+        folder = worker.folder / "data" / "sessions" / SESSION
+        assert (folder / "ended").exists()
+
+    run(main)
+
+
+def test_a_turn_that_comes_after_all_finds_its_conversation(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted({"text": "one"}))
+        worker.sessions.end_named([SESSION])
+        assert text_of(await worker.turn(scripted({"text": "two"}), epoch=2)) == "two"
+        assert len(worker.messages()) == 2
+        assert not (worker.folder / "data" / "sessions" / SESSION / "ended").exists()
+
+    run(main)
+
+
+def test_q7_a_draining_worker_keeps_no_process(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        busy = worker.attempt(scripted({"fault": "hang", "interruptible": True}), OTHER)
+        await worker.turn(scripted({"text": "one"}))
+        running = asyncio.create_task(worker.run(busy))
+        await busy.wait_output(lambda a: "init" in kinds(a))
+        worker.sessions.drain()
+        await worker.until(lambda: [held.session_id for held in worker.sessions.held()] == [OTHER])
+        busy.stop()
+        await running
+        await worker.until(lambda: worker.process_ids() == [])
+        worker.sessions.resume()
+        await worker.turn(scripted({"text": "two"}))
+        assert len(worker.process_ids()) == 1
+
+    run(main)
+
+
+def test_l4_idle_processes_end_with_the_lease(run: RunTest, processes: Any) -> None:
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted({"text": "one"}))
+        (pid,) = worker.process_ids()
+        worker.sessions.kill_idle()
+        assert worker.process_ids() == []
+        await asyncio.to_thread(processes.wait_dead, pid)
+
+    run(main)
+
+
+def test_a_process_past_its_soft_limit_is_not_kept(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted({"fault": "memory", "bytes": 96 * MEBIBYTE, "milliseconds": 20}, {"text": "big"}))
+        await worker.until(lambda: worker.process_ids() == [])
+        assert text_of(await worker.turn(scripted({"text": "small"}))) == "small"
+        assert len(worker.process_ids()) == 1
+
+    run(main, memory=MemoryLimits(soft_bytes=80 * MEBIBYTE))
+
+
+async def announced(worker: SessionWorker, count: int = 1) -> list[worker_service_pb2.BackgroundTurn]:
+    await worker.until(lambda: len(worker.announced) >= count)
+    return list(worker.announced)
+
+
+def own_turn(milliseconds: int = 0, **step: Any) -> dict[str, Any]:
+    return {"fault": "unsolicited_turn", "milliseconds": milliseconds, "steps": [step]}
+
+
+def test_a_turn_that_the_cli_begins_by_itself_is_kept_for_its_job(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        user = worker.attempt(scripted(own_turn(text="by itself"), {"text": "asked"}))
+        assert text_of(await worker.run(user)) == "asked"
+        (turn,) = await announced(worker)
+        assert (turn.session_id, turn.binding_epoch, turn.number) == (SESSION, 1, 1)
+        assert worker.sessions.unacknowledged() == [turn]
+        worker.sessions.acknowledge(worker_service_pb2.BackgroundTurnAck(turn=turn, job_id="own"))
+        assert worker.sessions.unacknowledged() == []
+        own = worker.attempt("", job_id="own", background_number=1)
+        outcome = await worker.run(own)
+        assert (text_of(outcome), outcome.usage.turns) == ("by itself", 1)
+        assert (kinds(own)[0], kinds(own)[-1]) == ("system", "turn_result")
+        assert "by itself" not in str(user.outputs)
+        assert worker.messages() == [user.assignment.spec.claude.prompt]
+        assert len(worker.process_ids()) == 1
+
+    run(main)
+
+
+def test_a_turn_of_its_own_that_still_runs_is_heard_to_its_end(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted(own_turn(text="slow words " * 20, delta_milliseconds=20), {"text": "asked"}))
+        await announced(worker)
+        own = worker.attempt("", background_number=1)
+        assert text_of(await worker.run(own)) == "slow words " * 20
+        assert len(worker.process_ids()) == 1
+
+    run(main)
+
+
+def test_a_message_waits_for_the_end_of_a_turn_that_nobody_asked_for(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted(own_turn(text="slow words " * 10, delta_milliseconds=30), {"text": "asked"}))
+        await announced(worker)
+        second = worker.attempt(scripted({"text": "second"}))
+        assert text_of(await worker.run(second)) == "second"
+        assert "slow words" not in str(second.outputs)
+        own = worker.attempt("", background_number=1)
+        assert text_of(await worker.run(own)) == "slow words " * 10
+        assert len(worker.process_ids()) == 1
+
+    run(main)
+
+
+def test_an_interrupt_of_a_turn_of_its_own_leaves_the_process(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        hang = {"fault": "hang", "interruptible": True}
+        await worker.turn(scripted({"fault": "unsolicited_turn", "steps": [hang]}, {"text": "asked"}))
+        await announced(worker)
+        own = worker.attempt("", background_number=1)
+        running = asyncio.create_task(worker.run(own))
+        await own.wait_output(lambda a: "init" in kinds(a))
+        own.stop()
+        assert isinstance(await running, Cancelled)
+        assert len(worker.process_ids()) == 1
+
+    run(main)
+
+
+def test_a_turn_of_its_own_outlives_its_process(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted(own_turn(text="by itself"), {"text": "asked"}))
+        (turn,) = await announced(worker)
+        await worker.until(lambda: not worker.sessions.held()[0].process.busy)
+        worker.sessions.drain()
+        await worker.until(lambda: worker.process_ids() == [])
+        outcome = await worker.turn("", background_number=turn.number)
+        assert text_of(outcome) == "by itself"
+
+    run(main)
+
+
+def test_a_turn_of_its_own_that_dies_with_its_process_is_a_crash(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        killed = {"fault": "exit", "signal": "SIGKILL"}
+        await worker.turn(scripted({"fault": "unsolicited_turn", "steps": [killed]}, {"text": "asked"}))
+        await announced(worker)
+        assert class_of(await worker.turn("", background_number=1)) == "CRASH"
+
+    run(main)
+
+
+def test_a_turn_of_its_own_that_no_job_wants_is_dropped_with_its_process(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted(own_turn(text="by itself"), {"text": "asked"}))
+        (turn,) = await announced(worker)
+        await worker.until(lambda: not worker.sessions.held()[0].process.busy)
+        worker.sessions.acknowledge(worker_service_pb2.BackgroundTurnAck(turn=turn))
+        await worker.until(lambda: worker.process_ids() == [])
+        assert class_of(await worker.turn("", background_number=1)) == "UNKNOWN_OUTCOME"
+        assert list((worker.folder / "data" / "spool").glob("*")) == []
+
+    run(main)
+
+
+def test_a_turn_of_its_own_that_nobody_takes_and_that_stalls_is_ended(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted({"fault": "unsolicited_turn", "steps": [{"fault": "hang"}]}, {"text": "asked"}))
+        await announced(worker)
+        await worker.until(lambda: worker.process_ids() == [])
+        assert class_of(await worker.turn("", background_number=1)) == "CRASH"
+        assert text_of(await worker.turn(scripted({"text": "next"}))) == "next"
+
+    run(main, seconds=ConversationSeconds(first_token=0.5, close=0.5, terminate=0.5))
+
+
+def test_a_background_command_makes_a_turn_of_its_own(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        bash = {"name": "Bash", "input": {"command": "sleep 0.3", "run_in_background": True, "description": "nap"}}
+        outcome = await worker.turn(scripted({"tools": [bash]}, {"text": "started"}), allowed_tools=["Bash"])
+        assert text_of(outcome) == "started"
+        assert isinstance(outcome, Succeeded)
+        await announced(worker)
+        own: Outcome = await worker.turn("", background_number=1, allowed_tools=["Bash"])
+        assert "has ended" in text_of(own)
+
+    run(main)
