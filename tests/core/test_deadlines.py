@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from headrace_server.core.deadlines import NEVER, Due, due, next_look
 from headrace_server.core.failures import TimeoutKind
 from headrace_server.core.ids import JobId, Micros
-from headrace_server.core.job import Job
+from headrace_server.core.job import Job, OpenInput
 from headrace_server.core.states import ENDED, LEASED, WAITING, JobState
 from headrace_server.core.timeouts import DEFAULTS, NONE_STATED, Timeouts
 
@@ -75,9 +75,24 @@ def test_c3_run_and_silence_stand_still_while_nothing_runs(state: JobState) -> N
     assert next_look(held) == NEVER
 
 
+def test_c3_the_first_of_what_is_asked_expires_first_and_what_waits_for_ever_never_does() -> None:
+    waiting = job(JobState.WAITING_INPUT, run_by=NOW - 5, silence=1)
+    waiting.open_inputs = (OpenInput("a"), OpenInput("b", "", Micros(NOW + 9)), OpenInput("c", "", Micros(NOW)))
+    assert next_look(waiting) == NOW
+    assert due(waiting, Micros(NOW - 1)) is None
+    assert due(waiting, Micros(NOW)) == (Due.EXPIRE_INPUT, None)
+    waiting.end_by = Micros(NOW)
+    assert due(waiting, Micros(NOW)) == (Due.STOP, TimeoutKind.TOTAL)
+    waiting.end_by, waiting.open_inputs = NEVER, (OpenInput("a"),)
+    assert next_look(waiting) == NEVER
+    assert due(waiting, Micros(NOW + 1_000_000)) is None
+
+
 def test_c2_nothing_is_due_of_what_is_being_cancelled_or_was_stopped_already() -> None:
     times = {"run_by": NOW, "end_by": NOW, "silence": 1, "updated": 1, "start_by": NOW}
-    for held in (job(JobState.CANCELLING, **times), job(JobState.RUNNING, timed_out=2, **times)):
+    asking = job(JobState.WAITING_INPUT, timed_out=3, **times)
+    asking.open_inputs = (OpenInput("a", "", Micros(NOW)),)
+    for held in (job(JobState.CANCELLING, **times), job(JobState.RUNNING, timed_out=2, **times), asking):
         assert due(held, Micros(NOW)) is None
         assert next_look(held) == NEVER
 
@@ -91,11 +106,15 @@ def test_c2_nothing_is_due_of_what_is_being_cancelled_or_was_stopped_already() -
         }
     ),
     holder=st.sampled_from(("", "w")),
+    expiries=st.lists(st.integers(0, 20), max_size=3),
     now=st.integers(1, 60),
 )
-def test_c3_whatever_is_due_is_looked_at_in_time(state: JobState, times: dict[str, int], holder: str, now: int) -> None:
+def test_c3_whatever_is_due_is_looked_at_in_time(
+    state: JobState, times: dict[str, int], holder: str, expiries: list[int], now: int
+) -> None:
     kept = job(state, **times)
     kept.holder = holder
+    kept.open_inputs = tuple(OpenInput(str(number), "", Micros(time)) for number, time in enumerate(expiries))
     if state is JobState.SCHEDULED:
         kept.due = Micros(kept.due or 1)
     if due(kept, Micros(now)) is not None:

@@ -43,6 +43,7 @@ def check_store(connection: Connection) -> None:
     check_counters(connection, jobs)
     check_unique_keys(connection, jobs)
     check_dependencies(connection, jobs)
+    check_inputs(connection, jobs)
     check_nothing_is_left(connection, jobs)
 
 
@@ -223,6 +224,15 @@ def check_dependencies(connection: Connection, jobs: list[Job]) -> None:
         elif parent not in pending:
             assert JobState(state) in ENDED
             assert parent not in by_row or by_row[parent].state == state
+
+
+def check_inputs(connection: Connection, jobs: list[Job]) -> None:
+    """X3: what is open stands on the job and in the table alike, and only attempts that live are told anything."""
+    open_rows = connection.rows("SELECT job, epoch, request_id FROM inputs WHERE resolved = 0")
+    on_jobs = {(job.row, job.epoch, one.request_id) for job in jobs for one in job.open_inputs}
+    assert {tuple(row) for row in open_rows} == on_jobs
+    leased = {(job.row, job.epoch) for job in jobs if job.state in LEASED}
+    assert {tuple(row) for row in connection.rows("SELECT DISTINCT job, epoch FROM commands")} <= leased
 
 
 def check_nothing_is_left(connection: Connection, jobs: list[Job]) -> None:

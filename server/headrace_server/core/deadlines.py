@@ -33,7 +33,7 @@ class Due(Enum):
 
 def next_look(job: Job) -> Micros:
     """When somebody has to look at the job again; zero when no time has to be kept."""
-    if not (job.due or job.start_by or job.end_by or job.run_by or job.silence):
+    if not (job.due or job.start_by or job.end_by or job.run_by or job.silence or job.open_inputs):
         return NEVER
     state = job.state
     if state in WAITING:

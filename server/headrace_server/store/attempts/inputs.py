@@ -27,7 +27,6 @@ EXPIRED = (
     "Nobody answered in time, so this was not allowed. Do not try it again; go on without it, or say in your answer"
     " what could not be done."
 )
-ENDING = "The job is being ended."
 TOO_MANY = f"{INPUTS_OPEN_COUNT_MAX} requests wait for a person already. Wait for their answers before asking for more."
 _WHAT_BECAME = {
     InputResolution.ALLOWED: "was allowed",
@@ -58,14 +57,17 @@ class _Stored:
 
 
 def request(ledger: Ledger, job: Job, asked: input_pb2.InputRequest, report_number: int) -> None:
-    """Takes a request of an attempt. One that can't wait for a person is denied at once and is not in the log."""
+    """Takes a request of an attempt. One that can't wait for a person is not in the log."""
     if _stored(ledger, job, asked.request_id, job.epoch) is not None:
         ledger.skip_report(job, report_number)
         return
-    if job.state is JobState.CANCELLING or job.timed_out or len(job.open_inputs) >= INPUTS_OPEN_COUNT_MAX:
+    if job.state is JobState.CANCELLING or job.timed_out:
+        # Whoever ends the attempt ends its questions.
         ledger.skip_report(job, report_number)
-        message = TOO_MANY if len(job.open_inputs) >= INPUTS_OPEN_COUNT_MAX else ENDING
-        tell_answer(ledger, job, input_pb2.InputAnswer(request_id=asked.request_id, message=message))
+        return
+    if len(job.open_inputs) >= INPUTS_OPEN_COUNT_MAX:
+        ledger.skip_report(job, report_number)
+        tell_answer(ledger, job, input_pb2.InputAnswer(request_id=asked.request_id, message=TOO_MANY))
         return
     _bound(asked)
     timeout = timeouts_of_job(ledger, job).input
