@@ -30,6 +30,8 @@ class AlertName(Enum):
     WORKER_LOST = "worker-lost"
     STORE_UNAVAILABLE = "store-unavailable"
     LOCAL_WORKER_FAILING = "local-worker-failing"
+    CAPACITY_CLOSED = "capacity-closed"
+    BUDGET_LOW = "budget-low"
 
 
 AT_ONCE = frozenset({AlertName.WORKER_LOST, AlertName.STORE_UNAVAILABLE, AlertName.LOCAL_WORKER_FAILING})

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from headrace_server.core.alerts import AlertName, Finding, Severity, Verdict, judge, named
-from headrace_server.core.ids import Micros
+from headrace_server.core.budgets import Budget, BudgetPeriod, Spending
+from headrace_server.core.capacity import Domain, DomainState
+from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.states import JobState
 
 QUEUE_CLEAR_SHARE = 5 / 6
@@ -81,6 +84,9 @@ class Sample:
     memory_bytes: int = 0
     local_fault: str = ""
     """Why the local worker does not run."""
+    closed: Sequence[tuple[str, Domain]] = ()
+    """Capacity domains of which nothing may start, but for one job that tries."""
+    low_budgets: Sequence[tuple[Budget, Spending]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,8 @@ def find(sample: Sample, thresholds: Thresholds) -> list[Finding]:
             bool(sample.local_fault),
             f"the local worker does not run: {sample.local_fault}",
         ),
+        _capacity_closed(sample),
+        _budget_low(sample),
     ]
 
 
@@ -177,6 +185,40 @@ def _loop_slow(sample: Sample, thresholds: Thresholds) -> Finding:
     verdict = judge(late, thresholds.lag_seconds, thresholds.lag_seconds * TIME_CLEAR_SHARE)
     message = f"the event loop is up to {late * 1000:.0f} ms late, and every call waits for it"
     return Finding(AlertName.LOOP_SLOW, verdict, message=message)
+
+
+def _capacity_closed(sample: Sample) -> Finding:
+    """One that opens by itself is a warning; one that waits for an operator stands still until somebody comes."""
+    texts = [f"{name} ({_closed_text(domain)})" for name, domain in sample.closed]
+    for_operator = any(domain.state is DomainState.CLOSED and not domain.until for _, domain in sample.closed)
+    severity = Severity.CRITICAL if for_operator else Severity.WARNING
+    return _if(AlertName.CAPACITY_CLOSED, bool(texts), f"no Claude jobs are started in {named(texts)}", severity)
+
+
+def _closed_text(domain: Domain) -> str:
+    if domain.state is DomainState.HALF_OPEN:
+        return f"{domain.cause.name}, one job tries"
+    if not domain.until:
+        return f"{domain.cause.name}, until an operator opens it"
+    return f"{domain.cause.name}, until {datetime.fromtimestamp(domain.until // SECOND, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _budget_low(sample: Sample) -> Finding:
+    texts = [f"{_used_percent(budget, spending)} % of {_scope_text(budget)}" for budget, spending in sample.low_budgets]
+    return _if(AlertName.BUDGET_LOW, bool(texts), f"budgets are nearly or wholly used: {named(texts)}")
+
+
+def _used_percent(budget: Budget, spending: Spending) -> int:
+    pairs = (
+        (spending.spent_usd_micros + spending.used_usd_micros, budget.cost_max_usd_micros),
+        (spending.spent_tokens + spending.used_tokens, budget.tokens_max),
+    )
+    return max((100 * used // most for used, most in pairs if most), default=0)
+
+
+def _scope_text(budget: Budget) -> str:
+    of = f"owner {budget.owner} in {budget.namespace}" if budget.owner else f"namespace {budget.namespace}"
+    return f"{of} ({'by day' if budget.period is BudgetPeriod.DAY else 'in total'})"
 
 
 def _lost_text(names: Sequence[str]) -> str:

@@ -3,12 +3,25 @@
 from dataclasses import dataclass
 
 from headrace.v1 import admin_service_pb2 as pb
+from headrace_server.core.budgets import BudgetPeriod
 from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.rpc.call import Call
+from headrace_server.rpc.capacity_message import budget_message, budget_of, domain_message
 from headrace_server.rpc.health_stream import HealthWatching, watch_health
 from headrace_server.rpc.new_job import namespace_of
-from headrace_server.rpc.page_token import decode_page_token, encode_page_token, page_rows, row_of
-from headrace_server.store.codec import set_time
+from headrace_server.rpc.page_token import (
+    decode_page_token,
+    encode_page_token,
+    name_and_number_of,
+    name_of,
+    page_rows,
+    row_of,
+)
+from headrace_server.store.capacity.budgets import list_budgets
+from headrace_server.store.capacity.control import close_domain, delete_budget, open_domain, set_budget
+from headrace_server.store.capacity.domains import DomainRow, list_domains
+from headrace_server.store.codec import micros_of, set_time
+from headrace_server.store.ledger import Ledger
 from headrace_server.store.records.audit import AuditEntry, list_audit
 from headrace_server.store.records.settings import read_settings, replace_settings
 from headrace_server.store.store import Store
@@ -46,6 +59,54 @@ class AdminService:
         if isinstance(answer, Refusal):
             raise Refused(answer)
         return pb.UpdateSettingsResponse(settings=answer)
+
+    async def list_capacity_domains(
+        self, request: pb.ListCapacityDomainsRequest, call: Call
+    ) -> pb.ListCapacityDomainsResponse:
+        count = page_rows(request.page_size)
+        after = name_of(decode_page_token(request.page_token, "ListCapacityDomains"))
+        rows = await self.store.read(list_domains, after, count + 1, self.store.now())
+        response = pb.ListCapacityDomainsResponse(domains=[domain_message(row) for row in rows[:count]])
+        if len(rows) > count:
+            response.next_page_token = encode_page_token((rows[count - 1].name,), "ListCapacityDomains")
+        return response
+
+    async def update_capacity_domain(
+        self, request: pb.UpdateCapacityDomainRequest, call: Call
+    ) -> pb.UpdateCapacityDomainResponse:
+        length = micros_of(request.duration) if request.HasField("duration") else None
+
+        def change(ledger: Ledger) -> DomainRow:
+            if request.order == pb.CAPACITY_ORDER_OPEN:
+                return open_domain(ledger, request.name, request.reason, call.principal)
+            return close_domain(ledger, request.name, request.reason, length, call.principal)
+
+        return pb.UpdateCapacityDomainResponse(domain=domain_message(await self.store.write(change)))
+
+    async def set_budget(self, request: pb.SetBudgetRequest, call: Call) -> pb.SetBudgetResponse:
+        budget = budget_of(request.budget)
+        answer = await self.store.write(lambda ledger: set_budget(ledger, budget, call.principal))
+        if isinstance(answer, Refusal):
+            raise Refused(answer)
+        return pb.SetBudgetResponse(budget=budget_message(answer, self.store.now()))
+
+    async def list_budgets(self, request: pb.ListBudgetsRequest, call: Call) -> pb.ListBudgetsResponse:
+        namespace, now, count = namespace_of(request.namespace), self.store.now(), page_rows(request.page_size)
+        scope = ("ListBudgets", namespace, request.owner)
+        after = name_and_number_of(decode_page_token(request.page_token, *scope))
+        rows = await self.store.read(list_budgets, namespace, request.owner, after, count + 1, now)
+        response = pb.ListBudgetsResponse(budgets=[budget_message(row, now) for row in rows[:count]])
+        if len(rows) > count:
+            last = rows[count - 1].budget
+            response.next_page_token = encode_page_token((last.owner, int(last.period)), *scope)
+        return response
+
+    async def delete_budget(self, request: pb.DeleteBudgetRequest, call: Call) -> pb.DeleteBudgetResponse:
+        scope = (namespace_of(request.namespace), request.owner, BudgetPeriod(request.period))
+        refusal = await self.store.write(lambda ledger: delete_budget(ledger, *scope, call.principal))
+        if refusal is not None:
+            raise Refused(refusal)
+        return pb.DeleteBudgetResponse()
 
     async def watch_health(self, request: pb.WatchHealthRequest, call: Call) -> None:
         await watch_health(self.watching, request, call)

@@ -65,6 +65,16 @@ def name_of(position: list[int | str] | None) -> str:
     raise Refused(_refusal("was not made by this server"))
 
 
+def name_and_number_of(position: list[int | str] | None) -> tuple[str, int] | None:
+    """Name and number in the token of a list by both; None for the first page. Raises Refused (INVALID_TOKEN)."""
+    match position:
+        case None:
+            return None
+        case [str(name), int(number)] if 0 < number <= ROW_MAX:
+            return name, number
+    raise Refused(_refusal("was not made by this server"))
+
+
 def page_rows(page_size: int) -> int:
     """How many rows a page has at most: the default for zero, never more than the limit."""
     return min(page_size, limits.PAGE_SIZE_MAX) if page_size else limits.PAGE_SIZE_DEFAULT

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 from headrace.v1 import job_pb2
 from headrace_server.core.deadlines import NEVER
+from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, Micros, job_id_text
 from headrace_server.core.job import Job
 from headrace_server.core.placement import UNBOUNDED, Misfit, Needs, Offer, misfit
 from headrace_server.core.resources import ONE_SLOT, Resources
 from headrace_server.core.states import WAITING, JobState
+from headrace_server.runtime.explain_capacity import capacity_reasons
 from headrace_server.runtime.registry import Registry
 from headrace_server.store.codec import set_time, time_of
 from headrace_server.store.queueing.waiting import NOT_WAITING, Waiting
@@ -34,7 +36,7 @@ def wait_reasons(
         return [*reasons, _until_due(job)]
     if job.state is JobState.BLOCKED:
         return [*reasons, *_of_other_jobs(waiting)]
-    reasons += _of_limits(job, waiting)
+    reasons += [*capacity_reasons(waiting), *_of_limits(job, waiting)]
     for_worker = _for_holder(job, registry) if job.holder else _for_worker(job, needs, registry)
     if for_worker is not None:
         reasons.append(for_worker)
@@ -140,6 +142,8 @@ def _because(reason: str) -> str:
 
 def _until_due(job: Job) -> job_pb2.WaitReason:
     what = "the backoff after a failed attempt" if job.failures else "its schedule time"
+    if job.failure is not None and job.failure.failure_class is FailureClass.QUOTA:
+        what = "the reset of a usage limit"
     reason = job_pb2.WaitReason(cause=job_pb2.WAIT_CAUSE_TIME, message=f"waits for {what}")
     set_time(reason.until_time, job.due)
     return reason

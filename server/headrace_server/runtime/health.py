@@ -210,6 +210,8 @@ class HealthMonitor:
             disk_free_bytes=self._free_bytes(),
             memory_bytes=self._memory_bytes(),
             local_fault=self._registry.local_fault,
+            closed=counted.closed,
+            low_budgets=counted.low_budgets,
         )
 
     def _memory_bytes(self) -> int:

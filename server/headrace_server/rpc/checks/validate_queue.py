@@ -23,7 +23,7 @@ from headrace_server.rpc.checks.violations import (
 )
 
 EXECUTORS = ("claude", "command", "handler")
-RESOURCE_TYPES = ("job", "queue", "schedule", "worker")
+RESOURCE_TYPES = ("job", "queue", "schedule", "worker", "session", "settings", "capacity", "budget")
 WEIGHTS_COUNT_MAX = 1000
 WEIGHT_MIN = 0.001
 WEIGHT_MAX = 1000.0

@@ -22,6 +22,7 @@ from headrace_server.core import limits
 from headrace_server.core.refusal import Refusal
 from headrace_server.rpc.checks import (
     not_supported,
+    validate_capacity,
     validate_job,
     validate_queue,
     validate_schedule,
@@ -270,6 +271,11 @@ CHECKS: Mapping[str, Check] = {
         (worker_service_pb2.ListWorkersRequest, _fields(_PAGE)),
         (worker_service_pb2.GetWorkerRequest, _fields(_WORKER, "worker_id")),
         (admin_service_pb2.ListAuditEntriesRequest, _fields(_AUDIT)),
+        (admin_service_pb2.ListCapacityDomainsRequest, _fields(validate_capacity.LIST_DOMAINS)),
+        (admin_service_pb2.UpdateCapacityDomainRequest, validate_capacity.check_update_domain),
+        (admin_service_pb2.SetBudgetRequest, validate_capacity.check_set_budget),
+        (admin_service_pb2.ListBudgetsRequest, _fields(validate_capacity.LIST_BUDGETS)),
+        (admin_service_pb2.DeleteBudgetRequest, _fields(validate_capacity.DELETE_BUDGET, "period")),
         (admin_service_pb2.WatchHealthRequest, _fields({"interval": health_interval})),
         (worker_service_pb2.DrainWorkerRequest, check_drain),
         (event_service_pb2.ListEventsRequest, check_list),

@@ -1,13 +1,13 @@
 """Budgets in the store: their limits, which are remembered, and what was spent of them (X6)."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from headrace_server.core.budgets import Budget, BudgetPeriod, Spending, day_of, next_day
+from headrace_server.core.budgets import Budget, BudgetPeriod, Spending, day_of, is_low, next_day
 from headrace_server.core.ids import Micros
-from headrace_server.store.engine import Query, Row
+from headrace_server.store.engine import Connection, Query, Row
 from headrace_server.store.ledger import Ledger
 
 BUDGETS_COUNT_MAX = 1000
@@ -41,6 +41,12 @@ def budgets(ledger: Ledger) -> Sequence[Budget]:
 def covering(ledger: Ledger, namespace: str, owner: str) -> list[Budget]:
     """The budgets that jobs of an owner are paid from."""
     return [budget for budget in budgets(ledger) if budget.covers(namespace, owner)]
+
+
+def budgets_of_owner(query: Query, namespace: str, owner: str) -> list[Budget]:
+    """The same, for a reader."""
+    condition, parameters = _only((namespace, owner))
+    return [_budget(row) for row in query(f"SELECT {_LIMITS} FROM budgets{condition}", parameters)]
 
 
 def spendings(query: Query, now: Micros, only: Scope | None = None) -> dict[tuple[str, str, BudgetPeriod], Spending]:
@@ -107,33 +113,35 @@ def read_budget(query: Query, namespace: str, owner: str, period: BudgetPeriod, 
     return _row(found[0], _held(query, (namespace, owner)), now) if found else None
 
 
-def read_budgets(
-    query: Query, namespace: str, owner: str, after: tuple[str, int] | None, count: int, now: Micros
+def list_budgets(
+    connection: Connection, namespace: str, owner: str, after: tuple[str, int] | None, count: int, now: Micros
 ) -> list[BudgetRow]:
     """Budgets of a namespace by owner and period, from right after one; with an owner only those of it."""
-    condition, parameters = "namespace = ?", [namespace]
+    conditions, parameters = ["namespace = ?"], [namespace]
     more: list[Any] = []
     if owner:
-        condition, more = condition + " AND owner = ?", [owner]
+        conditions.append("owner = ?")
+        more.append(owner)
     if after is not None:
-        condition, more = condition + " AND (owner, period) > (?, ?)", [*more, *after]
-    found = query(
-        f"SELECT {_LIMITS}, {_SPENT}, actor, created, updated FROM budgets WHERE {condition}"
+        conditions.append("(owner, period) > (?, ?)")
+        more += after
+    found = connection.rows(
+        f"SELECT {_LIMITS}, {_SPENT}, actor, created, updated FROM budgets WHERE {' AND '.join(conditions)}"
         " ORDER BY owner, period LIMIT ?",
         (*parameters, *more, count),
     )
-    held = _held(query, None) if found else defaultdict[Scope, Row](lambda: _NOTHING)
+    held = _held(connection.rows, (namespace, ""))
     return [_row(row, held, now) for row in found]
 
 
-def read_used(query: Query, now: Micros, is_told: Callable[[Budget, Spending], bool]) -> list[tuple[Budget, Spending]]:
-    """The budgets that are used in such a way."""
+def read_low(query: Query, now: Micros) -> list[tuple[Budget, Spending]]:
+    """The budgets of which so much is used that somebody should know."""
     limits = [_budget(row) for row in query(f"SELECT {_LIMITS} FROM budgets", ())]
     if not limits:
         return []
     used = spendings(query, now)
     pairs = [(budget, used[budget.namespace, budget.owner, budget.period]) for budget in limits]
-    return [(budget, spending) for budget, spending in pairs if is_told(budget, spending)]
+    return [(budget, spending) for budget, spending in pairs if is_low(budget, spending)]
 
 
 _NOTHING: Row = (0, 0, 0)

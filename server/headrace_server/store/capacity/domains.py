@@ -21,11 +21,11 @@ from headrace_server.core.capacity import (
     room,
     standing,
 )
-from headrace_server.core.ids import SECOND, Micros
+from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import Failure, Job
 from headrace_server.core.limits import REASON_CHARACTERS_MAX
 from headrace_server.store.codec import micros_of
-from headrace_server.store.engine import Query, Row
+from headrace_server.store.engine import Connection, Query, Row
 from headrace_server.store.ledger import AttemptWord, Ledger
 from headrace_server.store.queueing.queue_limits import LEASED_STATES, Hold
 
@@ -48,7 +48,17 @@ class DomainRow:
 
 def domain_of(ledger: Ledger, job: Job) -> str:
     """The domain of a job that has a ready key; empty for one that is no Claude job."""
-    return ledger.value(("domain", job.key), lambda: _read_domain(ledger, job.key))
+    return ledger.value(("domain", job.key), lambda: domain_of_key(ledger.look_up, job.key))
+
+
+def domain_of_key(query: Query, key: int) -> str:
+    """The domain of the jobs of a ready key; empty for those that are no Claude jobs."""
+    found = query(
+        "SELECT ready_groups.domain FROM ready_keys JOIN ready_groups"
+        " ON ready_groups.ready_group = ready_keys.ready_group WHERE ready_keys.key = ?",
+        (key,),
+    )
+    return str(found[0][0]) if found else ""
 
 
 def known(ledger: Ledger) -> Mapping[str, Domain]:
@@ -138,7 +148,7 @@ class DomainRoom:
 def room_of(query: Query, name: str, domain: Domain) -> int:
     """How many jobs of a domain may start, as it stands now."""
     running = running_count(query, name) if domain.state is DomainState.OPEN and domain.most else 0
-    probes = probes_count(query, name, domain.since) if domain.state is DomainState.HALF_OPEN else 0
+    probes = len(probes_of(query, name, domain.since)) if domain.state is DomainState.HALF_OPEN else 0
     return room(domain, running, probes)
 
 
@@ -148,15 +158,15 @@ def running_count(query: Query, name: str) -> int:
     return int(query(sql, (name,))[0][0])
 
 
-def probes_count(query: Query, name: str, since: Micros) -> int:
+def probes_of(query: Query, name: str, since: Micros) -> list[JobId]:
     """Those of them that were granted since then."""
     found = query(
-        f"SELECT count(*) {_OF_DOMAIN} JOIN jobs ON jobs.key = ready_keys.key WHERE ready_groups.domain = ?"
+        f"SELECT jobs.id {_OF_DOMAIN} JOIN jobs ON jobs.key = ready_keys.key WHERE ready_groups.domain = ?"
         f" AND ready_groups.domain <> '' AND ready_keys.leased > 0 AND jobs.state IN {LEASED_STATES}"
         " AND jobs.assigned >= ?",
         (name, since),
     )
-    return int(found[0][0])
+    return [JobId(bytes(job_id)) for (job_id,) in found]
 
 
 def read_domain(query: Query, name: str, now: Micros) -> Domain:
@@ -165,15 +175,15 @@ def read_domain(query: Query, name: str, now: Micros) -> Domain:
     return standing(_domain(found[0]), now) if found else OPEN
 
 
-def read_domains(query: Query, after: str, count: int, now: Micros) -> list[DomainRow]:
+def list_domains(connection: Connection, after: str, count: int, now: Micros) -> list[DomainRow]:
     """Domains by name, from right after one: those that have jobs, and those that are not simply open."""
-    found = query(
+    found = connection.rows(
         "SELECT name FROM (SELECT name FROM capacity_domains"
         " UNION SELECT domain AS name FROM ready_groups WHERE domain <> '') AS names"
         " WHERE name > ? ORDER BY name LIMIT ?",
         (after, count),
     )
-    return [read_row(query, name, now) for (name,) in found]
+    return [read_row(connection.rows, name, now) for (name,) in found]
 
 
 def read_row(query: Query, name: str, now: Micros) -> DomainRow:
@@ -187,8 +197,8 @@ def read_row(query: Query, name: str, now: Micros) -> DomainRow:
 
 
 def read_closed(query: Query, now: Micros, count: int) -> list[tuple[str, Domain]]:
-    """Domains of which nothing may start, but for one that tries."""
-    found = query(f"{_SELECT} WHERE state IN (2, 3) ORDER BY name LIMIT ?", (count,))
+    """Domains of which nothing may start, but for one job that tries; those that an operator has to open first."""
+    found = query(f"{_SELECT} WHERE state IN (2, 3) ORDER BY until, name LIMIT ?", (count,))
     return [(row[0], standing(_domain(row), now)) for row in found]
 
 
@@ -205,15 +215,6 @@ def _refusal(failure: Failure) -> Refusal | None:
     message = outcome_pb2.Failure.FromString(failure.body)
     after = micros_of(message.retry_after) / SECOND if message.HasField("retry_after") else None
     return Refusal(cause, message.message[:REASON_CHARACTERS_MAX], after)
-
-
-def _read_domain(ledger: Ledger, key: int) -> str:
-    found = ledger.look_up(
-        "SELECT ready_groups.domain FROM ready_keys JOIN ready_groups"
-        " ON ready_groups.ready_group = ready_keys.ready_group WHERE ready_keys.key = ?",
-        (key,),
-    )
-    return str(found[0][0]) if found else ""
 
 
 def _domain(row: Row) -> Domain:

@@ -8,6 +8,7 @@ from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.job import Job
 from headrace_server.core.rates import RateLimit
 from headrace_server.core.states import ENDED, WAITING, JobState
+from headrace_server.store.capacity.waits import BudgetWait, DomainWait, budget_waits, domain_wait
 from headrace_server.store.engine import Connection
 from headrace_server.store.jobs.dependencies import parent_states
 from headrace_server.store.queueing import rate_buckets
@@ -67,6 +68,8 @@ class Waiting:
     key_rate: Spent | None = None
     share: ShareStanding | None = None
     """Only when another share goes first."""
+    domain: DomainWait | None = None
+    budgets: tuple[BudgetWait, ...] = ()
 
 
 NOT_WAITING = Waiting()
@@ -92,6 +95,8 @@ def read_waiting(connection: Connection, job: Job, now: Micros) -> Waiting:
         if job.concurrency_key
         else None,
         share=_share(connection, job, policy, now),
+        domain=domain_wait(connection.rows, job.key, now),
+        budgets=budget_waits(connection.rows, job, now),
     )
 
 

@@ -11,7 +11,7 @@ from headrace_server.core.limits import AUDIT_DETAIL_CHARACTERS_MAX
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
 
-RESOURCE_TYPES = ("job", "queue", "schedule", "worker", "session", "settings")
+RESOURCE_TYPES = ("job", "queue", "schedule", "worker", "session", "settings", "capacity", "budget")
 
 _COLUMNS = ("number", "time", "actor", "action", "namespace", "resource_type", "resource_name", "detail")
 

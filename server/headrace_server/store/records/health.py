@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from headrace_server.core.budgets import Budget, Spending
+from headrace_server.core.capacity import Domain
 from headrace_server.core.health import QueueFill
 from headrace_server.core.ids import Micros
 from headrace_server.core.placement import Needs
 from headrace_server.core.states import JobState
+from headrace_server.store.capacity.budgets import read_low
+from headrace_server.store.capacity.domains import read_closed
 from headrace_server.store.engine import Connection
 from headrace_server.store.jobs.new_job import DEFAULT_NAMESPACE
 from headrace_server.store.queueing.queue_policy import read_policy
@@ -20,6 +24,7 @@ QUEUES_COUNT_MAX = 2000
 FULLEST_COUNT_MAX = 20
 GROUPS_COUNT_MAX = 50
 LOST_COUNT_MAX = 200
+CLOSED_COUNT_MAX = 50
 
 _COUNTS = "SELECT namespace, queue, state, jobs FROM state_counts ORDER BY namespace, queue, state LIMIT ?"
 _TOTALS = "SELECT state, sum(jobs) FROM state_counts GROUP BY state"
@@ -83,6 +88,8 @@ class Counted:
     """Workers that are known and not lost, connected or not."""
     lost: int = 0
     lately_lost: Sequence[str] = ()
+    closed: Sequence[tuple[str, Domain]] = ()
+    low_budgets: Sequence[tuple[Budget, Spending]] = ()
 
 
 def count_all(connection: Connection, bounds: QueueBounds, now: Micros, lost_since: Micros) -> Counted:
@@ -98,6 +105,8 @@ def count_all(connection: Connection, bounds: QueueBounds, now: Micros, lost_sin
         workers=workers.get(False, 0),
         lost=workers.get(True, 0),
         lately_lost=[str(row[0]) for row in lately],
+        closed=read_closed(connection.rows, now, CLOSED_COUNT_MAX),
+        low_budgets=read_low(connection.rows, now),
     )
 
 
