@@ -64,8 +64,8 @@ class JobService:
         # A cycle that is asked for now mostly commits together with the submit, instead of after its answer.
         self.scheduler.queued()
         accepted = _done(await submitting)
-        if accepted.deduplicated or new.session_id is not None:
-            # The spec of a turn is completed from its session.
+        if accepted.deduplicated or new.needs.executor == "claude":
+            # The spec of a Claude job is completed from its session, or from the settings of its namespace.
             job = await self._message(accepted.job, new.spec)
             return pb.SubmitJobResponse(job=job, deduplicated=accepted.deduplicated)
         return pb.SubmitJobResponse(job=job_message(accepted.job, new.spec, full=False))

@@ -15,6 +15,14 @@ def read_settings(connection: Connection, namespace: str) -> settings_pb2.Namesp
     return _read(connection.rows, namespace)
 
 
+def settings_of(ledger: Ledger, namespace: str) -> settings_pb2.NamespaceSettings:
+    """The same inside a transaction, remembered from one to the next."""
+    settings: settings_pb2.NamespaceSettings = ledger.value(
+        ("settings", namespace), lambda: _read(ledger.look_up, namespace)
+    )
+    return settings
+
+
 def replace_settings(
     ledger: Ledger, namespace: str, wanted: settings_pb2.NamespaceSettings, actor: str, *, validate_only: bool
 ) -> settings_pb2.NamespaceSettings | Refusal:
@@ -45,6 +53,7 @@ def _write(ledger: Ledger, namespace: str, kept: settings_pb2.NamespaceSettings,
         "ON CONFLICT (namespace) DO UPDATE SET body = excluded.body, version = excluded.version,"
         " updated = excluded.updated, actor = excluded.actor",
     )
+    ledger.forget(("settings", namespace))
     named = ["the namespace", *(f"queue {queue!r}" for queue in sorted(kept.claude_by_queue))]
     detail = f"version {version}: defaults of Claude for {', '.join(named)}"
     record_audit(ledger, actor, "AdminService.UpdateSettings", namespace, "settings", namespace, detail)

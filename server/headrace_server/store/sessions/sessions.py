@@ -11,10 +11,12 @@ from headrace_server.core.limits import SESSIONS_PER_NAMESPACE_COUNT_MAX, SESSIO
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import LEASED, JobState
 from headrace_server.store.jobs.cancel import cancel
+from headrace_server.store.jobs.claude_defaults import fill_session
 from headrace_server.store.jobs.refusals import request_reused
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queue_policy import DEFAULT_QUEUE, policy_of
 from headrace_server.store.records.audit import record_audit
+from headrace_server.store.records.settings import settings_of
 from headrace_server.store.sessions.bindings import end_turns
 from headrace_server.store.sessions.line import pending_turns
 from headrace_server.store.sessions.session_row import (
@@ -62,6 +64,7 @@ def create_session(
     refusal = _no_queue(ledger, namespace, spec.queue) or _too_many(ledger, namespace, spec.owner)
     if refusal is not None:
         return refusal
+    fill_session(spec, settings_of(ledger, namespace), spec.queue)
     session = _new(ledger, namespace, request_id, spec)
     _store(ledger, session, spec, fingerprint)
     return Made(session, deduplicated=False)

@@ -10,9 +10,11 @@ from headrace.v1 import job_pb2, session_pb2
 from headrace_server.core.ids import job_id_text
 from headrace_server.core.limits import LABELS_COUNT_MAX, SESSION_IDLE_SECONDS_DEFAULT
 from headrace_server.core.refusal import Reason, Refusal, Violation
+from headrace_server.store.jobs.claude_defaults import fill_task
 from headrace_server.store.jobs.new_job import new_job
 from headrace_server.store.jobs.submission import NewJob
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.records.settings import settings_of
 from headrace_server.store.sessions.session_row import StoredSession, read_session
 
 SHARED = ("queue", "owner", "display_name", "priority", "retry_policy", "timeouts", "placement", "output_bytes_max")
@@ -20,10 +22,11 @@ SHARED = ("queue", "owner", "display_name", "priority", "retry_policy", "timeout
 
 
 def completed(ledger: Ledger, submits: Sequence[NewJob]) -> Sequence[NewJob]:
-    """The jobs to submit, turns with what they leave unset filled in from their sessions."""
-    if not any(new.session_id for new in submits):
+    """The jobs to submit, with what they leave unset filled in: a turn's from its session, that of another Claude job
+    from the settings of its namespace."""
+    if not any(new.needs.executor == "claude" for new in submits):
         return submits
-    return [_completed(ledger, new) for new in submits]
+    return [_completed(ledger, new) if new.needs.executor == "claude" else new for new in submits]
 
 
 def spec_of_turn(session: StoredSession, given: job_pb2.JobSpec) -> job_pb2.JobSpec:
@@ -64,10 +67,26 @@ def too_many_labels(new: NewJob) -> Refusal | None:
 
 
 def _completed(ledger: Ledger, new: NewJob) -> NewJob:
-    session = None if new.session_id is None else read_session(ledger.look_up, new.session_id)
+    if new.session_id is None:
+        return _with_defaults(ledger, new)
+    session = read_session(ledger.look_up, new.session_id)
     if session is None or session.namespace != new.namespace:
         return new
-    spec = spec_of_turn(session, job_pb2.JobSpec.FromString(new.spec))
+    return _with_spec(new, spec_of_turn(session, job_pb2.JobSpec.FromString(new.spec)))
+
+
+def _with_defaults(ledger: Ledger, new: NewJob) -> NewJob:
+    settings = settings_of(ledger, new.namespace)
+    if settings.etag == "0" or new.origin.retry_of is not None:
+        # A retry is to be what was retried.
+        return new
+    spec = job_pb2.JobSpec.FromString(new.spec)
+    fill_task(spec.claude, settings, new.queue)
+    return _with_spec(new, spec)
+
+
+def _with_spec(new: NewJob, spec: job_pb2.JobSpec) -> NewJob:
+    """The same submit with another spec; what tells a repeat is what the caller has sent (S2)."""
     return replace(
         new_job(new.namespace, new.request_id, spec, new.actor, new.traceparent, new.ref),
         fingerprint=new.fingerprint,

@@ -2,7 +2,7 @@
 own."""
 
 from headrace.v1 import session_pb2, settings_pb2, task_pb2
-from headrace_server.rpc.claude_defaults import fill_session, fill_task
+from headrace_server.store.jobs.claude_defaults import fill_session, fill_task
 
 SETTINGS = settings_pb2.NamespaceSettings(
     claude=settings_pb2.ClaudeDefaults(
