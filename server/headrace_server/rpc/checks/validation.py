@@ -33,6 +33,7 @@ from headrace_server.rpc.checks.validate_answer import check_answer
 from headrace_server.rpc.checks.validate_change import check_cancel_jobs, check_update
 from headrace_server.rpc.checks.validate_event import check_list, check_watch
 from headrace_server.rpc.checks.validate_graph import graph_faults, no_refs
+from headrace_server.rpc.checks.validate_settings import check_update_settings
 from headrace_server.rpc.checks.validate_worker import check_drain
 from headrace_server.rpc.checks.violations import (
     Rules,
@@ -271,6 +272,8 @@ CHECKS: Mapping[str, Check] = {
         (worker_service_pb2.ListWorkersRequest, _fields(_PAGE)),
         (worker_service_pb2.GetWorkerRequest, _fields(_WORKER, "worker_id")),
         (admin_service_pb2.ListAuditEntriesRequest, _fields(_AUDIT)),
+        (admin_service_pb2.GetSettingsRequest, _fields({"namespace": namespace})),
+        (admin_service_pb2.UpdateSettingsRequest, check_update_settings),
         (admin_service_pb2.ListCapacityDomainsRequest, _fields(validate_capacity.LIST_DOMAINS)),
         (admin_service_pb2.UpdateCapacityDomainRequest, validate_capacity.check_update_domain),
         (admin_service_pb2.SetBudgetRequest, validate_capacity.check_set_budget),

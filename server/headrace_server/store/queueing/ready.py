@@ -140,7 +140,8 @@ def keys_after(
     of_share = "" if share is None else f" AND {_SHARE_COLUMNS[share[0]]} = ?"
     found = ledger.look_up(
         "SELECT key, concurrency_key, owner, head, head_job FROM ready_keys"
-        f" WHERE ready_group = ?{of_share} AND {_OPEN} AND (head, head_job, key) > (?, ?, ?) ORDER BY head, head_job, key LIMIT ?",
+        f" WHERE ready_group = ?{of_share} AND {_OPEN} AND (head, head_job, key) > (?, ?, ?)"
+        " ORDER BY head, head_job, key LIMIT ?",
         (group.group, *(() if share is None else (share[1],)), *last.head, last.key, count),
     )
     return [ReadyKey(key, group, name, (rank, row), owner) for key, name, owner, rank, row in found]
