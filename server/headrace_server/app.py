@@ -328,11 +328,12 @@ class App:
         watching = HealthWatching(self._monitor, self._admission.draining, lambda: self._health.serving)
         rate = self._statistics.start_rate
         jobs = JobService(self._store, self._scheduler, self._registry, following, rate)
+        sessions = SessionService(self._store, self._scheduler, self._registry, following)
         services = [
             Service(_SERVICES["JobService"], jobs),
             Service(_SERVICES["QueueService"], QueueService(self._store, self._statistics)),
             Service(_SERVICES["ScheduleService"], ScheduleService(self._store)),
-            Service(_SERVICES["SessionService"], SessionService(self._store, self._scheduler, self._registry)),
+            Service(_SERVICES["SessionService"], sessions),
             Service(_SERVICES["EventService"], EventService(FeedFollowing(following, self._feed_pages, may_see))),
             Service(_SERVICES["AdminService"], AdminService(self._store, watching)),
             Service(
@@ -344,9 +345,7 @@ class App:
         return build_server(pipeline, services, self._health, with_channelz=True)
 
     def _committed(self, effects: Effects) -> None:
-        self._feed.wake(effects.changed)
-        self._feed.wake(effects.keyed)
-        self._feed.wake(effects.sessions)
+        self._feed.wake((*effects.changed, *effects.keyed, *effects.sessions))
         for wanted in effects.stopped:
             self._tell_stopped(wanted)
         for command in effects.commands:

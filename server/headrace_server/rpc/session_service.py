@@ -1,5 +1,6 @@
 """SessionService: check, call, convert, return."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,6 +10,9 @@ from headrace_server.core.ids import JobId, parse_job_id
 from headrace_server.core.job import InputResolution, Job
 from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.rpc.call import Call
+from headrace_server.rpc.converse import Conversing, converse
+from headrace_server.rpc.converse_requests import Verbs
+from headrace_server.rpc.follow import Following
 from headrace_server.rpc.job_message import job_message
 from headrace_server.rpc.new_job import namespace_of
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, page_rows, row_of
@@ -45,6 +49,7 @@ class SessionService:
     store: Store
     scheduler: Scheduler
     registry: Registry
+    following: Following
 
     async def create_session(self, request: pb.CreateSessionRequest, call: Call) -> pb.CreateSessionResponse:
         namespace, actor = namespace_of(request.namespace), call.principal
@@ -137,6 +142,12 @@ class SessionService:
             )
         )
         return pb.CloseSessionResponse(session=await self._message(namespace, session_id))
+
+    async def converse(self, requests: AsyncIterator[pb.ConverseRequest], call: Call) -> None:
+        verbs = Verbs(
+            self.create_session, self.send_message, self.answer_request, self.interrupt_session, self.update_session
+        )
+        await converse(Conversing(self.following, verbs), requests, call)
 
     async def _message(self, namespace: str, session_id: JobId) -> session_pb2.Session:
         return full_message(await get_session(self.store, namespace, session_id), self.registry)
