@@ -8,6 +8,7 @@ from headrace_server.core.job_filter import JobFilter
 from headrace_server.store.engine import Connection
 from headrace_server.store.jobs import listing
 from headrace_server.store.jobs.listing import list_jobs
+from headrace_server.store.sqlite import SqliteConnection
 from store.driving import NAMESPACE, Bench, offer
 from store.graphs import made
 
@@ -118,3 +119,28 @@ def test_the_index_that_fits_is_used_and_nothing_is_sorted_but_what_is_leased(
     last = bench.read(plans)[-1]
     assert index in last
     assert ("TEMP B-TREE" in last) == (name in ("leased", "worker"))
+
+
+def test_a_page_that_finds_nothing_costs_the_same_however_much_lies_below(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "SCANNED_ROWS_COUNT", 20)
+
+    def steps(connection: Connection) -> int:
+        count = 0
+
+        def step() -> int:
+            nonlocal count
+            count += 1
+            return 0
+
+        assert isinstance(connection, SqliteConnection)
+        connection._raw.set_progress_handler(step, 1)
+        assert not list_jobs(connection, NAMESPACE, JobFilter(owners=("nobody",)), 0, 10).jobs
+        connection._raw.set_progress_handler(None, 0)
+        return count
+
+    bench.submit(*(made() for _ in range(50)))
+    few = bench.read(steps)
+    bench.submit(*(made() for _ in range(1000)))
+    assert bench.read(steps) == few

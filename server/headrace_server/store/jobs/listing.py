@@ -79,7 +79,7 @@ def _walk(namespace: str, wanted: JobFilter) -> _Walk:
         return _Walk(
             "", "jobs.job", "jobs.namespace = ? AND jobs.queue = ? AND jobs.state = 3", (namespace, *wanted.queues)
         )
-    return _Walk("", "jobs.job", "jobs.job > 0", ())
+    return _Walk("", "jobs.job", "TRUE", ())
 
 
 def _end(connection: Connection, walk: _Walk, top: int) -> int:
