@@ -45,6 +45,8 @@ class Table:
 
     def find(self, message: Any, prefix: str, only: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
         """Path and why of each field that is set and not honoured; with `only`, below these fields of the message."""
+        if not (self._leaves or self._below):
+            return
         for field, value in message.ListFields():
             name = field.name
             if only is not None and name not in only:
