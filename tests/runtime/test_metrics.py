@@ -11,6 +11,8 @@ from headrace_server.core.alerts import Alert, AlertName, Severity
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.health import Sample, WorkerCounts
 from headrace_server.core.ids import SECOND, Micros
+from headrace_server.core.job import Usage
+from headrace_server.core.sessions import SessionState
 from headrace_server.core.states import JobState
 from headrace_server.runtime import metrics as module
 from headrace_server.runtime.metrics import Distribution, Histogram, Metrics
@@ -98,6 +100,32 @@ def test_what_a_look_saw_is_shown_and_the_longest_lag_of_the_last_ones() -> None
     assert points(reader, "headrace.workers") == {("READY",): 2, ("DRAINING",): 0, ("DISCONNECTED",): 0, ("LOST",): 0}
     assert points(reader, "headrace.event_loop.lag") == {(): 0.5}
     assert points(reader, "headrace.alerts") == {("no-worker",): 1}
+
+
+def test_what_claude_uses_is_added_up_by_queue_and_kind_of_token() -> None:
+    counted, reader = metrics()
+    used = [
+        ("default", "a", Usage(turns=1, input_tokens=5, output_tokens=2, cost_usd_micros=300, tool_calls=1)),
+        ("default", "a", Usage(turns=1, input_tokens=1, cache_read_tokens=9, cost_usd_micros=200)),
+    ]
+    counted.committed(Effects(used=used))
+    assert points(reader, "headrace.claude.tokens") == {
+        ("default", "a", "input"): 6,
+        ("default", "a", "output"): 2,
+        ("default", "a", "cache_read"): 9,
+    }
+    assert points(reader, "headrace.claude.cost") == {("default", "a"): 500}
+    assert points(reader, "headrace.claude.model_calls") == {("default", "a"): 2}
+    assert points(reader, "headrace.claude.tool_calls") == {("default", "a"): 1}
+
+
+def test_sessions_are_shown_by_state_and_their_processes_with_what_they_hold() -> None:
+    seen, reader = metrics()
+    sample = Sample(session_processes=2, session_memory_bytes=300)
+    seen.looked(sample, Counted(sessions={SessionState.IDLE: 3, SessionState.LOST: 1}), [])
+    assert points(reader, "headrace.sessions") == {("IDLE",): 3, ("LOST",): 1}
+    assert points(reader, "headrace.session.processes") == {(): 2}
+    assert points(reader, "headrace.session.memory") == {(): 300}
 
 
 def test_counting_goes_on_while_an_exporter_reads() -> None:

@@ -9,12 +9,13 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
 
+from headrace.v1 import event_pb2
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, job_id_text
 from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.runtime import tracing as module
 from headrace_server.runtime.tracing import Tracing, sampled_parent
-from store.driving import Bench, failure, new_job
+from store.driving import Bench, claude_spec, failure, frame, new_job
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 SILENT = PARENT[:-2] + "00"
@@ -93,6 +94,38 @@ def test_a_job_whose_caller_does_not_sample_has_none(traced: Traced, traceparent
     lease = traced.bench.running(traceparent=traceparent)
     traced.bench.finish(lease)
     assert traced.spans() == []
+
+
+def spoken(sequence: int, seconds: int, **block: Any) -> event_pb2.Output:
+    """A frame in which the model or a tool says something, so many seconds after the beginning of time."""
+    message = event_pb2.ClaudeMessage(blocks=[event_pb2.ContentBlock(**block)])
+    said = event_pb2.ClaudeFrame(raw_json="{}")
+    (said.user if "tool_result" in block else said.assistant).CopyFrom(message)
+    output = event_pb2.Output(producer_sequence=sequence, claude=said)
+    output.time.FromSeconds(seconds)
+    return output
+
+
+def test_a_tool_call_is_a_span_below_its_attempt(traced: Traced) -> None:
+    bench = traced.bench
+    lease = bench.running(claude_spec(), traceparent=PARENT)
+    bench.append(
+        lease,
+        frame(1),
+        spoken(2, 10, tool_use=event_pb2.ToolUse(tool_use_id="a", name="Bash")),
+        spoken(3, 11, tool_use=event_pb2.ToolUse(tool_use_id="b", name="Read")),
+        spoken(4, 15, tool_result=event_pb2.ToolResult(tool_use_id="a", is_error=True)),
+    )
+    bench.finish(lease, outputs=4)
+    spans = {span.name + str((span.attributes or {}).get("headrace.tool.name", "")): span for span in traced.spans()}
+    run, bash, read = spans["job.run"], spans["tool.callBash"], spans["tool.callRead"]
+    assert (bash.start_time, bash.end_time) == (10 * 10**9, 15 * 10**9)
+    assert (bash.status.status_code, bash.status.description) == (StatusCode.ERROR, "failed")
+    assert (read.end_time, read.status.description) == (run.end_time, "never returned")
+    assert run.context is not None
+    for span in (bash, read):
+        assert span.parent is not None
+        assert span.parent.span_id == run.context.span_id
 
 
 def test_what_is_no_trace_context_has_no_parent() -> None:

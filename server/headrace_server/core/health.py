@@ -82,6 +82,9 @@ class Sample:
     disk_free_bytes: int | None = None
     """None when nobody can tell."""
     memory_bytes: int = 0
+    session_processes: int = 0
+    """Processes that this node's workers keep for sessions."""
+    session_memory_bytes: int = 0
     local_fault: str = ""
     """Why the local worker does not run."""
     closed: Sequence[tuple[str, Domain]] = ()

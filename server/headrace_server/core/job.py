@@ -46,6 +46,14 @@ class Usage:
             self.tool_calls + other.tool_calls,
         )
 
+    def since(self, before: "Usage") -> "Usage":
+        """What was added since; never less than nothing."""
+        return Usage(*map(_more, _NUMBERS(self), _NUMBERS(before)))
+
+
+def _more(now: int, before: int) -> int:
+    return max(0, now - before)
+
 
 def bounded_usage(
     turns: int,
@@ -75,6 +83,7 @@ def _cut(number: int, most: int) -> int:
 
 
 NO_USAGE = Usage()
+_NUMBERS = attrgetter(*(one.name for one in fields(Usage)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,6 +209,8 @@ class HealthMonitor:
             commits=self._commits,
             disk_free_bytes=self._free_bytes(),
             memory_bytes=self._memory_bytes(),
+            session_processes=sum(len(lane.sessions) for lane in lanes),
+            session_memory_bytes=sum(one.memory_bytes for lane in lanes for one in lane.sessions.values()),
             local_fault=self._registry.local_fault,
             closed=counted.closed,
             low_budgets=counted.low_budgets,

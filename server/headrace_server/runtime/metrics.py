@@ -16,6 +16,7 @@ from headrace_server.core.alerts import Alert
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.health import Sample, WorkerCounts
 from headrace_server.core.ids import SECOND
+from headrace_server.core.job import Usage
 from headrace_server.core.states import JobState
 from headrace_server.store.effects import Effects, Measure
 from headrace_server.store.records.health import OTHERS, Counted
@@ -34,6 +35,8 @@ JOB_STATE = "headrace.job.state"
 FAILURE_CLASS = "headrace.failure.class"
 WORKER_STATE = "headrace.worker.state"
 ALERT = "headrace.alert"
+TOKEN_KIND = "headrace.token.kind"
+SESSION_STATE = "headrace.session.state"
 
 Labels = tuple[str, ...]
 Read = Callable[[], Iterable[Observation]]
@@ -84,6 +87,8 @@ class Look:
     sample: Sample = field(default_factory=Sample)
     jobs: Mapping[Labels, int] = field(default_factory=dict)
     """By namespace, queue and state."""
+    sessions: Mapping[Labels, int] = field(default_factory=dict)
+    """By state."""
     alerts: Mapping[Labels, int] = field(default_factory=dict)
     """One for each that stands, by name."""
     lag_seconds: float = 0.0
@@ -98,6 +103,10 @@ class Metrics:
         self._counts: dict[Measure, Counter[Labels]] = {
             measure: Counter() for measure in Measure if measure is not Measure.ATTEMPT_ENDED
         }
+        self._tokens: Counter[Labels] = Counter()
+        self._cost_micros: Counter[Labels] = Counter()
+        self._model_calls: Counter[Labels] = Counter()
+        self._tool_calls: Counter[Labels] = Counter()
         queue = (NAMESPACE, QUEUE)
         self._waits = Histogram(
             "headrace.job.wait.duration",
@@ -135,6 +144,21 @@ class Metrics:
             if measure is Measure.STARTED and value >= 0:
                 self._waits.add(labels, value / SECOND, count)
             self._counts[measure][(*labels, *_named(measure, value))] += count
+        for namespace, queue, used in effects.used:
+            self._use(self._labels(namespace, queue), used)
+
+    def _use(self, labels: tuple[str, str], used: Usage) -> None:
+        for kind, tokens in (
+            ("input", used.input_tokens),
+            ("output", used.output_tokens),
+            ("cache_creation", used.cache_creation_tokens),
+            ("cache_read", used.cache_read_tokens),
+        ):
+            if tokens:
+                self._tokens[(*labels, kind)] += tokens
+        self._cost_micros[labels] += used.cost_usd_micros
+        self._model_calls[labels] += used.turns
+        self._tool_calls[labels] += used.tool_calls
 
     def looked(self, sample: Sample, counted: Counted, alerts: Sequence[Alert]) -> None:
         """Takes note of what a look at the server saw."""
@@ -145,6 +169,7 @@ class Metrics:
         self._look = Look(
             sample=sample,
             jobs=by_queue,
+            sessions={(state.name,): count for state, count in counted.sessions.items()},
             alerts={(alert.name.value,): 1 for alert in alerts},
             lag_seconds=max(self._lags),
         )
@@ -175,6 +200,13 @@ class Metrics:
         ):
             read = _reader(self._counts[measure], attributes)
             meter.create_observable_counter(name, [read], unit, description)
+        for name, unit, description, counts, attributes in (
+            ("headrace.claude.tokens", "{token}", "Tokens used, by kind", self._tokens, (*queue, TOKEN_KIND)),
+            ("headrace.claude.cost", "{micro_usd}", "Cost in millionths of a US dollar", self._cost_micros, queue),
+            ("headrace.claude.model_calls", "{call}", "Calls of the model", self._model_calls, queue),
+            ("headrace.claude.tool_calls", "{call}", "Calls of tools", self._tool_calls, queue),
+        ):
+            meter.create_observable_counter(name, [_reader(counts, attributes)], unit, description)
 
     def _make_gauges(self, meter: Meter) -> None:
         def gauge(name: str, unit: str, description: str, read: Read) -> None:
@@ -183,6 +215,12 @@ class Metrics:
         def plain(name: str, unit: str, description: str, of: Callable[[Sample], float]) -> None:
             gauge(name, unit, description, lambda: [Observation(of(self._look.sample))])
 
+        sessions, processes = "Sessions by state", "Memory of the processes of sessions on this node's workers"
+        gauge("headrace.sessions", "{session}", sessions, lambda: _observed(self._look.sessions, (SESSION_STATE,)))
+        plain(
+            "headrace.session.processes", "{process}", "Processes of sessions", lambda sample: sample.session_processes
+        )
+        plain("headrace.session.memory", "By", processes, lambda sample: sample.session_memory_bytes)
         by_job = (NAMESPACE, QUEUE, JOB_STATE)
         gauge("headrace.jobs", "{job}", "Jobs by state", lambda: _observed(self._look.jobs, by_job))
         workers = "Workers by state"

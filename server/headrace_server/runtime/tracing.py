@@ -1,4 +1,5 @@
-"""Spans of jobs: how long each waited, and each of its attempts, as children of the span that submitted it.
+"""Spans of jobs: how long each waited, and each of its attempts, as children of the span that submitted it; and below
+an attempt of Claude's, each of its tool calls.
 
 Made from what commits tell, a moment later and in batches; only while traces are exported, and only for jobs whose
 caller had them sampled.
@@ -10,12 +11,13 @@ import re
 from collections.abc import Sequence
 
 from opentelemetry import trace
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
 from headrace_server.core.ids import Micros, job_id_text
 from headrace_server.core.refusal import Refused
 from headrace_server.store.effects import Effects, Ran, Waited
 from headrace_server.store.records.reads import traceparents
+from headrace_server.store.records.tool_calls import ToolCall, tool_calls
 from headrace_server.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ PENDING_COUNT_MAX = 20_000
 
 WAIT_SPAN = "job.wait"
 RUN_SPAN = "job.run"
+TOOL_SPAN = "tool.call"
 JOB_ID = "headrace.job.id"
 NAMESPACE = "headrace.namespace"
 QUEUE = "headrace.queue"
@@ -33,6 +36,7 @@ WORKER_ID = "headrace.worker.id"
 ATTEMPT = "headrace.attempt.number"
 OUTCOME = "headrace.attempt.outcome"
 FAILURE_CLASS = "headrace.failure.class"
+TOOL_NAME = "headrace.tool.name"
 
 _ERRORS = frozenset({"failed", "lost"})
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -72,15 +76,21 @@ class Tracing:
         except Refused as error:
             log.warning("%d spans of jobs were dropped: %s", len(pending), error)
             return
-        self._make(pending, parents)
-
-    def _make(self, pending: Sequence[Waited | Ran], parents: dict[int, str]) -> None:
         for one in pending:
             parent = sampled_parent(parents.get(one.row, ""))
             if parent is not None:
-                self._span(one, parent)
+                self._span(one, parent, await self._tool_calls(one))
 
-    def _span(self, one: Waited | Ran, parent: SpanContext) -> None:
+    async def _tool_calls(self, one: Waited | Ran) -> Sequence[ToolCall]:
+        if not isinstance(one, Ran) or not one.has_tools:
+            return ()
+        try:
+            return await self._store.read(tool_calls, one.row, one.attempt)
+        except Refused as error:
+            log.warning("spans of tools were dropped: %s", error)
+            return ()
+
+    def _span(self, one: Waited | Ran, parent: SpanContext, calls: Sequence[ToolCall]) -> None:
         span = self._tracer.start_span(
             RUN_SPAN if isinstance(one, Ran) else WAIT_SPAN,
             trace.set_span_in_context(NonRecordingSpan(parent)),
@@ -94,7 +104,18 @@ class Tracing:
                 span.set_attribute(FAILURE_CLASS, one.failure_class.name)
             if one.outcome in _ERRORS:
                 span.set_status(Status(StatusCode.ERROR, one.outcome))
+        for call in calls:
+            self._tool_span(call, span, one.end)
         span.end(_nanos(one.end))
+
+    def _tool_span(self, call: ToolCall, run: Span, run_end: Micros) -> None:
+        context = trace.set_span_in_context(run)
+        span = self._tracer.start_span(
+            TOOL_SPAN, context, SpanKind.INTERNAL, {TOOL_NAME: call.name}, start_time=_nanos(call.begin)
+        )
+        if call.failed or not call.end:
+            span.set_status(Status(StatusCode.ERROR, "failed" if call.end else "never returned"))
+        span.end(_nanos(call.end or max(call.begin, run_end)))
 
 
 def sampled_parent(traceparent: str) -> SpanContext | None:

@@ -8,7 +8,7 @@ from headrace_server.core import facts
 from headrace_server.core.facts import Fact
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId, Micros
-from headrace_server.core.job import Job
+from headrace_server.core.job import Job, Usage
 from headrace_server.core.states import ENDED
 from headrace_server.core.wanted import Wanted
 
@@ -53,6 +53,8 @@ class Ran(NamedTuple):
     attempt: int
     outcome: str
     failure_class: FailureClass | None
+    has_tools: bool = False
+    """It was Claude's: tools may have been called."""
 
 
 class Command(NamedTuple):
@@ -92,6 +94,8 @@ class Effects:
     """What attempts are to be told."""
     measured: list[tuple[Measure, str, str, int]] = field(default_factory=list)
     """What happened in queues: measure, namespace, queue, value."""
+    used: list[tuple[str, str, Usage]] = field(default_factory=list)
+    """What attempts have used more than was known: namespace, queue, and how much."""
     spans: list[Waited | Ran] = field(default_factory=list)
     """Times of jobs that are over: what traces are made of."""
     commit_seconds: float = 0.0
@@ -146,4 +150,5 @@ def _ran(job: Job, fact: Fact, worker: str, now: Micros) -> Ran:
         job.attempt,
         _OUTCOMES[type(fact)],
         job.failure.failure_class if failed and job.failure is not None else None,
+        bool(job.claude_session),
     )

@@ -229,6 +229,9 @@ class Ledger:
             self.silenced.append((job.row, job.epoch))
         measure(self.effects, job, fact, started, worker, self.now)
         used = job.usage is not usage or job.attempt_usage is not attempt_usage
+        if used:
+            more = (job.usage + job.attempt_usage).since(usage + attempt_usage)
+            self.effects.used.append((job.namespace, job.queue, more))
         if worker and (used or not job.worker or type(fact) is facts.AttemptFailed):
             word = AttemptWord(job, fact, assigned, usage, job.usage, job.attempt_usage, not job.worker)
             self.attempt_words.append(word)

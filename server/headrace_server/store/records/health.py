@@ -1,6 +1,6 @@
 """What one look at the store needs: jobs, queues and workers, counted. Cheap whatever the number of jobs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headrace_server.core.budgets import Budget, Spending
@@ -8,12 +8,14 @@ from headrace_server.core.capacity import Domain
 from headrace_server.core.health import QueueFill
 from headrace_server.core.ids import Micros
 from headrace_server.core.placement import Needs
+from headrace_server.core.sessions import SessionState
 from headrace_server.core.states import JobState
 from headrace_server.store.capacity.budgets import read_low
 from headrace_server.store.capacity.domains import read_closed
 from headrace_server.store.engine import Connection
 from headrace_server.store.jobs.new_job import DEFAULT_NAMESPACE
 from headrace_server.store.queueing.queue_policy import read_policy
+from headrace_server.store.sessions.counts import count_sessions
 
 COUNTS_COUNT_MAX = 2000
 """Counts of jobs that are read one by one."""
@@ -88,6 +90,7 @@ class Counted:
     """Workers that are known and not lost, connected or not."""
     lost: int = 0
     lately_lost: Sequence[str] = ()
+    sessions: Mapping[SessionState, int] = field(default_factory=dict)
     closed: Sequence[tuple[str, Domain]] = ()
     low_budgets: Sequence[tuple[Budget, Spending]] = ()
 
@@ -105,6 +108,7 @@ def count_all(connection: Connection, bounds: QueueBounds, now: Micros, lost_sin
         workers=workers.get(False, 0),
         lost=workers.get(True, 0),
         lately_lost=[str(row[0]) for row in lately],
+        sessions=count_sessions(connection),
         closed=read_closed(connection.rows, now, CLOSED_COUNT_MAX),
         low_budgets=read_low(connection.rows, now),
     )
