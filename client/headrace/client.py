@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from headrace import calls, channel, errors, follow, tasks
+from headrace.capacity import Budgets, Capacity
 from headrace.connection import Connection
 from headrace.conversation import Conversation
 from headrace.handles import Job
@@ -22,6 +23,8 @@ from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, settings_pb
 
 __all__ = [
     "AsyncClient",
+    "Budgets",
+    "Capacity",
     "Conversation",
     "Events",
     "Feed",
@@ -185,6 +188,16 @@ class AsyncClient:
     def workers(self) -> Workers:
         """The workers that the server knows."""
         return Workers(self._connection)
+
+    @property
+    def capacity(self) -> Capacity:
+        """Capacity domains of the server."""
+        return Capacity(self._connection)
+
+    @property
+    def budgets(self) -> Budgets:
+        """What Claude jobs of the namespace may spend."""
+        return Budgets(self._connection)
 
     @property
     def events(self) -> Feed:

@@ -115,6 +115,18 @@ class QueuePolicy(TypedDict, total=False):
     executors: Sequence[str]
 
 
+class BudgetLimits(TypedDict, total=False):
+    """The limits of a budget; one of the first two has to be given."""
+
+    max_cost_usd: float
+    max_tokens: int
+    """Of all kinds."""
+    warn_fraction: float
+    """From there on an alert stands; 0.8."""
+    reservation_usd: float
+    """Of a job without `max_cost_usd` of its own; 1."""
+
+
 def queue(name: str, **policy: Unpack[QueuePolicy]) -> queue_pb2.Queue:
     """A queue with the given policy."""
     head_start = policy.get("priority_head_start")

@@ -52,6 +52,8 @@ PAIRS = [
     (client.Schedules, blocking.Schedules),
     (client.Workers, blocking.Workers),
     (client.Feed, blocking.Feed),
+    (client.Capacity, blocking.Capacity),
+    (client.Budgets, blocking.Budgets),
     (client.Sessions, blocking.Sessions),
     (client.Session, blocking.Session),
     (client.Conversation, blocking.Conversation),

@@ -1,6 +1,8 @@
 """The blocking client, for scripts and threads: the words of the asyncio client, and the same pure parts underneath."""
 
 from headrace.blocking.client import (
+    Budgets,
+    Capacity,
     Client,
     Conversation,
     Events,
@@ -18,6 +20,8 @@ from headrace.blocking.client import (
 )
 
 __all__ = [
+    "Budgets",
+    "Capacity",
     "Client",
     "Conversation",
     "Events",

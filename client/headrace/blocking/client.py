@@ -9,6 +9,7 @@ from typing import Self, TypeVar, Unpack
 import grpc
 
 from headrace import calls, channel, errors, follow, tasks
+from headrace.blocking.capacity import Budgets, Capacity
 from headrace.blocking.connection import Connection
 from headrace.blocking.conversation import Conversation
 from headrace.blocking.handles import Job
@@ -20,6 +21,8 @@ from headrace.policies import Seconds
 from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, settings_pb2, watch_pb2
 
 __all__ = [
+    "Budgets",
+    "Capacity",
     "Client",
     "Conversation",
     "Events",
@@ -184,6 +187,16 @@ class Client:
     def workers(self) -> Workers:
         """The workers that the server knows."""
         return Workers(self._connection)
+
+    @property
+    def capacity(self) -> Capacity:
+        """Capacity domains of the server."""
+        return Capacity(self._connection)
+
+    @property
+    def budgets(self) -> Budgets:
+        """What Claude jobs of the namespace may spend."""
+        return Budgets(self._connection)
 
     @property
     def events(self) -> Feed:

@@ -1,6 +1,6 @@
 """Every unary call as data: which method, which request, how its answer is read. Both clients run these; no I/O."""
 
-from headrace.calls import admin, events, following, jobs, queues, schedules, sessions, workers
+from headrace.calls import admin, capacity, events, following, jobs, queues, schedules, sessions, workers
 from headrace.calls.call import Call, Page, Stubs, new_request_id, stubs
 from headrace.calls.following import FollowOptions
 from headrace.calls.jobs import SubmitItem, Submitted, item, ref
@@ -15,6 +15,7 @@ __all__ = [
     "SubmitItem",
     "Submitted",
     "admin",
+    "capacity",
     "events",
     "following",
     "item",

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli import audit, events, health, jobs, launch, queues, schedules, sessions, settings, submitting, workers
+from headrace.cli import (
+    audit,
+    capacity,
+    events,
+    health,
+    jobs,
+    launch,
+    queues,
+    schedules,
+    sessions,
+    settings,
+    submitting,
+    workers,
+)
 from headrace.cli.chat.command import chat
 from headrace.cli.top.command import top
 
@@ -27,6 +40,8 @@ app.add_typer(workers.workers, name="worker")
 app.add_typer(settings.settings, name="settings")
 app.add_typer(events.events, name="event")
 app.add_typer(audit.audit, name="audit")
+app.add_typer(capacity.capacity, name="capacity")
+app.add_typer(capacity.budget, name="budget")
 app.command("top")(top)
 app.command("health")(health.health)
 

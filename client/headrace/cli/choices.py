@@ -35,6 +35,13 @@ class OnCancel(StrEnum):
     CANCEL = "cancel"
 
 
+class Period(StrEnum):
+    """What the limits of a budget are for."""
+
+    DAY = "day"
+    TOTAL = "total"
+
+
 class Scope(StrEnum):
     """Among whom slots are shared out."""
 
