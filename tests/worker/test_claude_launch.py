@@ -11,6 +11,7 @@ from headrace_worker.executors.claude.launch import (
     ClaudeCommand,
     Launch,
     LaunchRefused,
+    cap_cost,
     credentials_of,
     plan,
     write_files,
@@ -148,3 +149,14 @@ def test_environment_profile_takes_the_place_of_the_credentials(tmp_path: Path) 
 def test_a_shared_config_folder_is_used_when_one_is_named(tmp_path: Path) -> None:
     made = launch(tmp_path, command_fields={"config_folder": tmp_path / "own"})
     assert made.program.environment["CLAUDE_CONFIG_DIR"] == str(tmp_path / "own")
+
+
+@pytest.mark.parametrize(("own", "reserved", "cap"), [(0, 0, 0), (5, 0, 5), (0, 7, 7), (5, 7, 5), (7, 5, 5)])
+def test_x6_the_cli_is_capped_at_what_is_reserved_or_at_the_tasks_own_smaller_limit(
+    own: int, reserved: int, cap: int
+) -> None:
+    task = task_pb2.ClaudeTask(prompt="hi", limits={"max_cost_usd_micros": own} if own else None)
+    assignment = worker_pb2.Assignment(spec=job_pb2.JobSpec(claude=task), cost_max_usd_micros=reserved)
+    cap_cost(assignment)
+    assert assignment.spec.claude.limits.max_cost_usd_micros == cap
+    assert assignment.spec.claude.HasField("limits") == bool(cap)

@@ -22,7 +22,7 @@ COLUMNS = ("NUMBER", "TIME", "ACTOR", "ACTION", "RESOURCE", "DETAIL")
 @options.command
 async def list_entries(
     connection: options.Connection,
-    kind: Annotated[str, typer.Option("--type", help="Of this kind: job, queue, schedule, worker.")] = "",
+    kind: Annotated[str, typer.Option("--type", help="Of this kind, e.g. job, queue, capacity.")] = "",
     name: Annotated[str, typer.Option("--name", help="Of the thing with this id or name.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="Entries at most.")] = 50,
 ) -> Exit:

@@ -11,7 +11,7 @@ from headrace.v1 import task_pb2
 from headrace_worker.executors.claude.answer import SchemaUnusable, check_schema, repair
 from headrace_worker.executors.claude.cli import Cli
 from headrace_worker.executors.claude.conversation import Conversation, ConversationSeconds, Manner
-from headrace_worker.executors.claude.launch import RESUMED, ClaudeCommand, LaunchRefused, plan, write_files
+from headrace_worker.executors.claude.launch import RESUMED, ClaudeCommand, LaunchRefused, cap_cost, plan, write_files
 from headrace_worker.executors.claude.session_turn import SessionTurns
 from headrace_worker.executors.claude.sessions import Sessions
 from headrace_worker.executors.claude.verdict import verdict
@@ -52,6 +52,7 @@ class ClaudeExecutor:
         assignment = attempt.assignment
         task = assignment.spec.claude
         resumed = bool(assignment.resume_claude_session_id)
+        cap_cost(assignment)
         try:
             check_schema(task)
             if assignment.HasField("session"):

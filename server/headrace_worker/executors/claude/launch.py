@@ -162,6 +162,17 @@ def plan_in(
     return Launch(program, opening.claude_session_id, key, files, (config_folder, folder))
 
 
+def cap_cost(assignment: worker_pb2.Assignment) -> None:
+    """Has the CLI cap the cost at what the attempt has reserved of a budget, unless the task's own limit is smaller.
+
+    The CLI counts from its start, so a process with a cap takes one turn only.
+    """
+    limits = assignment.spec.claude.limits
+    caps = [cap for cap in (limits.max_cost_usd_micros, assignment.cost_max_usd_micros) if cap]
+    if caps:
+        limits.max_cost_usd_micros = min(caps)
+
+
 def _checked(claude_session_id: str) -> str:
     if not SESSION_ID.fullmatch(claude_session_id):
         raise LaunchRefused(f"{claude_session_id!r} is not the id of a conversation")
