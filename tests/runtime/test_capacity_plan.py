@@ -9,6 +9,7 @@ from headrace_server.core.capacity import Cause, Domain, DomainState, closed_by,
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import Usage
+from headrace_server.core.limits import HOLDER_GRACE_SECONDS
 from headrace_server.core.placement import Capabilities, Needs
 from headrace_server.core.retry import RetryAction
 from headrace_server.core.states import JobState
@@ -225,6 +226,23 @@ def test_x5_a_dirty_job_that_waits_for_its_worker_obeys_its_domain_and_hides_nob
     assert ids(bench.cycle(offer(slots=8))) == []
     change(bench, opened_by(domain(bench), "ann", "", bench.clock.now()))
     assert ids(bench.cycle(offer(slots=8))) == [lease.job_id]
+
+
+def test_x5_a_dirty_job_does_not_give_up_its_worker_while_its_domain_is_closed(bench: Bench) -> None:
+    bench.welcome()
+    lease = bench.running(claude_spec())
+    bench.append(lease, frame(1, dirty=True))
+    bench.finish(lease, returned=True, outputs=1)
+    change(bench, closed_by(domain(bench), "ann", "", Micros(0), bench.clock.now()))
+    for _ in range(5):
+        bench.clock.advance(HOLDER_GRACE_SECONDS)
+        bench.cycle(offer(slots=8))
+    waiting = bench.job(lease.job_id)
+    assert (waiting.state, waiting.holder) == (JobState.QUEUED, "w1")
+    change(bench, opened_by(domain(bench), "ann", "", bench.clock.now()))
+    bench.clock.advance(HOLDER_GRACE_SECONDS)
+    bench.cycle()
+    assert bench.job(lease.job_id).state is JobState.FAILED, "from then on it is its worker's fault"
 
 
 def test_x5_a_domain_is_as_it_was_after_a_restart(bench: Bench) -> None:

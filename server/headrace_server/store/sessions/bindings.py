@@ -8,6 +8,7 @@ from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import CancelCause, Job
 from headrace_server.core.limits import HOLDER_GRACE_SECONDS
 from headrace_server.core.placement import Offer
+from headrace_server.store.capacity.holds import is_kept
 from headrace_server.store.jobs.cancel import cancel
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.sessions.line import pending_turns
@@ -62,8 +63,9 @@ def hold_after_loss(ledger: Ledger, job: Job) -> Micros:
 
 
 def wait_longer(ledger: Ledger, job: Job) -> bool:
-    """Has a turn go on waiting for its worker, when that is there, or has not been gone for the whole grace."""
-    if job.turn is None:
+    """Has a turn go on waiting for its worker, when that is there, or has not been gone for the whole grace; and any
+    job that could not have started meanwhile."""
+    if job.turn is None and not is_kept(ledger, job):
         return False
     found = ledger.look_up("SELECT lost FROM workers WHERE worker = ?", (job.holder,))
     if not found:
