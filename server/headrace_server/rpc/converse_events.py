@@ -18,7 +18,7 @@ from headrace_server.rpc.follow import GATHER_SECONDS_EACH, UNTOLD_SEQUENCES_COU
 from headrace_server.runtime.log_pages import LogPage, Place
 from headrace_server.store.codec import set_time
 from headrace_server.store.sessions.places import TurnPlace, turn_from
-from headrace_server.store.wire import turn_batch
+from headrace_server.store.wire import events_of, turn_batch
 
 MESSAGES = LogFilter(kinds=frozenset((int(OutputKind.MESSAGES),)))
 _SAID = frozenset(("assistant", "user", "turn_result"))
@@ -137,7 +137,7 @@ class SessionLog:
             )
             said = pb.ConverseGap(job_id=job_id_text(turn.job_id), gap=gap)
             return Piece(pb.ConverseResponse(cursor=self.cursor(), gap=said))
-        events = [event for event in read.events if self._is_wanted(event)]
+        events = [event for event in events_of(page.batch) if self._is_wanted(event)]
         if events and room <= 0:
             self.held = True
             return None

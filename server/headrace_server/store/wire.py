@@ -47,6 +47,31 @@ def batch_field(events: Iterable[bytes]) -> bytes:
     return b"".join((varint(_WATCH_BATCH), varint(len(batch)), batch))
 
 
+def events_of(batch: bytes) -> list[bytes]:
+    """The serialised events of a `batch_field`; none of an empty one."""
+    events: list[bytes] = []
+    if not batch:
+        return events
+    _, place = _read_varint(batch, 0)
+    _, place = _read_varint(batch, place)
+    while place < len(batch):
+        _, place = _read_varint(batch, place)
+        size, place = _read_varint(batch, place)
+        events.append(batch[place : place + size])
+        place += size
+    return events
+
+
+def _read_varint(data: bytes, place: int) -> tuple[int, int]:
+    """An unsigned number, and the place after it."""
+    value = shift = 0
+    while (byte := data[place]) & 0x80:
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        place += 1
+    return value | byte << shift, place + 1
+
+
 def watch_batch(cursor: str, batch: bytes) -> bytes:
     """A `WatchJobResponse` with a cursor and a `batch_field`."""
     text = cursor.encode()
