@@ -60,6 +60,13 @@ def test_recorded_ends(name: str, failure_class: str, sign: str, recording: Call
     assert recorded(recording(name)) == (failure_class, sign)
 
 
+def test_x3_a_turn_that_a_person_ended_with_a_denial_is_no_crash(recording: Callable[[str], list[bytes]]) -> None:
+    ended = recorded(recording("sdk_permission.tee.jsonl"), ended_by_person="not this one")
+    assert ended == ("CANCELLED", "answer.interrupt")
+    assert recorded(recording("basic_partial.jsonl"), ended_by_person="not this one") == ("", "")
+    assert recorded(recording("err_401.jsonl"), ended_by_person="not this one")[0] == "AUTH"
+
+
 def test_auth_inside_retries_is_seen_before_the_last_of_them(recording: Callable[[str], list[bytes]]) -> None:
     turn = Turn()
     until = 0

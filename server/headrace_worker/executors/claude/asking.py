@@ -10,11 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.v1 import task_pb2
-from headrace_worker.executors.claude.permission import (
-    DENIED,
-    input_request,
-    permission,
-)
+from headrace_worker.executors.claude.permission import DENIED, DENIED_BY_PERSON, input_request, permission
 from headrace_worker.executors.claude.wire import Body
 from headrace_worker.executors.contract import Attempt, TooManyAsked
 from headrace_worker.limits import ASK_ORDER_SECONDS
@@ -41,6 +37,8 @@ class Asking:
 
     def __init__(self, on_change: Callable[[], None]) -> None:
         """`on_change` is called when nobody was waited for and now is, or the other way round."""
+        self.ended_turn = ""
+        """What a person said who ended the turn with a denial."""
         self._on_change = on_change
         self._coming: asyncio.Queue[Question] = asyncio.Queue()
         self._questions: dict[str, Question] = {}
@@ -89,6 +87,8 @@ class Asking:
             # Of a CLI that has said much, the rest is not waited for: a person comes before data.
             await _wait(question.told, ASK_ORDER_SECONDS)
             answer = await attempt.ask(input_request(question.request_id, question.request))
+            if answer.interrupt and not answer.allow:
+                self.ended_turn = answer.message or DENIED_BY_PERSON
         except TooManyAsked as many:
             self._settle(question, {"behavior": "deny", "message": f"{many}. Wait for their answers first."})
         else:

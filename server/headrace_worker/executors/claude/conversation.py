@@ -16,7 +16,7 @@ from headrace.v1 import event_pb2
 from headrace_worker.executors.claude.cli import Cli
 from headrace_worker.executors.claude.control import ControlRefused
 from headrace_worker.executors.claude.delivery import Delivery
-from headrace_worker.executors.claude.failure import Evidence, is_success
+from headrace_worker.executors.claude.failure import Evidence, is_aborted, is_success
 from headrace_worker.executors.claude.hearing import Hearing
 from headrace_worker.executors.claude.settings import obey_settings
 from headrace_worker.executors.claude.turn import Phase, Turn
@@ -202,7 +202,9 @@ class Conversation:
         if not self._manner.stays or killed(self._attempt) or self._tree.exit_status is not None:
             return False
         is_quiet = not self._turn.running and self._turn.phase is not Phase.START
-        return is_quiet and reason in (Reason.ANSWERED, Reason.STOPPED) and not self._tree.memory.over_hard
+        # A turn that was cut off, but not by us: the CLI was told to end by somebody else.
+        is_leaving = reason is Reason.ANSWERED and is_aborted(self._turn.result)
+        return is_quiet and not is_leaving and reason in (Reason.ANSWERED, Reason.STOPPED)
 
     async def _end(self, reason: Reason) -> None:
         self._disarm()
@@ -365,6 +367,7 @@ class Conversation:
             silence=watchdog.evidence,
             auth_interrupt=self._hearing.auth_failed,
             resumed_attempt=self._manner.resumed,
+            ended_by_person=self._hearing.asking.ended_turn,
         )
 
 

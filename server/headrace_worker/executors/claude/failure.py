@@ -19,6 +19,7 @@ from headrace_worker.process import ExitStatus
 AUTH = outcome_pb2.FAILURE_CLASS_AUTH
 BILLING = outcome_pb2.FAILURE_CLASS_BILLING
 BUDGET = outcome_pb2.FAILURE_CLASS_BUDGET
+CANCELLED = outcome_pb2.FAILURE_CLASS_CANCELLED
 CONTEXT = outcome_pb2.FAILURE_CLASS_CONTEXT
 CRASH = outcome_pb2.FAILURE_CLASS_CRASH
 ERROR = outcome_pb2.FAILURE_CLASS_ERROR
@@ -102,6 +103,8 @@ class Evidence:
     """Whether it was interrupted because a credential is refused."""
     resumed_attempt: bool = False
     """Whether it was to go on where an earlier attempt stopped."""
+    ended_by_person: str = ""
+    """What somebody said who denied a permission and ended the turn with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,14 @@ def is_success(result: Body | None) -> bool:
     return result is not None and result.get("is_error") is not True and text(result, "subtype") in ("success", "")
 
 
+def is_aborted(result: Body | None) -> bool:
+    """Whether a turn was cut off by an interrupt or a signal."""
+    return result is not None and text(result, "terminal_reason").startswith("aborted_")
+
+
 def _find(evidence: Evidence) -> _Finding:
+    if evidence.ended_by_person and text(evidence.result, "terminal_reason").startswith("aborted_"):
+        return _Finding(CANCELLED, "answer.interrupt", f"a person ended the turn: {evidence.ended_by_person}")
     if evidence.stalled_phase:
         return _Finding(STALL, f"watchdog={evidence.stalled_phase}", evidence.silence)
     if evidence.auth_interrupt and evidence.api_retry is not None:
@@ -253,8 +263,7 @@ def _from_exit(evidence: Evidence) -> _Finding:
     status = evidence.exit
     if evidence.result is not None:
         reason = text(evidence.result, "terminal_reason") or text(evidence.result, "subtype")
-        aborted = reason.startswith("aborted_")
-        return _Finding(CRASH if aborted else ERROR, f"result.terminal_reason={reason}")
+        return _Finding(CRASH if is_aborted(evidence.result) else ERROR, f"result.terminal_reason={reason}")
     if status.signal:
         return _Finding(CRASH, f"signal={status.signal}", f"the CLI was ended by {signal_name(status.signal)}")
     if status.code > EXIT_CODE_OF_SIGNAL and status.code - EXIT_CODE_OF_SIGNAL in CRASH_SIGNALS:
