@@ -407,11 +407,12 @@ class Chunk(_message.Message):
     def __init__(self, stream: _Optional[_Union[OutputStream, str]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class ClaudeFrame(_message.Message):
-    __slots__ = ("raw_json", "stored", "raw_bytes", "simulated", "init", "assistant", "user", "api_retry", "rate_limit", "turn_result", "system", "tool_progress", "control", "unknown")
+    __slots__ = ("raw_json", "stored", "raw_bytes", "simulated", "cached", "init", "assistant", "user", "api_retry", "rate_limit", "turn_result", "system", "tool_progress", "control", "unknown")
     RAW_JSON_FIELD_NUMBER: _ClassVar[int]
     STORED_FIELD_NUMBER: _ClassVar[int]
     RAW_BYTES_FIELD_NUMBER: _ClassVar[int]
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
     INIT_FIELD_NUMBER: _ClassVar[int]
     ASSISTANT_FIELD_NUMBER: _ClassVar[int]
     USER_FIELD_NUMBER: _ClassVar[int]
@@ -426,6 +427,7 @@ class ClaudeFrame(_message.Message):
     stored: StoredFrame
     raw_bytes: bytes
     simulated: bool
+    cached: bool
     init: ClaudeInit
     assistant: ClaudeMessage
     user: ClaudeMessage
@@ -436,7 +438,7 @@ class ClaudeFrame(_message.Message):
     tool_progress: ClaudeToolProgress
     control: ClaudeControl
     unknown: ClaudeUnknown
-    def __init__(self, raw_json: _Optional[str] = ..., stored: _Optional[_Union[StoredFrame, _Mapping]] = ..., raw_bytes: _Optional[bytes] = ..., simulated: _Optional[bool] = ..., init: _Optional[_Union[ClaudeInit, _Mapping]] = ..., assistant: _Optional[_Union[ClaudeMessage, _Mapping]] = ..., user: _Optional[_Union[ClaudeMessage, _Mapping]] = ..., api_retry: _Optional[_Union[ClaudeApiRetry, _Mapping]] = ..., rate_limit: _Optional[_Union[ClaudeRateLimit, _Mapping]] = ..., turn_result: _Optional[_Union[ClaudeTurnResult, _Mapping]] = ..., system: _Optional[_Union[ClaudeSystem, _Mapping]] = ..., tool_progress: _Optional[_Union[ClaudeToolProgress, _Mapping]] = ..., control: _Optional[_Union[ClaudeControl, _Mapping]] = ..., unknown: _Optional[_Union[ClaudeUnknown, _Mapping]] = ...) -> None: ...
+    def __init__(self, raw_json: _Optional[str] = ..., stored: _Optional[_Union[StoredFrame, _Mapping]] = ..., raw_bytes: _Optional[bytes] = ..., simulated: _Optional[bool] = ..., cached: _Optional[bool] = ..., init: _Optional[_Union[ClaudeInit, _Mapping]] = ..., assistant: _Optional[_Union[ClaudeMessage, _Mapping]] = ..., user: _Optional[_Union[ClaudeMessage, _Mapping]] = ..., api_retry: _Optional[_Union[ClaudeApiRetry, _Mapping]] = ..., rate_limit: _Optional[_Union[ClaudeRateLimit, _Mapping]] = ..., turn_result: _Optional[_Union[ClaudeTurnResult, _Mapping]] = ..., system: _Optional[_Union[ClaudeSystem, _Mapping]] = ..., tool_progress: _Optional[_Union[ClaudeToolProgress, _Mapping]] = ..., control: _Optional[_Union[ClaudeControl, _Mapping]] = ..., unknown: _Optional[_Union[ClaudeUnknown, _Mapping]] = ...) -> None: ...
 
 class StoredFrame(_message.Message):
     __slots__ = ("first_producer_sequence", "last_producer_sequence", "size_bytes", "sha256", "cut")

@@ -81,20 +81,22 @@ class Result(_message.Message):
     def __init__(self, claude: _Optional[_Union[ClaudeResult, _Mapping]] = ..., command: _Optional[_Union[CommandResult, _Mapping]] = ..., handler: _Optional[_Union[HandlerResult, _Mapping]] = ...) -> None: ...
 
 class ClaudeResult(_message.Message):
-    __slots__ = ("text", "structured_output", "claude_session_id", "model", "permission_denials", "simulated")
+    __slots__ = ("text", "structured_output", "claude_session_id", "model", "permission_denials", "simulated", "cached")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     STRUCTURED_OUTPUT_FIELD_NUMBER: _ClassVar[int]
     CLAUDE_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PERMISSION_DENIALS_FIELD_NUMBER: _ClassVar[int]
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
     text: str
     structured_output: _struct_pb2.Struct
     claude_session_id: str
     model: str
     permission_denials: int
     simulated: bool
-    def __init__(self, text: _Optional[str] = ..., structured_output: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., claude_session_id: _Optional[str] = ..., model: _Optional[str] = ..., permission_denials: _Optional[int] = ..., simulated: _Optional[bool] = ...) -> None: ...
+    cached: bool
+    def __init__(self, text: _Optional[str] = ..., structured_output: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., claude_session_id: _Optional[str] = ..., model: _Optional[str] = ..., permission_denials: _Optional[int] = ..., simulated: _Optional[bool] = ..., cached: _Optional[bool] = ...) -> None: ...
 
 class CommandResult(_message.Message):
     __slots__ = ("exit_code", "stdout_bytes", "stderr_bytes")

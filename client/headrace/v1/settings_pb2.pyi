@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class NamespaceSettings(_message.Message):
-    __slots__ = ("namespace", "etag", "claude", "claude_by_queue", "update_time", "actor")
+    __slots__ = ("namespace", "etag", "claude", "claude_by_queue", "response_cache_epoch", "update_time", "actor")
     class ClaudeByQueueEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -24,15 +24,17 @@ class NamespaceSettings(_message.Message):
     ETAG_FIELD_NUMBER: _ClassVar[int]
     CLAUDE_FIELD_NUMBER: _ClassVar[int]
     CLAUDE_BY_QUEUE_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_CACHE_EPOCH_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     namespace: str
     etag: str
     claude: ClaudeDefaults
     claude_by_queue: _containers.MessageMap[str, ClaudeDefaults]
+    response_cache_epoch: str
     update_time: _timestamp_pb2.Timestamp
     actor: str
-    def __init__(self, namespace: _Optional[str] = ..., etag: _Optional[str] = ..., claude: _Optional[_Union[ClaudeDefaults, _Mapping]] = ..., claude_by_queue: _Optional[_Mapping[str, ClaudeDefaults]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ...) -> None: ...
+    def __init__(self, namespace: _Optional[str] = ..., etag: _Optional[str] = ..., claude: _Optional[_Union[ClaudeDefaults, _Mapping]] = ..., claude_by_queue: _Optional[_Mapping[str, ClaudeDefaults]] = ..., response_cache_epoch: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ...) -> None: ...
 
 class ClaudeDefaults(_message.Message):
     __slots__ = ("model", "fallback_model", "allowed_tools", "disallowed_tools", "permission_mode", "permission_prompts", "append_system_prompt", "limits", "environment_profile", "idle_timeout")

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16headrace/v1/task.proto\x12\x0bheadrace.v1\x1a\x1cgoogle/protobuf/struct.proto\"\xd7\x05\n\nClaudeTask\x12\x16\n\x06prompt\x18\x01 \x01(\tR\x06prompt\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12%\n\x0e\x66\x61llback_model\x18\x04 \x01(\tR\rfallbackModel\x12#\n\rallowed_tools\x18\x05 \x03(\tR\x0c\x61llowedTools\x12)\n\x10\x64isallowed_tools\x18\x06 \x03(\tR\x0f\x64isallowedTools\x12\x44\n\x0fpermission_mode\x18\x07 \x01(\x0e\x32\x1b.headrace.v1.PermissionModeR\x0epermissionMode\x12M\n\x12permission_prompts\x18\x08 \x01(\x0e\x32\x1e.headrace.v1.PermissionPromptsR\x11permissionPrompts\x12\x30\n\x14\x61ppend_system_prompt\x18\t \x01(\tR\x12\x61ppendSystemPrompt\x12\x31\n\x06limits\x18\n \x01(\x0b\x32\x19.headrace.v1.ClaudeLimitsR\x06limits\x12\x34\n\tworkspace\x18\x0b \x01(\x0b\x32\x16.headrace.v1.WorkspaceR\tworkspace\x12<\n\routput_schema\x18\x0c \x01(\x0b\x32\x17.google.protobuf.StructR\x0coutputSchema\x12\x1b\n\x06\x64\x65ltas\x18\r \x01(\x08H\x00R\x06\x64\x65ltas\x88\x01\x01\x12>\n\rresume_policy\x18\x0e \x01(\x0e\x32\x19.headrace.v1.ResumePolicyR\x0cresumePolicy\x12/\n\x13\x65nvironment_profile\x18\x0f \x01(\tR\x12\x65nvironmentProfileB\t\n\x07_deltas\"Z\n\x0c\x43laudeLimits\x12\x1b\n\tmax_turns\x18\x01 \x01(\x05R\x08maxTurns\x12-\n\x13max_cost_usd_micros\x18\x02 \x01(\x03R\x10maxCostUsdMicros\"\x9e\x02\n\x0b\x43ommandTask\x12\x18\n\x07program\x18\x01 \x01(\tR\x07program\x12\x1c\n\targuments\x18\x02 \x03(\tR\targuments\x12K\n\x0b\x65nvironment\x18\x03 \x03(\x0b\x32).headrace.v1.CommandTask.EnvironmentEntryR\x0b\x65nvironment\x12\x34\n\tworkspace\x18\x04 \x01(\x0b\x32\x16.headrace.v1.WorkspaceR\tworkspace\x12\x14\n\x05stdin\x18\x05 \x01(\x0cR\x05stdin\x1a>\n\x10\x45nvironmentEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"P\n\x0bHandlerTask\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12-\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructR\x05input\"\xa1\x01\n\tWorkspace\x12\x18\n\x06\x66older\x18\x01 \x01(\tH\x00R\x06\x66older\x12=\n\x0cgit_worktree\x18\x02 \x01(\x0b\x32\x18.headrace.v1.GitWorktreeH\x00R\x0bgitWorktree\x12\x33\n\x05\x65mpty\x18\x03 \x01(\x0b\x32\x1b.headrace.v1.EmptyWorkspaceH\x00R\x05\x65mptyB\x06\n\x04kind\"W\n\x0bGitWorktree\x12\x1e\n\nrepository\x18\x01 \x01(\tR\nrepository\x12\x10\n\x03ref\x18\x02 \x01(\tR\x03ref\x12\x16\n\x06\x62ranch\x18\x03 \x01(\tR\x06\x62ranch\"\x10\n\x0e\x45mptyWorkspace*\xd0\x01\n\x0ePermissionMode\x12\x1f\n\x1bPERMISSION_MODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17PERMISSION_MODE_DEFAULT\x10\x01\x12 \n\x1cPERMISSION_MODE_ACCEPT_EDITS\x10\x02\x12\x18\n\x14PERMISSION_MODE_PLAN\x10\x03\x12&\n\"PERMISSION_MODE_BYPASS_PERMISSIONS\x10\x04\x12\x1c\n\x18PERMISSION_MODE_DONT_ASK\x10\x05*p\n\x11PermissionPrompts\x12\"\n\x1ePERMISSION_PROMPTS_UNSPECIFIED\x10\x00\x12\x1b\n\x17PERMISSION_PROMPTS_DENY\x10\x01\x12\x1a\n\x16PERMISSION_PROMPTS_ASK\x10\x02*\x7f\n\x0cResumePolicy\x12\x1d\n\x19RESUME_POLICY_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRESUME_POLICY_RESUME_FIRST\x10\x01\x12\x17\n\x13RESUME_POLICY_FRESH\x10\x02\x12\x17\n\x13RESUME_POLICY_NEVER\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16headrace/v1/task.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\"\x9a\x06\n\nClaudeTask\x12\x16\n\x06prompt\x18\x01 \x01(\tR\x06prompt\x12\x1d\n\nsession_id\x18\x02 \x01(\tR\tsessionId\x12\x14\n\x05model\x18\x03 \x01(\tR\x05model\x12%\n\x0e\x66\x61llback_model\x18\x04 \x01(\tR\rfallbackModel\x12#\n\rallowed_tools\x18\x05 \x03(\tR\x0c\x61llowedTools\x12)\n\x10\x64isallowed_tools\x18\x06 \x03(\tR\x0f\x64isallowedTools\x12\x44\n\x0fpermission_mode\x18\x07 \x01(\x0e\x32\x1b.headrace.v1.PermissionModeR\x0epermissionMode\x12M\n\x12permission_prompts\x18\x08 \x01(\x0e\x32\x1e.headrace.v1.PermissionPromptsR\x11permissionPrompts\x12\x30\n\x14\x61ppend_system_prompt\x18\t \x01(\tR\x12\x61ppendSystemPrompt\x12\x31\n\x06limits\x18\n \x01(\x0b\x32\x19.headrace.v1.ClaudeLimitsR\x06limits\x12\x34\n\tworkspace\x18\x0b \x01(\x0b\x32\x16.headrace.v1.WorkspaceR\tworkspace\x12<\n\routput_schema\x18\x0c \x01(\x0b\x32\x17.google.protobuf.StructR\x0coutputSchema\x12\x1b\n\x06\x64\x65ltas\x18\r \x01(\x08H\x00R\x06\x64\x65ltas\x88\x01\x01\x12>\n\rresume_policy\x18\x0e \x01(\x0e\x32\x19.headrace.v1.ResumePolicyR\x0cresumePolicy\x12/\n\x13\x65nvironment_profile\x18\x0f \x01(\tR\x12\x65nvironmentProfile\x12\x41\n\x0eresponse_cache\x18\x10 \x01(\x0b\x32\x1a.headrace.v1.ResponseCacheR\rresponseCacheB\t\n\x07_deltas\"R\n\rResponseCache\x12+\n\x03ttl\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03ttl\x12\x14\n\x05\x65poch\x18\x02 \x01(\tR\x05\x65poch\"Z\n\x0c\x43laudeLimits\x12\x1b\n\tmax_turns\x18\x01 \x01(\x05R\x08maxTurns\x12-\n\x13max_cost_usd_micros\x18\x02 \x01(\x03R\x10maxCostUsdMicros\"\x9e\x02\n\x0b\x43ommandTask\x12\x18\n\x07program\x18\x01 \x01(\tR\x07program\x12\x1c\n\targuments\x18\x02 \x03(\tR\targuments\x12K\n\x0b\x65nvironment\x18\x03 \x03(\x0b\x32).headrace.v1.CommandTask.EnvironmentEntryR\x0b\x65nvironment\x12\x34\n\tworkspace\x18\x04 \x01(\x0b\x32\x16.headrace.v1.WorkspaceR\tworkspace\x12\x14\n\x05stdin\x18\x05 \x01(\x0cR\x05stdin\x1a>\n\x10\x45nvironmentEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"P\n\x0bHandlerTask\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12-\n\x05input\x18\x02 \x01(\x0b\x32\x17.google.protobuf.StructR\x05input\"\xa1\x01\n\tWorkspace\x12\x18\n\x06\x66older\x18\x01 \x01(\tH\x00R\x06\x66older\x12=\n\x0cgit_worktree\x18\x02 \x01(\x0b\x32\x18.headrace.v1.GitWorktreeH\x00R\x0bgitWorktree\x12\x33\n\x05\x65mpty\x18\x03 \x01(\x0b\x32\x1b.headrace.v1.EmptyWorkspaceH\x00R\x05\x65mptyB\x06\n\x04kind\"W\n\x0bGitWorktree\x12\x1e\n\nrepository\x18\x01 \x01(\tR\nrepository\x12\x10\n\x03ref\x18\x02 \x01(\tR\x03ref\x12\x16\n\x06\x62ranch\x18\x03 \x01(\tR\x06\x62ranch\"\x10\n\x0e\x45mptyWorkspace*\xd0\x01\n\x0ePermissionMode\x12\x1f\n\x1bPERMISSION_MODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17PERMISSION_MODE_DEFAULT\x10\x01\x12 \n\x1cPERMISSION_MODE_ACCEPT_EDITS\x10\x02\x12\x18\n\x14PERMISSION_MODE_PLAN\x10\x03\x12&\n\"PERMISSION_MODE_BYPASS_PERMISSIONS\x10\x04\x12\x1c\n\x18PERMISSION_MODE_DONT_ASK\x10\x05*p\n\x11PermissionPrompts\x12\"\n\x1ePERMISSION_PROMPTS_UNSPECIFIED\x10\x00\x12\x1b\n\x17PERMISSION_PROMPTS_DENY\x10\x01\x12\x1a\n\x16PERMISSION_PROMPTS_ASK\x10\x02*\x7f\n\x0cResumePolicy\x12\x1d\n\x19RESUME_POLICY_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRESUME_POLICY_RESUME_FIRST\x10\x01\x12\x17\n\x13RESUME_POLICY_FRESH\x10\x02\x12\x17\n\x13RESUME_POLICY_NEVER\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,26 +35,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_COMMANDTASK_ENVIRONMENTENTRY']._loaded_options = None
   _globals['_COMMANDTASK_ENVIRONMENTENTRY']._serialized_options = b'8\001'
-  _globals['_PERMISSIONMODE']._serialized_start=1534
-  _globals['_PERMISSIONMODE']._serialized_end=1742
-  _globals['_PERMISSIONPROMPTS']._serialized_start=1744
-  _globals['_PERMISSIONPROMPTS']._serialized_end=1856
-  _globals['_RESUMEPOLICY']._serialized_start=1858
-  _globals['_RESUMEPOLICY']._serialized_end=1985
-  _globals['_CLAUDETASK']._serialized_start=70
-  _globals['_CLAUDETASK']._serialized_end=797
-  _globals['_CLAUDELIMITS']._serialized_start=799
-  _globals['_CLAUDELIMITS']._serialized_end=889
-  _globals['_COMMANDTASK']._serialized_start=892
-  _globals['_COMMANDTASK']._serialized_end=1178
-  _globals['_COMMANDTASK_ENVIRONMENTENTRY']._serialized_start=1116
-  _globals['_COMMANDTASK_ENVIRONMENTENTRY']._serialized_end=1178
-  _globals['_HANDLERTASK']._serialized_start=1180
-  _globals['_HANDLERTASK']._serialized_end=1260
-  _globals['_WORKSPACE']._serialized_start=1263
-  _globals['_WORKSPACE']._serialized_end=1424
-  _globals['_GITWORKTREE']._serialized_start=1426
-  _globals['_GITWORKTREE']._serialized_end=1513
-  _globals['_EMPTYWORKSPACE']._serialized_start=1515
-  _globals['_EMPTYWORKSPACE']._serialized_end=1531
+  _globals['_PERMISSIONMODE']._serialized_start=1717
+  _globals['_PERMISSIONMODE']._serialized_end=1925
+  _globals['_PERMISSIONPROMPTS']._serialized_start=1927
+  _globals['_PERMISSIONPROMPTS']._serialized_end=2039
+  _globals['_RESUMEPOLICY']._serialized_start=2041
+  _globals['_RESUMEPOLICY']._serialized_end=2168
+  _globals['_CLAUDETASK']._serialized_start=102
+  _globals['_CLAUDETASK']._serialized_end=896
+  _globals['_RESPONSECACHE']._serialized_start=898
+  _globals['_RESPONSECACHE']._serialized_end=980
+  _globals['_CLAUDELIMITS']._serialized_start=982
+  _globals['_CLAUDELIMITS']._serialized_end=1072
+  _globals['_COMMANDTASK']._serialized_start=1075
+  _globals['_COMMANDTASK']._serialized_end=1361
+  _globals['_COMMANDTASK_ENVIRONMENTENTRY']._serialized_start=1299
+  _globals['_COMMANDTASK_ENVIRONMENTENTRY']._serialized_end=1361
+  _globals['_HANDLERTASK']._serialized_start=1363
+  _globals['_HANDLERTASK']._serialized_end=1443
+  _globals['_WORKSPACE']._serialized_start=1446
+  _globals['_WORKSPACE']._serialized_end=1607
+  _globals['_GITWORKTREE']._serialized_start=1609
+  _globals['_GITWORKTREE']._serialized_end=1696
+  _globals['_EMPTYWORKSPACE']._serialized_start=1698
+  _globals['_EMPTYWORKSPACE']._serialized_end=1714
 # @@protoc_insertion_point(module_scope)

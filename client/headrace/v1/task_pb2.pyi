@@ -1,3 +1,6 @@
+import datetime
+
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -44,7 +47,7 @@ RESUME_POLICY_FRESH: ResumePolicy
 RESUME_POLICY_NEVER: ResumePolicy
 
 class ClaudeTask(_message.Message):
-    __slots__ = ("prompt", "session_id", "model", "fallback_model", "allowed_tools", "disallowed_tools", "permission_mode", "permission_prompts", "append_system_prompt", "limits", "workspace", "output_schema", "deltas", "resume_policy", "environment_profile")
+    __slots__ = ("prompt", "session_id", "model", "fallback_model", "allowed_tools", "disallowed_tools", "permission_mode", "permission_prompts", "append_system_prompt", "limits", "workspace", "output_schema", "deltas", "resume_policy", "environment_profile", "response_cache")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +63,7 @@ class ClaudeTask(_message.Message):
     DELTAS_FIELD_NUMBER: _ClassVar[int]
     RESUME_POLICY_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENT_PROFILE_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_CACHE_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     session_id: str
     model: str
@@ -75,7 +79,16 @@ class ClaudeTask(_message.Message):
     deltas: bool
     resume_policy: ResumePolicy
     environment_profile: str
-    def __init__(self, prompt: _Optional[str] = ..., session_id: _Optional[str] = ..., model: _Optional[str] = ..., fallback_model: _Optional[str] = ..., allowed_tools: _Optional[_Iterable[str]] = ..., disallowed_tools: _Optional[_Iterable[str]] = ..., permission_mode: _Optional[_Union[PermissionMode, str]] = ..., permission_prompts: _Optional[_Union[PermissionPrompts, str]] = ..., append_system_prompt: _Optional[str] = ..., limits: _Optional[_Union[ClaudeLimits, _Mapping]] = ..., workspace: _Optional[_Union[Workspace, _Mapping]] = ..., output_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., deltas: _Optional[bool] = ..., resume_policy: _Optional[_Union[ResumePolicy, str]] = ..., environment_profile: _Optional[str] = ...) -> None: ...
+    response_cache: ResponseCache
+    def __init__(self, prompt: _Optional[str] = ..., session_id: _Optional[str] = ..., model: _Optional[str] = ..., fallback_model: _Optional[str] = ..., allowed_tools: _Optional[_Iterable[str]] = ..., disallowed_tools: _Optional[_Iterable[str]] = ..., permission_mode: _Optional[_Union[PermissionMode, str]] = ..., permission_prompts: _Optional[_Union[PermissionPrompts, str]] = ..., append_system_prompt: _Optional[str] = ..., limits: _Optional[_Union[ClaudeLimits, _Mapping]] = ..., workspace: _Optional[_Union[Workspace, _Mapping]] = ..., output_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., deltas: _Optional[bool] = ..., resume_policy: _Optional[_Union[ResumePolicy, str]] = ..., environment_profile: _Optional[str] = ..., response_cache: _Optional[_Union[ResponseCache, _Mapping]] = ...) -> None: ...
+
+class ResponseCache(_message.Message):
+    __slots__ = ("ttl", "epoch")
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    ttl: _duration_pb2.Duration
+    epoch: str
+    def __init__(self, ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., epoch: _Optional[str] = ...) -> None: ...
 
 class ClaudeLimits(_message.Message):
     __slots__ = ("max_turns", "max_cost_usd_micros")

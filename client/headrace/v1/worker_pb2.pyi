@@ -28,7 +28,7 @@ WORKER_STATE_DISCONNECTED: WorkerState
 WORKER_STATE_LOST: WorkerState
 
 class Worker(_message.Message):
-    __slots__ = ("id", "incarnation", "state", "capabilities", "slots", "slots_used", "connect_time", "renew_time", "host", "version", "host_resources", "slots_min", "slots_max", "resources_used", "drain")
+    __slots__ = ("id", "incarnation", "state", "capabilities", "slots", "slots_used", "connect_time", "renew_time", "host", "version", "host_resources", "slots_min", "slots_max", "resources_used", "drain", "response_cache")
     ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,7 @@ class Worker(_message.Message):
     SLOTS_MAX_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_USED_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_CACHE_FIELD_NUMBER: _ClassVar[int]
     id: str
     incarnation: str
     state: WorkerState
@@ -59,7 +60,22 @@ class Worker(_message.Message):
     slots_max: int
     resources_used: _job_pb2.Resources
     drain: WorkerDrain
-    def __init__(self, id: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[WorkerState, str]] = ..., capabilities: _Optional[_Union[WorkerCapabilities, _Mapping]] = ..., slots: _Optional[int] = ..., slots_used: _Optional[int] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., renew_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., host_resources: _Optional[_Union[HostResources, _Mapping]] = ..., slots_min: _Optional[int] = ..., slots_max: _Optional[int] = ..., resources_used: _Optional[_Union[_job_pb2.Resources, _Mapping]] = ..., drain: _Optional[_Union[WorkerDrain, _Mapping]] = ...) -> None: ...
+    response_cache: ResponseCacheState
+    def __init__(self, id: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[WorkerState, str]] = ..., capabilities: _Optional[_Union[WorkerCapabilities, _Mapping]] = ..., slots: _Optional[int] = ..., slots_used: _Optional[int] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., renew_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., host_resources: _Optional[_Union[HostResources, _Mapping]] = ..., slots_min: _Optional[int] = ..., slots_max: _Optional[int] = ..., resources_used: _Optional[_Union[_job_pb2.Resources, _Mapping]] = ..., drain: _Optional[_Union[WorkerDrain, _Mapping]] = ..., response_cache: _Optional[_Union[ResponseCacheState, _Mapping]] = ...) -> None: ...
+
+class ResponseCacheState(_message.Message):
+    __slots__ = ("entries", "size_bytes", "hits", "misses", "oldest_time")
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HITS_FIELD_NUMBER: _ClassVar[int]
+    MISSES_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_TIME_FIELD_NUMBER: _ClassVar[int]
+    entries: int
+    size_bytes: int
+    hits: int
+    misses: int
+    oldest_time: _timestamp_pb2.Timestamp
+    def __init__(self, entries: _Optional[int] = ..., size_bytes: _Optional[int] = ..., hits: _Optional[int] = ..., misses: _Optional[int] = ..., oldest_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class WorkerDrain(_message.Message):
     __slots__ = ("actor", "time", "return_time", "exit")

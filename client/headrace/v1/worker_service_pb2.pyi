@@ -126,20 +126,22 @@ class WorkerHello(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., incarnation: _Optional[str] = ..., reattach: _Optional[bool] = ..., protocol_version: _Optional[int] = ..., slots: _Optional[int] = ..., capabilities: _Optional[_Union[_worker_pb2.WorkerCapabilities, _Mapping]] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class WorkerRenewal(_message.Message):
-    __slots__ = ("counter", "held", "handled_message_number", "host_resources", "draining", "sessions")
+    __slots__ = ("counter", "held", "handled_message_number", "host_resources", "draining", "sessions", "response_cache")
     COUNTER_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     HANDLED_MESSAGE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     HOST_RESOURCES_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_CACHE_FIELD_NUMBER: _ClassVar[int]
     counter: int
     held: _containers.RepeatedCompositeFieldContainer[HeldLease]
     handled_message_number: int
     host_resources: _worker_pb2.HostResources
     draining: bool
     sessions: _containers.RepeatedCompositeFieldContainer[HeldSession]
-    def __init__(self, counter: _Optional[int] = ..., held: _Optional[_Iterable[_Union[HeldLease, _Mapping]]] = ..., handled_message_number: _Optional[int] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., draining: _Optional[bool] = ..., sessions: _Optional[_Iterable[_Union[HeldSession, _Mapping]]] = ...) -> None: ...
+    response_cache: _worker_pb2.ResponseCacheState
+    def __init__(self, counter: _Optional[int] = ..., held: _Optional[_Iterable[_Union[HeldLease, _Mapping]]] = ..., handled_message_number: _Optional[int] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., draining: _Optional[bool] = ..., sessions: _Optional[_Iterable[_Union[HeldSession, _Mapping]]] = ..., response_cache: _Optional[_Union[_worker_pb2.ResponseCacheState, _Mapping]] = ...) -> None: ...
 
 class HeldSession(_message.Message):
     __slots__ = ("session_id", "binding_epoch", "process")
