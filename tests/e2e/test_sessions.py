@@ -17,6 +17,7 @@ from headrace.v1 import session_service_pb2 as pb
 StartControlPlane = Callable[..., ControlPlane]
 DEADLINE_SECONDS = 60
 WAIT = {"name": "Grep", "input": {"pattern": "x"}}
+LONG_TEXT = {"text": "and so on " * 2000, "delta_characters": 5, "delta_milliseconds": 20}
 TOUCH = {"name": "Bash", "input": {"command": "touch made"}}
 
 
@@ -110,16 +111,12 @@ def test_x4_an_interrupt_ends_the_turn_and_the_session_goes_on(shared_plane: Con
     async def scenario() -> None:
         async with headrace.connect(shared_plane.address) as client:
             session = await client.sessions.create()
-            async with session.converse() as talk:
+            async with session.converse(deltas=True) as talk:
                 reader = Reader(talk)
                 with pytest.raises(errors.NoActiveTurn):
                     await talk.interrupt()
-                hanging = {"fault": "hang", "at": "stream", "interruptible": True}
-                first = await talk.send(script({"text": "before"}, hanging))
-                await reader.until_kind("attempt_started")
-                await reader.until(
-                    lambda item: isinstance(item, event_pb2.Event) and item.output.claude.HasField("init")
-                )
+                first = await talk.send(script(LONG_TEXT))
+                await reader.until(lambda item: isinstance(item, event_pb2.Delta))
                 assert (await talk.interrupt("enough")).id == first.id
                 await reader.until_kind("cancelled")
                 second = await talk.send(script({"text": "after"}))
@@ -128,6 +125,8 @@ def test_x4_an_interrupt_ends_the_turn_and_the_session_goes_on(shared_plane: Con
             job = await first.get()
             assert job.cancellation.cause == job_pb2.CANCEL_CAUSE_INTERRUPTED
             assert reader.texts()[-1] == "after"
+            steps = [event.cancel_stepped.step for event in reader.events if event.HasField("cancel_stepped")]
+            assert steps == [event_pb2.CANCEL_STEP_INTERRUPT], "the process goes on"
             await session.close()
 
     run(scenario())
