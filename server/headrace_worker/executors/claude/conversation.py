@@ -203,7 +203,8 @@ class Conversation:
             return False
         is_quiet = not self._turn.running and self._turn.phase is not Phase.START
         # A turn that was cut off, but not by us: the CLI was told to end by somebody else.
-        is_leaving = reason is Reason.ANSWERED and is_aborted(self._turn.result)
+        by_us = reason is not Reason.ANSWERED or bool(self._hearing.asking.ended_turn)
+        is_leaving = is_aborted(self._turn.result) and not by_us
         return is_quiet and not is_leaving and reason in (Reason.ANSWERED, Reason.STOPPED)
 
     async def _end(self, reason: Reason) -> None:

@@ -139,7 +139,7 @@ def is_aborted(result: Body | None) -> bool:
 
 
 def _find(evidence: Evidence) -> _Finding:
-    if evidence.ended_by_person and text(evidence.result, "terminal_reason").startswith("aborted_"):
+    if evidence.ended_by_person and is_aborted(evidence.result):
         return _Finding(CANCELLED, "answer.interrupt", f"a person ended the turn: {evidence.ended_by_person}")
     if evidence.stalled_phase:
         return _Finding(STALL, f"watchdog={evidence.stalled_phase}", evidence.silence)
