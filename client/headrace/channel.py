@@ -1,6 +1,6 @@
 """How a channel to a Headrace server is made: address forms, options, retry policy. No environment is read here.
 
-The reasons for the numbers: keepalive finds a dead connection in 40 s; only UNAVAILABLE is retried, with throttling,
+The reasons for the numbers: keepalive finds a dead connection in 45 s; only UNAVAILABLE is retried, with throttling,
 and only where a repeated call is harmless; follow streams resume by cursor and are never retried by gRPC.
 """
 
@@ -17,9 +17,12 @@ DEFAULT_PORT = 7410
 DEADLINE_SECONDS = 30.0
 """Of every unary call, unless `connect` was told otherwise."""
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-KEEPALIVE_SECONDS = 30
-KEEPALIVE_TIMEOUT_SECONDS = 10
+KEEPALIVE_SECONDS = 20
+KEEPALIVE_TIMEOUT_SECONDS = 25
+"""The answer to a ping comes behind everything that is on its way: on a slow network that takes a while."""
 CONNECT_MILLIS_MIN = 2_500
+WINDOW_BYTES = 128 * 1024
+"""What a server may send ahead of a reader, or a whole message. Enough for more than 1 MB/s over 100 ms."""
 
 RETRIED_METHODS = {
     "headrace.v1.JobService": (
@@ -106,8 +109,11 @@ def options(address: Address) -> list[Option]:
     chosen: list[Option] = [
         ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
-        # What says how long an answer to a ping is waited for: without it a dead connection is kept for a minute more.
+        # What says how long an answer to a ping is waited for; without it that is a minute, whatever stands above.
         ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_SECONDS * 1000),
+        # Probing would have the server send megabytes ahead, and on a slow network answers to pings come behind them.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
         ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
         ("grpc.service_config", service_config()),

@@ -17,8 +17,9 @@ Response = TypeVar("Response")
 
 DEFAULT_ADDRESS = "localhost:7410"
 DEFAULT_PORT = 7410
-KEEPALIVE_MILLIS = 30_000
-KEEPALIVE_TIMEOUT_MILLIS = 10_000
+KEEPALIVE_MILLIS = 20_000
+KEEPALIVE_TIMEOUT_MILLIS = 25_000
+"""The answer to a ping comes behind everything that is on its way: on a slow network that takes a while."""
 DETAILS_KEY = "grpc-status-details-bin"
 REASON_DOMAIN = "headrace"
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 PIECE_BYTES = 16 * 1024
-PIECES_COUNT_MAX = 64
+PIECES_COUNT_MAX = 16
 RESET = struct.pack("ii", 1, 0)
 """As the kernel wants it: linger, and for no time."""
 
@@ -32,7 +32,8 @@ class _Link:
         """Tells one end that no more will come."""
         if writer not in self.ended and not writer.is_closing():
             self.ended.add(writer)
-            writer.write_eof()
+            with contextlib.suppress(OSError):
+                writer.write_eof()
 
     def reset(self) -> None:
         for writer in (self.client, self.server):

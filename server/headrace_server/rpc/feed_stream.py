@@ -18,7 +18,7 @@ from headrace_server.rpc.event_filters import parse_event_filter
 from headrace_server.rpc.feed_cursor import FeedPlace, bad_cursor, parse_cursor
 from headrace_server.rpc.follow import Following
 from headrace_server.rpc.new_job import namespace_of
-from headrace_server.rpc.pacing import Pace
+from headrace_server.rpc.pacing import Pace, PageSize
 from headrace_server.rpc.rights import MaySee
 from headrace_server.runtime.feed import FEED
 from headrace_server.runtime.feed_pages import FeedPages, Selection
@@ -74,7 +74,7 @@ class _Follower:
         self._principal = call.principal
         self._selected = selection(following.may_see, self._namespace, request.scope, request.filter, self._principal)
         self._pace = Pace(request.max_bytes_per_second)
-        self._batch_bytes = self._pace.room(EVENT_PAGE_BYTES)
+        self._page = PageSize(self._pace.room(EVENT_PAGE_BYTES))
         self._loop = asyncio.get_running_loop()
         self._position = 0
         """Everything up to it was looked at."""
@@ -200,7 +200,7 @@ class _Follower:
     def _is_full(self, size: int, count: int) -> bool:
         """Whether so much more would make the message too large; a single event never does."""
         told = len(self._batch)
-        return told + count > EVENT_PAGE_COUNT or (told + count > 1 and self._batch_size + size > self._batch_bytes)
+        return told + count > EVENT_PAGE_COUNT or (told + count > 1 and self._batch_size + size > self._page.bytes)
 
     async def _add_hole(self, first: int, last: int, earliest: int) -> None:
         """Holes with nothing for this reader between them are one gap."""
@@ -222,8 +222,10 @@ class _Follower:
             message = feed_batch(self._cursor(), self._batch)
             self._batch, self._batch_size = [], 0
             await self._keep_pace()
+            begun = self._loop.time()
             await self._write(message)
-            self._pace.sent(len(message), self._loop.time())
+            self._page.taken(len(message), self._written - begun)
+            self._pace.sent(len(message), self._written)
 
     async def _keep_pace(self) -> None:
         while (delay := self._pace.delay(self._loop.time())) > 0 and not self._all.node.draining.is_set():

@@ -17,7 +17,7 @@ from headrace_server.rpc.follow_request import first_place, wanted_of
 from headrace_server.rpc.job_view import get_snapshot, read_snapshot, watched_message
 from headrace_server.rpc.log_cursor import encode_cursor, job_of_cursor
 from headrace_server.rpc.new_job import namespace_of
-from headrace_server.rpc.pacing import Pace
+from headrace_server.rpc.pacing import Pace, PageSize
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
@@ -126,7 +126,7 @@ class _Follower:
         self._changed = changed
         self._wanted = wanted_of(request)
         self._pace = Pace(request.max_bytes_per_second)
-        self._page_bytes = self._pace.room(EVENT_PAGE_BYTES)
+        self._page = PageSize(self._pace.room(EVENT_PAGE_BYTES))
         self._loop = asyncio.get_running_loop()
         self._row = 0
         self._sequence = 0
@@ -164,7 +164,7 @@ class _Follower:
         self._changed.clear()
         while True:
             self._read = self._loop.time()
-            place = Place(self._job_id, self._row, self._sequence, self._wanted, self._page_bytes)
+            place = Place(self._job_id, self._row, self._sequence, self._wanted, self._page.bytes)
             page = await self._all.logs.page(place)
             if page.read.deleted:
                 return watch_pb2.END_REASON_JOB_DELETED
@@ -191,8 +191,10 @@ class _Follower:
             await self._write(response)
         elif page.batch:
             message = watch_batch(self._cursor(), page.batch)
+            begun = self._loop.time()
             await self._write(message)
-            self._pace.sent(len(message), self._loop.time())
+            self._page.taken(len(message), self._written - begun)
+            self._pace.sent(len(message), self._written)
         elif self._sequence - self._told >= UNTOLD_SEQUENCES_COUNT:
             await self._write(_heartbeat(self._all.clock, self._response()))
 

@@ -1,4 +1,9 @@
-"""How fast a stream may send, where its reader has said so. Pure arithmetic on a clock that is passed in."""
+"""How fast a stream may send where its reader has said so, and how much at once. Pure arithmetic on times passed in."""
+
+PAGE_BYTES_MIN = 16 * 1024
+PAGE_STEP = 4
+QUICK_SECONDS = 1.0
+SLOW_SECONDS = 5.0
 
 
 class Pace:
@@ -21,3 +26,21 @@ class Pace:
         """Takes note of a message."""
         if self._bytes_per_second:
             self._free = max(self._free, now) + size / self._bytes_per_second
+
+
+class PageSize:
+    """How large the pages of a stream are: small at first, larger while full ones are taken quickly, smaller while not.
+
+    A reader on a slow network has to have a whole page before it counts, and before anybody takes it for dead.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self.bytes = min(PAGE_BYTES_MIN, bytes_max)
+
+    def taken(self, size: int, seconds: float) -> None:
+        """Takes note of how long it took until a page of a size was on its way."""
+        if seconds <= QUICK_SECONDS and 2 * size >= self.bytes:
+            self.bytes = min(self._bytes_max, self.bytes * PAGE_STEP)
+        elif seconds >= SLOW_SECONDS:
+            self.bytes = max(min(PAGE_BYTES_MIN, self._bytes_max), self.bytes // PAGE_STEP)

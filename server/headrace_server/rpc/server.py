@@ -22,8 +22,9 @@ SOCKET_PATH_BYTES_MAX = 100
 """Of a Unix socket; longer ones fail in the kernel or in gRPC, with less to say."""
 CONCURRENT_STREAMS_MAX = 1000
 WINDOW_BYTES = 65_536
-KEEPALIVE_MILLIS = 30_000
-KEEPALIVE_TIMEOUT_MILLIS = 10_000
+KEEPALIVE_MILLIS = 20_000
+KEEPALIVE_TIMEOUT_MILLIS = 25_000
+"""The answer to a ping comes behind everything that is on its way: on a slow network that takes a while."""
 PING_INTERVAL_MILLIS_MIN = 10_000
 HANDSHAKE_TIMEOUT_MILLIS = 10_000
 
@@ -38,7 +39,7 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
     ("grpc.keepalive_time_ms", KEEPALIVE_MILLIS),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MILLIS),
-    # What says how long an answer to a ping is waited for: without it a dead peer holds its streams for a minute more.
+    # What says how long an answer to a ping is waited for: without it that is a minute, whatever the line above says.
     ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_MILLIS),
     ("grpc.keepalive_permit_without_calls", 1),
     # The default of five minutes ends clients that keep alive with too_many_pings.

@@ -1,6 +1,6 @@
 """The logs of jobs as their followers read them: pages out of the shared tail, put on the wire once for all of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace_server.core.ids import JobId
 from headrace_server.core.limits import EVENT_PAGE_COUNT
@@ -35,6 +35,7 @@ class LogPage:
     """What follows a place of a log."""
 
     read: Page
+    """Without its events."""
     batch: bytes
     """The events as the field of a `WatchJobResponse`; empty when there are none."""
     version: int
@@ -80,7 +81,8 @@ class LogPages:
             log_pages.read_page, place.row, place.after, place.bytes_max, EVENT_PAGE_COUNT, place.wanted
         )
         batch = batch_field(page.events) if page.events else b""
-        return LogPage(page, batch, version, self._clock.monotonic() + STALE_SECONDS)
+        # Kept once: as it is sent.
+        return LogPage(replace(page, events=()), batch, version, self._clock.monotonic() + STALE_SECONDS)
 
     def _is_stale(self, page: LogPage) -> bool:
         grows = page.read.complete and not page.read.ended

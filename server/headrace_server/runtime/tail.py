@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
-PAGES_BYTES_MAX = 8 * 1024 * 1024
+PAGES_BYTES_MAX = 4 * 1024 * 1024
 PAGE_OVERHEAD_BYTES = 1024
 """What a page counts besides its events."""
 
