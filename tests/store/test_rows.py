@@ -5,7 +5,7 @@ from typing import Any
 
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId, Micros
-from headrace_server.core.job import CancelCause, Cancellation, Failure, Job, Origin, Progress, Turn, Usage
+from headrace_server.core.job import CancelCause, Cancellation, Failure, Job, OpenInput, Origin, Progress, Turn, Usage
 from headrace_server.core.states import JobState
 from headrace_server.core.timeouts import Timeouts
 from headrace_server.store import rows
@@ -21,7 +21,7 @@ MADE: dict[str, Any] = {
     "progress": Progress(1, 2, "half"),
     "cancellation": Cancellation("why", "who", Micros(9), CancelCause.SUPERSEDED, ID),
     "failure": Failure(FailureClass.CRASH, b"body"),
-    "open_inputs": frozenset({"a", "b"}),
+    "open_inputs": (OpenInput("a", "Bash", Micros(8)), OpenInput("b")),
     "turn": Turn(ID, 3, background=True),
 }
 
