@@ -7,7 +7,7 @@ either. Calls of one class never use up the room of another.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from enum import Enum
+from enum import StrEnum
 
 from headrace_server.core import limits
 from headrace_server.core.refusal import Reason, Refusal, Refused
@@ -15,7 +15,7 @@ from headrace_server.core.refusal import Reason, Refusal, Refused
 RETRY_AFTER_SECONDS = 1.0
 
 
-class CallClass(Enum):
+class CallClass(StrEnum):
     """What a call is counted as."""
 
     UNARY = "unary calls"

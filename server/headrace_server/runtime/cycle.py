@@ -52,7 +52,8 @@ class Cycle:
 def run_cycle(ledger: Ledger, offers: Sequence[Offer], lost: Sequence[Holder], *, timed: bool = True) -> Cycle:
     """Runs one cycle at the ledger's time. `lost` are the incarnations whose lease this node has seen end.
 
-    Without `timed` nothing is looked up that waits for a time: no job is SCHEDULED or waits for its holder.
+    Without `timed` nothing waited for a time when the cycle was asked for. Whether one has come since is all that is
+    looked up then.
     """
     for holder in lost:
         lose_worker(ledger, holder, "its lease ended without a renewal")

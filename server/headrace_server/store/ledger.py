@@ -140,7 +140,7 @@ class Ledger:
 
     def job(self, job_id: JobId) -> Job | None:
         """One job, or None."""
-        return self.jobs((job_id,)).get(job_id)
+        return self._jobs.get(job_id) or self.jobs((job_id,)).get(job_id)
 
     def adopt(self, read: Iterable[Row]) -> list[Job]:
         """Jobs of rows read by `rows.SELECT`; one that is known already is the known one."""
