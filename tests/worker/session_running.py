@@ -133,9 +133,9 @@ class SessionWorker:
         return [json.loads(line) for line in path.read_bytes().splitlines()]
 
     def messages(self, session_id: str = SESSION) -> list[str]:
-        """What the user has said in a session, tool results aside."""
+        """What the user has said in a session: neither results of tools nor news of background tasks."""
         said = [entry["message"]["content"] for entry in self.transcript(session_id) if entry.get("type") == "user"]
-        return [text for text in said if isinstance(text, str)]
+        return [text for text in said if isinstance(text, str) and not text.startswith("<")]
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Waits until something holds that nobody tells of."""

@@ -6,6 +6,7 @@ Owns the order of frames within a message and what is left of it when an interru
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from headrace_worker.simulator import apierrors
 from headrace_worker.simulator.frames import text_block, thinking_block, tool_block
 from headrace_worker.simulator.ledger import Usage, estimate
 from headrace_worker.simulator.output import Json, encode
@@ -48,6 +49,8 @@ class Delivery:
         self._usage = estimate(session.context_characters, said, answer.usage)
         self._usage_at_start = replace(self._usage, output_tokens=_EMPTY_USAGE_OUTPUT_TOKENS)
         self._deltas_sent = 0
+        self._dropped = False
+        """Whether nothing is left of it, and the call is repeated."""
         session.context_characters += len(said)
 
     def run(self) -> list[Wanted]:
@@ -57,6 +60,9 @@ class Delivery:
         self._wait_for_first_token()
         for index, block in enumerate(self._blocks(wanted)):
             self._say(index, block)
+            if self._dropped:
+                self._book(self._usage_at_start)
+                return []
         stop_reason = "tool_use" if wanted else "end_turn"
         self._stream(
             {
@@ -126,9 +132,30 @@ class Delivery:
             self._stream({"type": "content_block_delta", "index": index, "delta": delta})
             self._deltas_sent += 1
             if self._deltas_sent == self._answer.hang_after_deltas:
-                self._session.freeze()
+                self._hang(index, block, block.deltas[: count + 1])
+        if self._answer.cut:
+            self._drop(index)
+            if self._dropped:
+                return
         self._finish_block(block.whole)
         self._stream({"type": "content_block_stop", "index": index})
+
+    def _hang(self, index: int, block: _Block, heard: tuple[Json, ...]) -> None:
+        if not self._answer.interruptible:
+            self._session.freeze()
+        try:
+            self._session.timing.forever()
+        except TurnInterruptedError:
+            self._abandon(index, block, heard)
+
+    def _drop(self, index: int) -> None:
+        """The connection is cut: the call is repeated, and at last made without streaming, which nothing cuts."""
+        self._turn.cuts += 1
+        self._dropped = self._turn.cuts <= apierrors.retries_allowed(self._session)
+        self._stream({"type": "content_block_stop", "index": index})
+        self._stream({"type": "message_stop"})
+        if self._dropped:
+            apierrors.retry(self._session, apierrors.FAILURES["network"], {"retries": 1})
 
     def _pace(self) -> None:
         timing, given = self._session.timing, self._answer.delta_seconds

@@ -96,12 +96,12 @@ def retry(session: Session, failure: Failure, arguments: Json) -> None:
     """The series of `api_retry` frames, with the waits between them."""
     if failure.retry_error is None:
         return
-    configured = session.environment.get("CLAUDE_CODE_MAX_RETRIES", "")
-    allowed = int(configured) if configured.isdecimal() else _RETRIES_DEFAULT
-    maximum = int(arguments.get("retries", allowed))
+    maximum = int(arguments.get("retries", retries_allowed(session)))
     given = arguments.get("retry_milliseconds")
+    stated = float(arguments.get("retry_after", 0))
     for attempt in range(1, maximum + 1):
         usual = min(_DELAY_SECONDS_MAX, _FIRST_DELAY_SECONDS * 2 ** (attempt - 1)) * session.ids.between(1.0, 1.2)
+        usual = stated + session.ids.between(0.1, 0.7) if stated else usual
         seconds = usual if given is None else float(given) / 1000
         session.send(
             session.frames.api_retry(attempt, maximum, round(seconds * 1000), failure.status, failure.retry_error)
@@ -110,6 +110,12 @@ def retry(session: Session, failure: Failure, arguments: Json) -> None:
             session.timing.natural(seconds)
         else:
             session.timing.exactly(seconds)
+
+
+def retries_allowed(session: Session) -> int:
+    """How often the program repeats a call by itself."""
+    configured = session.environment.get("CLAUDE_CODE_MAX_RETRIES", "")
+    return int(configured) if configured.isdecimal() else _RETRIES_DEFAULT
 
 
 def rejected(session: Session, seconds: float) -> Json:

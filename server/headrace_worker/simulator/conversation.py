@@ -69,6 +69,8 @@ class Conversation:
         self._session.send(self._session.frames.task_notification(own.task_id, own.summary))
         if own.is_task:
             self._session.send_tasks()
+        told = f"<task-notification>\n<task-id>{own.task_id}</task-id>\n<summary>{own.summary}</summary>\n"
+        self._session.keep("user", {"role": "user", "content": f"{told}</task-notification>"})
         self._turn(own.steps, is_own=True)
 
     def _answer(self, message: UserMessage) -> None:

@@ -40,6 +40,10 @@ class Answer:
     delta_seconds: float | None = None
     delta_characters: int | None = None
     hang_after_deltas: int | None = None
+    interruptible: bool = False
+    """Whether an interrupt ends that."""
+    cut: bool = False
+    """The connection drops before the end of its first block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,14 @@ def _step(step: object, base: Path | None) -> Step:
 
 def _answer(step: Json) -> Answer:
     known = {"thinking", "text", "tools", "structured", "usage"}
-    timings = {"first_token_milliseconds", "delta_milliseconds", "delta_characters", "hang_after_deltas"}
+    timings = {
+        "first_token_milliseconds",
+        "delta_milliseconds",
+        "delta_characters",
+        "hang_after_deltas",
+        "interruptible",
+        "cut",
+    }
     unknown = set(step) - known - timings
     if unknown or not (set(step) & {"thinking", "text", "tools", "structured"}):
         raise ScriptError(f"not a step: {step!r}")
@@ -137,6 +148,8 @@ def _answer(step: Json) -> Answer:
         delta_seconds=_seconds(step.get("delta_milliseconds")),
         delta_characters=step.get("delta_characters"),
         hang_after_deltas=step.get("hang_after_deltas"),
+        interruptible=bool(step.get("interruptible")),
+        cut=bool(step.get("cut")),
     )
 
 

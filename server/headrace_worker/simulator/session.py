@@ -42,6 +42,8 @@ class Turn:
     is_own: bool = False
     """Whether nobody asked for it."""
     calls: int = 0
+    cuts: int = 0
+    """Answers whose connection was cut."""
     user_frames: int = 0
     usage: Usage = field(default_factory=Usage)
     text: str = ""
