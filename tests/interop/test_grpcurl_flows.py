@@ -1,18 +1,20 @@
 """Whole flows by hand with grpcurl: repeated submits, a watch that is resumed, a cancel, graphs, queues, schedules."""
 
 import base64
+import json
 import uuid
 from pathlib import Path
 
 import pytest
 
-from e2e.control_plane import ControlPlane, Gate
+from e2e.control_plane import ControlPlane, Gate, wait_for
 from e2e.grpcurl import Grpcurl
 from interop.program import Json, Program, events_of, kinds_of, sequences_of
 
 JOBS = "headrace.v1.JobService"
 QUEUES = "headrace.v1.QueueService"
 SCHEDULES = "headrace.v1.ScheduleService"
+SESSIONS = "headrace.v1.SessionService"
 
 
 @pytest.fixture
@@ -153,3 +155,46 @@ def test_k2_k4_grpcurl_previews_a_schedule_makes_it_and_triggers_it(grpcurl: Grp
     messages = grpcurl.call(f"{JOBS}/WatchJob", {"job_id": triggered["job"]["id"]})
     assert messages[-1]["end"]["job"]["state"] == "JOB_STATE_SUCCEEDED"
     assert grpcurl.call(f"{SCHEDULES}/DeleteSchedule", {"name": "by-hand"}) == [{}]
+
+
+def test_x1_x3_x4_grpcurl_drives_a_session(grpcurl: Grpcurl) -> None:
+    """A client without streams: it says something, looks until it is asked, answers, forks, closes."""
+    touch = {"name": "Bash", "input": {"command": "touch made"}}
+    text = f"SIMULATE<<{json.dumps([{'text': 'May I?', 'tools': [touch]}, {'text': 'Thank you'}])}>>"
+    spec = {"labels": {"by": "hand"}, "task": {"permission_prompts": "PERMISSION_PROMPTS_ASK"}}
+    (made,) = grpcurl.call(f"{SESSIONS}/CreateSession", {"request_id": "grpcurl-s", "spec": spec})
+    this = {"session_id": made["session"]["id"]}
+
+    def look() -> Json:
+        (answer,) = grpcurl.call(f"{SESSIONS}/GetSession", this)
+        session: Json = answer["session"]
+        return session
+
+    refused = grpcurl.refused(f"{SESSIONS}/InterruptSession", this)
+    assert refused["details"]["ErrorInfo"]["reason"] == "NO_ACTIVE_TURN"
+    refused = grpcurl.refused(f"{SESSIONS}/ForkSession", this)
+    assert refused["details"]["ErrorInfo"]["reason"] == "SESSION_EMPTY"
+    (first,) = grpcurl.call(f"{SESSIONS}/SendMessage", {**this, "text": text, "request_id": "grpcurl-m"})
+    (again,) = grpcurl.call(f"{SESSIONS}/SendMessage", {**this, "text": text, "request_id": "grpcurl-m"})
+    assert (again["deduplicated"], again["job"]["id"]) == (True, first["job"]["id"])
+    (asked,) = wait_for(lambda: look()["openInputs"], "the turn asks")
+    answer = {**this, "answer": {"request_id": asked["request"]["requestId"], "allow": True}}
+    (answered,) = grpcurl.call(f"{SESSIONS}/AnswerRequest", answer)
+    assert answered == {"resolution": "INPUT_RESOLUTION_ALLOWED"}
+    session = wait_for(lambda: (seen := look())["state"] == "SESSION_STATE_IDLE" and seen, "the turn ends")
+    assert (session["turnCount"], session["pendingTurnCount"]) == (1, 0)
+    changed = {
+        **this,
+        "spec": {"task": {"model": "opus"}},
+        "update_mask": {"paths": ["task.model"]},
+        "etag": session["etag"],
+    }
+    (updated,) = grpcurl.call(f"{SESSIONS}/UpdateSession", changed)
+    assert updated["session"]["spec"]["task"]["model"] == "opus"
+    (fork,) = grpcurl.call(f"{SESSIONS}/ForkSession", {**this, "display_name": "other"})
+    assert look()["forkSessionIds"] == [fork["session"]["id"]]
+    (listed,) = grpcurl.call(f"{SESSIONS}/ListSessions", {"filter": 'labels.by = "hand"'})
+    assert [one["id"] for one in listed["sessions"]] == [fork["session"]["id"], made["session"]["id"]]
+    for one in listed["sessions"]:
+        (closed,) = grpcurl.call(f"{SESSIONS}/CloseSession", {"session_id": one["id"]})
+        assert closed["session"]["state"] == "SESSION_STATE_CLOSED"

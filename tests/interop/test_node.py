@@ -273,3 +273,29 @@ def test_the_lock_file_says_which_packages_and_not_where_they_come_from() -> Non
     assert packages.keys() >= {"node_modules/@grpc/grpc-js", "node_modules/@grpc/proto-loader"}
     assert [name for name, package in packages.items() if name and "integrity" not in package] == []
     assert [name for name, package in packages.items() if "resolved" in package] == []
+
+
+def test_x1_x3_node_converses(seen: Seen) -> None:
+    """It makes a session, says something, allows what is asked, reads the turn, and closes it."""
+    touch = {"name": "Bash", "input": {"command": "touch made"}}
+    steps = [{"text": "May I?", "tools": [touch]}, {"text": "Thank you"}]
+    spec = {"task": {"permissionPrompts": "PERMISSION_PROMPTS_ASK"}}
+    messages = seen("converse", spec=spec, text=f"SIMULATE<<{json.dumps(steps)}>>")
+    kinds = [message["kind"] for message in messages]
+    assert (kinds[0], kinds[-1]) == ("opened", "end")
+    assert messages[-1]["end"]["reason"] == "END_REASON_SESSION_ENDED"
+    events = events_of(messages)
+    assert sequences_of(messages) == list(range(1, len(events) + 1))
+    said, answered = [message["done"] for message in messages if message["kind"] == "done"]
+    assert (said["number"], said["error"]) == ("2", None)
+    assert {event["jobId"] for event in events} == {said["jobId"]}
+    assert answered["resolution"] == "INPUT_RESOLUTION_ALLOWED"
+    asked = [message["inputs"]["open"] for message in messages if message["kind"] == "inputs"]
+    assert [[one["request"]["toolName"] for one in told] for told in asked] == [["Bash"], []]
+    blocks = [block for event in events if event["kind"] == "output" for block in blocks_of(event["output"])]
+    assert [block["text"] for block in blocks if block["kind"] == "text"] == ["May I?", "Thank you"]
+
+
+def blocks_of(output: Json) -> list[Json]:
+    frame = output.get("claude") or {}
+    return list(frame["assistant"]["blocks"]) if frame.get("kind") == "assistant" else []

@@ -124,6 +124,24 @@ const scenarios = {
     say({ listed: await headrace.call(events, "listEvents", { filter, scope: "FEED_SCOPE_NAMESPACE", oldestFirst: true }) });
   },
 
+  // A message on a stream that makes its session; what is asked of a person is allowed; closed when the turn has ended.
+  async converse() {
+    const { ask, messages, close } = headrace.converse({ create: input.spec });
+    for await (const message of messages) {
+      say(message);
+      if (message.opened) {
+        input.sessionId = message.opened.session.id;
+        ask({ message: { text: input.text, requestId: "node" } });
+      }
+      for (const { request } of message.inputs?.open ?? []) ask({ answer: { requestId: request.requestId, allow: true } });
+      if (message.batch?.events.some((event) => event.kind === "succeeded")) {
+        await headrace.call(headrace.sessions, "closeSession", { sessionId: input.sessionId });
+      }
+      if (message.end) break;
+    }
+    close();
+  },
+
   async follow() {
     const jobId = await submit(input.spec);
     await show(headrace.follow({ jobId }));

@@ -5,7 +5,7 @@ import { setTimeout } from "node:timers/promises";
 import grpc from "@grpc/grpc-js";
 import loader from "@grpc/proto-loader";
 
-const SERVICES = ["job_service", "queue_service", "event_service"].map((name) => `headrace/v1/${name}.proto`);
+const SERVICES = ["job_service", "queue_service", "event_service", "session_service"].map((name) => `headrace/v1/${name}.proto`);
 const DETAILS = ["google/rpc/status.proto", "google/rpc/error_details.proto"];
 const DEADLINE_MILLISECONDS = 10_000;
 const PATIENCE = ["UNAVAILABLE", "RESOURCE_EXHAUSTED"];
@@ -26,10 +26,11 @@ export class Headrace {
     this.jobs = new v1.JobService(address, credentials, CHANNEL);
     this.queues = new v1.QueueService(address, credentials, CHANNEL);
     this.events = new v1.EventService(address, credentials, CHANNEL);
+    this.sessions = new v1.SessionService(address, credentials, CHANNEL);
   }
 
   close() {
-    for (const stub of [this.jobs, this.queues, this.events]) stub.close();
+    for (const stub of [this.jobs, this.queues, this.events, this.sessions]) stub.close();
   }
 
   // One request, one answer; rejects with grpc-js's error, whose details `explain` reads.
@@ -50,6 +51,20 @@ export class Headrace {
     } finally {
       call.cancel();
     }
+  }
+
+  // A session on one stream: `ask` sends a request, `messages` are what the server says. A request is answered by the
+  // `done` with its number, among the other messages.
+  converse(open) {
+    const call = this.sessions.converse(new grpc.Metadata({ waitForReady: true }));
+    call.on("error", () => {}); // the loop over the messages throws it
+    let number = 0;
+    const ask = (kind) => {
+      call.write({ number: ++number, ...kind });
+      return String(number);
+    };
+    ask({ open });
+    return { ask, messages: call, close: () => call.cancel() };
   }
 
   // All messages about a job to its end, whatever happens to the connection or the server: it goes on from the last
