@@ -8,7 +8,7 @@ from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.capacity_message import budget_message, budget_of, domain_message
 from headrace_server.rpc.health_stream import HealthWatching, watch_health
-from headrace_server.rpc.new_job import namespace_of
+from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.page_token import (
     decode_page_token,
     encode_page_token,

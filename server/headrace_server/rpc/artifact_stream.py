@@ -4,7 +4,7 @@ from headrace.v1 import job_service_pb2 as pb
 from headrace_server.core.ids import JobId, parse_job_id
 from headrace_server.core.refusal import Reason, Refusal, Refused, Violation
 from headrace_server.rpc.call import Call
-from headrace_server.rpc.new_job import namespace_of
+from headrace_server.rpc.namespace import namespace_of
 from headrace_server.store.attempts.artifacts import StoredArtifact, find_artifact, read_part
 from headrace_server.store.engine import Connection
 from headrace_server.store.jobs.cancel import not_found

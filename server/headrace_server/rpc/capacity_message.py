@@ -11,7 +11,7 @@ from headrace_server.core.budgets import (
     next_day,
 )
 from headrace_server.core.ids import Micros
-from headrace_server.rpc.new_job import namespace_of
+from headrace_server.rpc.namespace import namespace_of
 from headrace_server.store.capacity.budgets import BudgetRow
 from headrace_server.store.capacity.domains import DomainRow
 from headrace_server.store.codec import number, set_time

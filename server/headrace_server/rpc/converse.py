@@ -23,7 +23,7 @@ from headrace_server.rpc.converse_requests import Verbs, carry_out, create
 from headrace_server.rpc.errors import to_item_error
 from headrace_server.rpc.follow import Following
 from headrace_server.rpc.lane_end import end_lane
-from headrace_server.rpc.new_job import namespace_of
+from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.session_message import session_message
 from headrace_server.rpc.session_view import get_session
 from headrace_server.store.codec import set_time

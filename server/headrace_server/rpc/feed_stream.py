@@ -17,7 +17,7 @@ from headrace_server.rpc.call import Call
 from headrace_server.rpc.event_filters import parse_event_filter
 from headrace_server.rpc.feed_cursor import FeedPlace, bad_cursor, parse_cursor
 from headrace_server.rpc.follow import Following
-from headrace_server.rpc.new_job import namespace_of
+from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.pacing import Pace, PageSize
 from headrace_server.rpc.rights import MaySee
 from headrace_server.runtime.feed import FEED

@@ -16,7 +16,7 @@ from headrace_server.rpc.call import Call
 from headrace_server.rpc.follow_request import first_place, wanted_of
 from headrace_server.rpc.job_view import get_snapshot, read_snapshot, watched_message
 from headrace_server.rpc.log_cursor import encode_cursor, job_of_cursor
-from headrace_server.rpc.new_job import namespace_of
+from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.pacing import Pace, PageSize
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.deltas import Deltas

@@ -19,7 +19,7 @@ from headrace_server.rpc.filters import live_only, parse_filter
 from headrace_server.rpc.follow import Following, follow
 from headrace_server.rpc.job_message import job_message, state_count
 from headrace_server.rpc.job_view import full_message, get_snapshot, reasons
-from headrace_server.rpc.new_job import namespace_of, new_job
+from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, page_rows, row_of
 from headrace_server.runtime.explain import estimated_start
 from headrace_server.runtime.registry import Registry
@@ -29,6 +29,7 @@ from headrace_server.store.engine import Connection
 from headrace_server.store.jobs.cancel import cancel_by_caller, cancel_each
 from headrace_server.store.jobs.deletions import delete
 from headrace_server.store.jobs.listing import Listed, list_jobs
+from headrace_server.store.jobs.new_job import new_job
 from headrace_server.store.jobs.retries import retry
 from headrace_server.store.jobs.submit import Accepted, NewJob, check_each, submit_all, submit_each
 from headrace_server.store.jobs.updates import Change, update

@@ -12,7 +12,7 @@ from headrace_server.rpc.call import Call
 from headrace_server.rpc.checks import validate_schedule
 from headrace_server.rpc.checks.violations import Violations
 from headrace_server.rpc.job_message import job_message
-from headrace_server.rpc.new_job import namespace_of
+from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, name_of, page_rows
 from headrace_server.rpc.schedule_message import previewed_tick, schedule_message
 from headrace_server.store.codec import time_of

@@ -14,7 +14,7 @@ from headrace_server.rpc.converse import Conversing, converse
 from headrace_server.rpc.converse_requests import Verbs
 from headrace_server.rpc.follow import Following
 from headrace_server.rpc.job_message import job_message
-from headrace_server.rpc.new_job import namespace_of
+from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, page_rows, row_of
 from headrace_server.rpc.session_filters import parse_session_filter
 from headrace_server.rpc.session_message import session_message
