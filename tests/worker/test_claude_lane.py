@@ -159,4 +159,23 @@ def test_a_result_is_followed_by_what_the_attempt_used(
     attempt = deliver(attempt_of, tmp_path, *lines)
     totals = [output.usage.cost_usd_micros for output in attempt.outputs if output.WhichOneof("kind") == "usage"]
     turns = [f.turn_result.usage.cost_usd_micros for f in attempt.frames() if f.WhichOneof("kind") == "turn_result"]
-    assert (totals, turns) == ([60, 120, 2820, 2920], [60, 60, 2700, 100])
+    assert (list(dict.fromkeys(totals)), turns) == ([0, 60, 120, 2820, 2920], [60, 60, 2700, 100])
+
+
+def test_x6_what_was_used_is_told_after_each_call_of_the_model_and_not_only_at_the_end(
+    attempt_of: Callable[..., Any], tmp_path: Path
+) -> None:
+    start = {"type": "message_start", "message": {"id": "m1", "usage": {"input_tokens": 7, "output_tokens": 1}}}
+    stop = {"type": "message_delta", "usage": {"input_tokens": 7, "output_tokens": 30}}
+    message = {"id": "m2", "content": [], "usage": {"input_tokens": 5, "output_tokens": 2}}
+    result = {"type": "user", "message": {"content": [{"type": "tool_result", "tool_use_id": "t"}]}}
+    attempt = deliver(
+        attempt_of,
+        tmp_path,
+        *[line_of({"type": "stream_event", "event": event}) for event in (start, stop)],
+        line_of({"type": "assistant", "message": message}),
+        line_of(result),
+        line_of(result),
+    )
+    told = [output.usage for output in attempt.outputs if output.WhichOneof("kind") == "usage"]
+    assert [(one.turns, one.input_tokens, one.output_tokens) for one in told] == [(1, 7, 30), (2, 12, 32)]

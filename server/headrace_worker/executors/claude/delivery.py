@@ -12,7 +12,7 @@ from headrace_worker.executors.claude.framer import Line
 from headrace_worker.executors.claude.frames import deltas, typed
 from headrace_worker.executors.claude.lane import Lane
 from headrace_worker.executors.claude.turn import Turn
-from headrace_worker.executors.claude.wire import Frame, text
+from headrace_worker.executors.claude.wire import Frame, mapping, text
 from headrace_worker.executors.contract import Attempt
 from headrace_worker.executors.limits import CHUNK_BYTES_MAX, FRAME_INLINE_BYTES_MAX
 
@@ -37,6 +37,7 @@ class Delivery:
         self._with_deltas = with_deltas
         self._turn = turn
         self._on_request = on_request
+        self._told = turn.meter.total()
 
     async def run(self) -> None:
         """Delivers until the lane's end. Waits while the outbox is full."""
@@ -49,6 +50,8 @@ class Delivery:
         usage = self._turn.observe(frame)
         if frame.type == "stream_event":
             self._deliver_deltas(frame)
+            if text(mapping(frame.body, "event"), "type") == "message_delta":
+                await self._tell_usage()
             return
         event = typed(frame, usage)
         event.simulated = self._simulated
@@ -56,8 +59,16 @@ class Delivery:
         await self._emit(event_pb2.Output(claude=event))
         if frame.type == "control_request":
             self._on_request(text(frame.body, "request_id"))
-        if usage is not None:
-            await self._emit(event_pb2.Output(usage=self._turn.meter.total()))
+        if usage is not None or frame.type == "user":
+            await self._tell_usage()
+
+    async def _tell_usage(self) -> None:
+        """Tells what was used so far, after each call of the model: a budget is held to it, and what a lost attempt has
+        used is known by it."""
+        used = self._turn.meter.total()
+        if used != self._told:
+            self._told = used
+            await self._emit(event_pb2.Output(usage=used))
 
     def _deliver_deltas(self, frame: Frame) -> None:
         if not self._with_deltas:
