@@ -23,7 +23,7 @@ RPCS_NOT_YET: frozenset[str] = frozenset()
 
 DRAWERS = frozenset({"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc", "base"})
 PROTO_SERVICES = frozenset(
-    {"job_service", "queue_service", "worker_service", "admin_service", "schedule_service", "event_service"}
+    {f"{name}_service" for name in ("job", "queue", "worker", "admin", "schedule", "event", "session")}
 )
 
 FORBIDDEN = {
@@ -228,7 +228,16 @@ def snake_case(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "service", ["JobService", "QueueService", "ScheduleService", "WorkerService", "AdminService", "EventService"]
+    "service",
+    [
+        "JobService",
+        "QueueService",
+        "ScheduleService",
+        "WorkerService",
+        "AdminService",
+        "EventService",
+        "SessionService",
+    ],
 )
 def test_every_rpc_is_served_or_listed_as_not_yet(service: str) -> None:
     served = servicer_methods(service)

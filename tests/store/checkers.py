@@ -14,6 +14,7 @@ from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.store import codec, rows
 from headrace_server.store.decoding import decode
 from headrace_server.store.engine import Connection
+from store.session_checkers import check_sessions
 
 TERMINAL_KINDS = frozenset({"succeeded", "failed", "cancelled", "expired", "skipped"})
 LEASE_ENDS = TERMINAL_KINDS | frozenset(
@@ -43,6 +44,7 @@ def check_store(connection: Connection) -> None:
     check_counters(connection, jobs)
     check_unique_keys(connection, jobs)
     check_dependencies(connection, jobs)
+    check_sessions(connection, jobs)
     check_inputs(connection, jobs)
     check_nothing_is_left(connection, jobs)
 
@@ -164,7 +166,10 @@ def check_counters(connection: Connection, jobs: list[Job]) -> None:
     counted = connection.rows("SELECT namespace, queue, state, jobs FROM state_counts WHERE jobs <> 0")
     assert {tuple(row[:3]): row[3] for row in counted} == dict(states)
     check_ready(connection, jobs)
-    stored = connection.rows("SELECT count(*) FROM requests WHERE deleted = 0 AND id NOT IN (SELECT id FROM jobs)")
+    stored = connection.rows(
+        "SELECT count(*) FROM requests WHERE deleted = 0"
+        " AND id NOT IN (SELECT id FROM jobs UNION ALL SELECT id FROM sessions)"
+    )
     assert stored == [(0,)]
 
 

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from headrace.v1 import session_pb2, task_pb2
-from headrace_server.core.ids import JobId
+from headrace.v1 import job_pb2, session_pb2, task_pb2
+from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.job import Job
 from headrace_server.core.refusal import Refusal
-from headrace_server.store.attempts.leases import Lease
+from headrace_server.store.attempts.leases import Holder, Lease
 from headrace_server.store.jobs.submission import Accepted
 from headrace_server.store.sessions.session_row import StoredSession, read_session
 from headrace_server.store.sessions.sessions import Fork, Made, close_session, create_session, fork_session
 from headrace_server.store.sessions.turns import send_message
-from store.driving import HOME, NAMESPACE, Bench, Holder, chunk, frame, offer
+from store.driving import HOME, NAMESPACE, Bench, chunk, frame
 
 CONVERSATION = "conversation-1"
 
@@ -81,9 +81,6 @@ def converse(bench: Bench, spec: session_pb2.SessionSpec | None = None, request_
     return Conversing(bench, made.session)
 
 
-def connected(bench: Bench, holder: Holder = HOME) -> None:
-    """A worker is there."""
-    bench.welcome(holder)
-
-
-__all__ = ("CONVERSATION", "Conversing", "connected", "converse", "offer", "session_spec")
+def turn_job(session_id: JobId, prompt: str = "hi", **task: Any) -> job_pb2.JobSpec:
+    """A turn as a job that somebody submits."""
+    return job_pb2.JobSpec(claude=task_pb2.ClaudeTask(prompt=prompt, session_id=job_id_text(session_id), **task))

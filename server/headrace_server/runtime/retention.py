@@ -15,6 +15,7 @@ from headrace_server.runtime.clock import Clock
 from headrace_server.store.jobs import deletions
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.records import expiry, output_expiry
+from headrace_server.store.sessions.sessions import remove_sessions
 from headrace_server.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Keeping:
     """How long what is kept."""
 
     jobs_days: float
-    """After their end."""
+    """After their end; also of sessions that were closed, and of whose turns none is left."""
     audit_days: float
     output_days: float
     """After the end of their job."""
@@ -85,6 +86,7 @@ class Retention:
             ids, after = await self._store.read(deletions.ended_long_ago, after, ended_by, JOBS_LOOKED_AT_COUNT)
             for start in range(0, len(ids), JOBS_REMOVED_COUNT):
                 await self._remove(ids[start : start + JOBS_REMOVED_COUNT], ended_by)
+        await self._all(lambda ledger: remove_sessions(ledger, ended_by, JOBS_REMOVED_COUNT))
 
     async def _output(self) -> None:
         ended_by = self._ago(self._keeping.output_days)

@@ -67,7 +67,6 @@ def _append(ledger: Ledger, batch: Batch) -> Appended:
         return Appended(0, stale=True)
     start(ledger, job)
     checkpoint: bytes | None = None
-    conversation = job.claude_session
     for output in batch.outputs:
         if output.producer_sequence <= job.producer_sequence:
             continue
@@ -76,7 +75,7 @@ def _append(ledger: Ledger, batch: Batch) -> Appended:
         _append_one(ledger, job, output)
         if output.HasField("checkpoint"):
             checkpoint = output.checkpoint.value.SerializeToString()
-    if job.turn is not None and job.claude_session != conversation:
+    if job.turn is not None and any(output.claude.init.claude_session_id for output in batch.outputs):
         note_conversation(ledger, job)
     if checkpoint is not None:
         # Also past the job's cap of output: the next attempt goes on from it.

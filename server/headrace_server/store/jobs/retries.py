@@ -6,7 +6,7 @@ from dataclasses import replace
 from headrace.v1 import job_pb2
 from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.job import Job, Origin
-from headrace_server.core.refusal import Reason, Refusal
+from headrace_server.core.refusal import Reason, Refusal, Violation
 from headrace_server.core.states import ENDED
 from headrace_server.store.codec import time_of
 from headrace_server.store.jobs.cancel import not_found
@@ -33,7 +33,7 @@ def retry(
     job = ledger.job(job_id)
     if job is None or job.namespace != namespace:
         return not_found(job_id)
-    refusal = _not_ended(job) or _live_retry(ledger, job)
+    refusal = _not_ended(job) or _live_retry(ledger, job) or _said_by_nobody(job)
     if refusal is not None:
         return refusal
     spec = job_pb2.JobSpec.FromString(ledger.query("SELECT spec FROM job_specs WHERE job = ?", (job.row,))[0][0])
@@ -62,6 +62,13 @@ def not_ended(job: Job, what: str) -> Refusal:
     text = job_id_text(job.id)
     message = f"job {text} is {job.state.name}; it can be {what} once it has ended"
     return Refusal(Reason.JOB_NOT_ENDED, message, "headrace.v1.Job", text, metadata={"state": job.state.name})
+
+
+def _said_by_nobody(job: Job) -> Refusal | None:
+    if job.turn is None or not job.turn.background:
+        return None
+    what = "is a turn that the CLI began by itself; it can't be begun again"
+    return Refusal(Reason.INVALID_FIELD, f"job_id {what}", violations=(Violation("job_id", what),))
 
 
 def _live_retry(ledger: Ledger, job: Job) -> Refusal | None:

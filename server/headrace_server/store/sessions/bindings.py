@@ -127,20 +127,22 @@ def note_run(ledger: Ledger, job: Job, begun: Micros) -> None:
 def ended_sessions(
     ledger: Ledger, worker: str, incarnation: str, held: tuple[tuple[JobId, int], ...]
 ) -> tuple[JobId, ...]:
-    """Those of the sessions of which a worker has a process whose process has to end. What still runs in a closed one
-    is ended by its job."""
+    """Those of the sessions of which a worker has a process whose process has to end, and what is kept of it. What still
+    runs in a closed one is ended by its job; what a fork is to go on from is kept until the fork has its own."""
     ended = []
     for session_id, binding_epoch in held:
         session = read_session(ledger.look_up, session_id)
-        if (
-            session is None
-            or (session.worker, session.incarnation, session.binding_epoch)
-            != (
-                worker,
-                incarnation,
-                binding_epoch,
-            )
-            or (session.ended and not pending_turns(ledger, session))
-        ):
+        if session is None or not _is_bound(session, worker, incarnation, binding_epoch) or _is_over(ledger, session):
             ended.append(session_id)
     return tuple(ended)
+
+
+def _is_bound(session: StoredSession, worker: str, incarnation: str, binding_epoch: int) -> bool:
+    return (session.worker, session.incarnation, session.binding_epoch) == (worker, incarnation, binding_epoch)
+
+
+def _is_over(ledger: Ledger, session: StoredSession) -> bool:
+    if not session.ended or pending_turns(ledger, session):
+        return False
+    fork = "SELECT 1 FROM sessions WHERE forked_from = ? AND ended = 0 AND claude_session = '' LIMIT 1"
+    return not ledger.look_up(fork, (session.id,))
