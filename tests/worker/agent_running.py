@@ -11,6 +11,7 @@ from google.protobuf import struct_pb2
 from headrace.v1 import job_pb2, task_pb2, worker_pb2
 from headrace_worker.agent import Agent, EndCause, Terms
 from headrace_worker.connection import Identity
+from headrace_worker.held_sessions import HeldSessions
 from headrace_worker.host import boot_seconds
 from headrace_worker.slots import Run
 from worker.agent_server import DEADLINE_SECONDS, ScriptedServer
@@ -28,6 +29,7 @@ async def running_agent(
     ends: bool = False,
     on_lease: Callable[[float], None] = lambda deadline: None,
     clock: Callable[[], float] = boot_seconds,
+    sessions: HeldSessions | None = None,
 ) -> AsyncIterator[Agent]:
     """An agent that is connected; at the end it is drained, unless it `ends` by itself or for another `cause`."""
     capabilities = worker_pb2.WorkerCapabilities(executors=list(runs))
@@ -38,6 +40,7 @@ async def running_agent(
         runs,
         folder / "data",
         terms or Terms(drain_seconds=0.2),
+        sessions=sessions,
         on_lease=on_lease,
         clock=clock,
         resources=worker_pb2.HostResources,

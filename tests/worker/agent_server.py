@@ -117,6 +117,7 @@ class ScriptedServer:
         self.controls: list[ControlStream] = []
         self.opens: list[pb.StreamOutputOpen] = []
         self.command_acks: list[pb.CommandAck] = []
+        self.background_turns: list[pb.BackgroundTurn] = []
         self.violations: list[str] = []
         self._changed = asyncio.Event()
         self._output_context: Any = None
@@ -244,6 +245,7 @@ class ScriptedServer:
         for finish in request.finishes:
             self._finish(finish, response)
         self.command_acks.extend(request.command_acks)
+        self.background_turns.extend(request.background_turns)
         if request.HasField("renewal"):
             control.renewals.append(request.renewal)
             if self.answering:
