@@ -7,12 +7,15 @@ port, then serves until it is ended.
 import asyncio
 import functools
 import json
+import math
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import uvloop
 
+from benchmark.stamps import stamp
 from headrace.v1 import event_pb2, job_service_pb2, watch_pb2, worker_pb2, worker_service_pb2
 from headrace_server.rpc.server import OPTIONS
 
@@ -43,9 +46,29 @@ async def stream(request: job_service_pb2.WatchJobRequest, context: Context) -> 
     await context.write(job_service_pb2.WatchJobResponse(opened=watch_pb2.WatchOpened()).SerializeToString())
     if not wanted["events"]:
         await asyncio.Event().wait()
-    for count in page_sizes(wanted["events"], wanted["events_per_page"]):
-        await context.write(page(count, wanted["event_bytes"]))
+    if wanted["gap"]:
+        await beat(context, wanted["events"], wanted["event_bytes"], wanted["gap"])
+    else:
+        for count in page_sizes(wanted["events"], wanted["events_per_page"]):
+            await context.write(page(count, wanted["event_bytes"]))
     await context.write(job_service_pb2.WatchJobResponse(end=watch_pb2.WatchEnd()).SerializeToString())
+
+
+async def beat(context: Context, events: int, event_bytes: int, gap: float) -> None:
+    """Pages of one event each, at times that all streams have in common; each says when it was due."""
+    first = math.floor(time.monotonic() / gap) + 2
+    for number in range(first, first + events):
+        due = number * gap
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        await context.write(stamped_page(due, event_bytes))
+
+
+@functools.lru_cache(maxsize=4)
+def stamped_page(due: float, event_bytes: int) -> bytes:
+    """A page with one event, which begins with a time."""
+    batch = job_service_pb2.WatchJobResponse.FromString(page(1, event_bytes))
+    batch.batch.events[0].output.chunk.data = stamp(due, event_bytes)
+    return batch.SerializeToString()
 
 
 async def lane(requests: AsyncIterator[worker_service_pb2.ConnectRequest], context: Context) -> None:

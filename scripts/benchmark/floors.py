@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 
 from benchmark.figures import Calls
-from benchmark.following import Followed, Follower
+from benchmark.following import Followed, Follower, opened_followers
 from benchmark.load import crowd, paced, synced_writes
 from benchmark.processes import Child, Processes
 from benchmark.system import open_channel, stub
@@ -86,6 +86,12 @@ class Floors:
         opened = [await Follower(stub(self.channel), request).open() for _ in range(followers)]
         return list(await asyncio.gather(*(one.read() for one in opened)))
 
+    async def beats(self, events: int, event_bytes: int, gap: float, followers: int) -> list[Followed]:
+        """Streams of one event every `gap` seconds, to so many followers at once, on connections as a row has them."""
+        request = stream_request(events, 1, event_bytes, gap)
+        async with opened_followers(self.address, request, followers) as opened:
+            return list(await asyncio.gather(*(one.read(stamped=True) for one in opened)))
+
     async def lane(self, jobs: int, slots: int) -> float:
         """Assignments and finishes on a bare control lane; returns the seconds that it took."""
         connect: Any = worker_service_pb2_grpc.WorkerServiceStub(self.channel).Connect
@@ -118,9 +124,9 @@ class Floors:
             return time.monotonic() - started
 
 
-def stream_request(events: int, per_page: int, event_bytes: int) -> job_service_pb2.WatchJobRequest:
-    """What `floor_server.stream` is asked; no events: a stream that stays silent."""
-    wanted = {"events": events, "events_per_page": per_page, "event_bytes": event_bytes}
+def stream_request(events: int, per_page: int, event_bytes: int, gap: float = 0.0) -> job_service_pb2.WatchJobRequest:
+    """What `floor_server.stream` is asked; no events: a stream that stays silent; a gap: one event so often."""
+    wanted = {"events": events, "events_per_page": per_page, "event_bytes": event_bytes, "gap": gap}
     return job_service_pb2.WatchJobRequest(cursor=json.dumps(wanted))
 
 

@@ -1,19 +1,22 @@
 """Reading a follow stream as a client does, and what came of it. The same for ours and for the floor."""
 
 import asyncio
+import contextlib
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from benchmark.processes import ProcessFailed
-from benchmark.worker_program import STAMP_BYTES
+from benchmark.stamps import age
+from benchmark.system import open_channel, stub
 from headrace.v1 import event_pb2, job_service_pb2
 
 if TYPE_CHECKING:
     from headrace.v1.job_service_pb2_grpc import JobServiceAsyncStub
 
+FOLLOWERS_PER_CONNECTION_COUNT = 250
 READ_SECONDS = 120.0
 """A stream that says nothing for so long is broken; heartbeats come more often."""
 
@@ -93,7 +96,7 @@ class Follower:
 
     def _stamp(self, events: Sequence[event_pb2.Event], now: float) -> None:
         for data in _chunks(events):
-            self.followed.deliveries.append(now - int.from_bytes(data[:STAMP_BYTES], "big") / 1e9)
+            self.followed.deliveries.append(age(data, now))
 
 
 def _chunks(events: Sequence[event_pb2.Event]) -> list[bytes]:
@@ -103,3 +106,21 @@ def _chunks(events: Sequence[event_pb2.Event]) -> list[bytes]:
 def watch_request(job_id: str) -> job_service_pb2.WatchJobRequest:
     """Follows a job from its beginning."""
     return job_service_pb2.WatchJobRequest(job_id=job_id)
+
+
+@contextlib.asynccontextmanager
+async def opened_followers(
+    address: str, request: job_service_pb2.WatchJobRequest, count: int
+) -> AsyncIterator[list[Follower]]:
+    """So many followers that are open and read nothing yet, some hundreds on a connection; closed with the block."""
+    async with contextlib.AsyncExitStack() as stack:
+        opened: list[Follower] = []
+        for first in range(0, count, FOLLOWERS_PER_CONNECTION_COUNT):
+            channel = await stack.enter_async_context(open_channel(address, alone=True))
+            here = min(FOLLOWERS_PER_CONNECTION_COUNT, count - first)
+            opened += [await Follower(stub(channel), request).open() for _ in range(here)]
+        try:
+            yield opened
+        finally:
+            for one in opened:
+                one.cancel()

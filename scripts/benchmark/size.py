@@ -26,6 +26,12 @@ class Size:
     """Of the job that is followed by 1 and 10; a tenth of it for 100, a hundredth for 1,000."""
     fan_out_counts: tuple[int, ...]
     """Followers of one job, one figure each."""
+    crowd_idle_count: int
+    crowd_busy_count: int
+    """Followers of the busy job beside them, and of the one whose deliveries are timed."""
+    delivery_lines_count: int
+    storage_jobs_count: int
+    """Jobs whose events are weighed, and lines of output; chunks are fewer."""
     deep_jobs_count: int
     deep_sample_count: int
     restart_queued_count: int
@@ -47,6 +53,10 @@ DEFAULT = Size(
     idle_followers_count=1_000,
     fan_out_events_count=20_000,
     fan_out_counts=(1, 10, 100),
+    crowd_idle_count=1_000,
+    crowd_busy_count=100,
+    delivery_lines_count=100,
+    storage_jobs_count=10_000,
     deep_jobs_count=100_000,
     deep_sample_count=24_000,
     restart_queued_count=10_000,
@@ -62,6 +72,8 @@ FULL = replace(
     paced_calls_count=1_000,
     output_events_count=200_000,
     fan_out_counts=(1, 10, 100, 1_000),
+    crowd_idle_count=5_000,
+    crowd_busy_count=1_000,
     output_bytes=256 * MIB,
     stalled_bytes=1024 * MIB,
     deep_jobs_count=1_000_000,
@@ -79,6 +91,10 @@ QUICK = Size(
     idle_followers_count=50,
     fan_out_events_count=1_000,
     fan_out_counts=(1, 10, 100),
+    crowd_idle_count=50,
+    crowd_busy_count=20,
+    delivery_lines_count=10,
+    storage_jobs_count=500,
     deep_jobs_count=3_000,
     deep_sample_count=1_500,
     restart_queued_count=500,

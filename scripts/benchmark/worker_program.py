@@ -14,20 +14,15 @@ from typing import Any
 
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
+from benchmark.stamps import stamp
 from headrace.worker import HandlerContext, Worker
 
-STAMP_BYTES = 8
 WORKER_ID = "bench"
 
 
 def tell(word: str, when: float) -> None:
     """Says when something happened, by the clock that all processes of a host share."""
     print(json.dumps({"word": word, "time": when}), flush=True)
-
-
-def stamp(event_bytes: int) -> bytes:
-    """Output that says when it was written."""
-    return (time.monotonic_ns()).to_bytes(STAMP_BYTES, "big").ljust(event_bytes, b".")
 
 
 def register(worker: Worker, tell_at: int) -> None:
@@ -59,7 +54,7 @@ def register(worker: Worker, tell_at: int) -> None:
         """Writes `events` of `bytes`, one every `gap` seconds; with no gap, as fast as they are taken."""
         started = due = time.monotonic()
         for _ in range(int(input["events"])):
-            await context.write(stamp(int(input["bytes"])))
+            await context.write(stamp(time.monotonic(), int(input["bytes"])))
             if input["gap"]:
                 due += input["gap"]
                 await asyncio.sleep(max(0.0, due - time.monotonic()))

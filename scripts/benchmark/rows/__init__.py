@@ -1,6 +1,7 @@
 """The rows, in the order of the table. Each has a control plane of its own, on a fresh folder."""
 
 from benchmark.bench import Row
+from benchmark.rows.crowd import measure_crowd, measure_delivery
 from benchmark.rows.deep import measure_depth
 from benchmark.rows.feed import measure_feed
 from benchmark.rows.followers import measure_fan_out, measure_idle
@@ -9,6 +10,7 @@ from benchmark.rows.limits import measure_fair, measure_saturated
 from benchmark.rows.output import measure_output
 from benchmark.rows.restart import measure_restart
 from benchmark.rows.stalled import measure_stalled
+from benchmark.rows.storage import measure_storage
 from benchmark.rows.submit import measure_bulk, measure_submit
 
 ROWS = {
@@ -22,6 +24,9 @@ ROWS = {
         Row("stalled", "a follower that stops reading while much is produced", measure_stalled),
         Row("idle", "followers of a job on which nothing happens", measure_idle),
         Row("fanout", "1, 10 and 100 followers of one job", measure_fan_out),
+        Row("crowd", "thousands of idle followers beside a busy job that many follow", measure_crowd),
+        Row("delivery", "lines at a pace to many followers", measure_delivery),
+        Row("storage", "bytes of the database for each event and each output", measure_storage),
         Row("feed", "the feed: live, from its beginning, through a filter, to 100 readers", measure_feed),
         Row("depth", "submit and dispatch with a deep queue against an empty one", measure_depth),
         Row("saturated", "dispatch beside a backlog that a limit holds", measure_saturated),

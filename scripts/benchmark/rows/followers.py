@@ -1,14 +1,12 @@
 """Rows `idle` and `fanout`: what followers cost that hear nothing, and many that hear the same."""
 
-import contextlib
-
 from benchmark.bench import Bench
 from benchmark.figures import KIB, Bound, Figure, Floor, Of, Target
 from benchmark.floors import stream_request
-from benchmark.following import Follower, watch_request
+from benchmark.following import opened_followers, watch_request
 from benchmark.processes import Child, settled_rss
-from benchmark.rows.output import FOLLOWERS_PER_CONNECTION_COUNT, Written, raw_stream, run_flood
-from benchmark.system import handler_spec, open_channel, stub
+from benchmark.rows.output import Written, raw_stream, run_flood
+from benchmark.system import handler_spec
 from headrace.v1 import job_service_pb2
 
 WARM_COUNT = 50
@@ -38,20 +36,10 @@ async def measure_idle(bench: Bench) -> list[Figure]:
 
 
 async def _bytes_each(server: Child, address: str, request: job_service_pb2.WatchJobRequest, count: int) -> float:
-    async with contextlib.AsyncExitStack() as stack:
-        followers: list[Follower] = []
-
-        async def open_on_new_connection(streams: int) -> None:
-            connection = await stack.enter_async_context(open_channel(address, alone=True))
-            followers.extend([await Follower(stub(connection), request).open() for _ in range(streams)])
-
-        await open_on_new_connection(min(WARM_COUNT, count))
+    async with opened_followers(address, request, min(WARM_COUNT, count)):
         before = await settled_rss(server)
-        for first in range(0, count, FOLLOWERS_PER_CONNECTION_COUNT):
-            await open_on_new_connection(min(FOLLOWERS_PER_CONNECTION_COUNT, count - first))
-        after = await settled_rss(server)
-        for follower in followers:
-            follower.cancel()
+        async with opened_followers(address, request, count):
+            after = await settled_rss(server)
     return (after - before) / count
 
 

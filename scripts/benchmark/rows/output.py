@@ -1,15 +1,14 @@
 """Row `output`: what a handler writes, through the worker and the store to one follower; in a flood, and paced."""
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 
 import headrace
 from benchmark.bench import Bench
 from benchmark.figures import KIB, MIB, Bound, Figure, Floor, Of, Target, percentile
-from benchmark.following import Followed, Follower, watch_request
+from benchmark.following import Followed, opened_followers, watch_request
 from benchmark.processes import ProcessFailed
-from benchmark.system import CALL_SECONDS, QUEUE, System, open_channel, stub, submit_requests
+from benchmark.system import CALL_SECONDS, QUEUE, System, submit_requests
 from headrace.v1 import job_pb2
 
 LINE_BYTES = 200
@@ -18,7 +17,6 @@ GAP_SECONDS = 0.005
 CAP_BYTES = 16 * 1024 * MIB
 LIFECYCLE_EVENTS_COUNT = 4
 """Of a job's log besides its output: submitted, assigned, started, succeeded."""
-FOLLOWERS_PER_CONNECTION_COUNT = 250
 RAW_PAGES_COUNT = 400
 """Of a bare stream, all followers together: enough to time, and soon over."""
 RAW_PAGES_COUNT_MIN = 20
@@ -45,6 +43,7 @@ class Written:
 class Flood:
     """One job's output, and how it reached its followers."""
 
+    job_id: str
     written: Written
     seconds: float
     """From the handler's first line to the last page of the last follower."""
@@ -121,26 +120,23 @@ async def _delivery(bench: Bench) -> Figure:
     )
 
 
-async def run_flood(system: System, written: Written, followers_count: int) -> Flood:
+async def run_flood(system: System, written: Written, followers_count: int, *, digested: bool = False) -> Flood:
     """Has every follower open before the worker starts, then reads them all to the end.
 
     Raises ProcessFailed when one of them did not get every event, in order.
     """
     job_id = await system.submit(written.spec())
-    async with contextlib.AsyncExitStack() as stack:
-        opened: list[Follower] = []
-        for first in range(0, followers_count, FOLLOWERS_PER_CONNECTION_COUNT):
-            channel = await stack.enter_async_context(open_channel(system.address, alone=True))
-            count = min(FOLLOWERS_PER_CONNECTION_COUNT, followers_count - first)
-            opened += [await Follower(stub(channel), watch_request(job_id)).open() for _ in range(count)]
+    async with opened_followers(system.address, watch_request(job_id), followers_count) as opened:
         worker = await system.start_worker(slots=1)
-        followed = list(await asyncio.gather(*(one.read(stamped=written.gap_seconds > 0) for one in opened)))
+        followed = list(
+            await asyncio.gather(*(one.read(stamped=written.gap_seconds > 0, digested=digested) for one in opened))
+        )
         started = float((await system.wait_result(job_id)).value["started"])
         await worker.end()
     for one in followed:
         if one.holes or one.events != written.events_count + LIFECYCLE_EVENTS_COUNT:
             raise ProcessFailed(f"a follower got {one.events} events with {one.holes} holes, of {written.events_count}")
-    return Flood(written, max(one.last for one in followed) - started, followed)
+    return Flood(job_id, written, max(one.last for one in followed) - started, followed)
 
 
 async def raw_stream(bench: Bench, flood: Flood) -> float:
