@@ -145,7 +145,7 @@ class Killing:
         return getattr(self._raw, name)
 
 connect = SqliteEngine._connect
-for number in range(200):
+for number in range(1000):
     folder = Path(sys.argv[1]) / str(number)
     child = os.fork()
     if child == 0:
