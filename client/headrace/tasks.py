@@ -79,6 +79,9 @@ class ConversationOptions(TypedDict, total=False):
 class ClaudeOptions(ConversationOptions, total=False):
     """What a Claude turn may say beside its prompt."""
 
+    response_cache: Seconds
+    """Takes an answer that is no older, and leaves one: for a question without session, tools and workspace."""
+
     session_id: str
     """The Headrace session that this turn continues; absent means a conversation of one turn."""
 
@@ -97,6 +100,8 @@ def claude(prompt: str, **options: Unpack[ClaudeOptions]) -> task_pb2.ClaudeTask
         resume_policy=options.get("resume_policy", task_pb2.RESUME_POLICY_UNSPECIFIED),
         environment_profile=options.get("environment_profile", ""),
     )
+    if "response_cache" in options:
+        task.response_cache.ttl.CopyFrom(duration(options["response_cache"]))
     if options.get("ask"):
         task.permission_prompts = task_pb2.PERMISSION_PROMPTS_ASK
     if options.get("max_turns"):

@@ -19,7 +19,7 @@ import grpc.aio
 from headrace.v1 import worker_pb2, worker_service_pb2
 from headrace_worker.attempts import AttemptLinks
 from headrace_worker.channel import open_channel, read_address
-from headrace_worker.connection import Connection, Dismissed, Identity, Words
+from headrace_worker.connection import CacheState, Connection, Dismissed, Identity, Words
 from headrace_worker.control_lane import ControlLane
 from headrace_worker.held_sessions import HeldSessions, NoSessions
 from headrace_worker.host import boot_seconds
@@ -87,6 +87,7 @@ class Agent:
         on_lease: Callable[[float], None] = lambda deadline: None,
         channel: Callable[[str], grpc.aio.Channel] = open_channel,
         resources: Callable[[], worker_pb2.HostResources] | None = None,
+        response_cache: CacheState | None = None,
         clock: Callable[[], float] = boot_seconds,
         random: Random | None = None,
     ) -> None:
@@ -128,6 +129,7 @@ class Agent:
             resources or HostMeter().read,
             clock,
             random or Random(),
+            response_cache,
         )
 
     async def run(self) -> Ending:

@@ -19,9 +19,11 @@ from time import time
 from headrace.v1 import worker_pb2
 from headrace_worker.agent import Agent, Terms
 from headrace_worker.connection import Identity
+from headrace_worker.executors.claude.caching import CachingExecutor
 from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand, credentials_of
+from headrace_worker.executors.claude.response_cache import ResponseCache
 from headrace_worker.executors.claude.sessions import ENDED_MARK, Sessions
 from headrace_worker.executors.command import CommandExecutor
 from headrace_worker.executors.handler import Handler, HandlerExecutor
@@ -120,8 +122,9 @@ def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tup
     shared = {name: environment[name] for name in PROGRAM_VARIABLES if name in environment}
     workspaces = Workspaces(data, settings.allow_root, shared)
     sessions: HeldSessions = NoSessions()
+    cache: ResponseCache | None = None
     if claude is not None:
-        sessions = _add_claude(executors, claude, settings, environment, shared, workspaces, trees, data)
+        sessions, cache = _add_claude(executors, claude, settings, environment, shared, workspaces, trees, data)
     if settings.allow_command:
         memory = MemoryLimits(settings.command_memory_soft_bytes, settings.command_memory_hard_bytes)
         command = CommandExecutor(settings.allow_command, shared, workspaces, trees, memory=memory)
@@ -139,7 +142,14 @@ def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tup
     try:
         with watched_loop(handlers.values()):
             agent = Agent(
-                settings.server, identity, executors.runs, data, terms, sessions=sessions, on_lease=trees.extend
+                settings.server,
+                identity,
+                executors.runs,
+                data,
+                terms,
+                sessions=sessions,
+                on_lease=trees.extend,
+                response_cache=None if cache is None else cache.state,
             )
             yield agent, identity
     finally:
@@ -204,7 +214,7 @@ def _add_claude(
     workspaces: Workspaces,
     trees: Trees,
     data: Path,
-) -> Sessions:
+) -> tuple[Sessions, ResponseCache]:
     command = ClaudeCommand(
         claude.arguments,
         claude.simulated,
@@ -218,11 +228,14 @@ def _add_claude(
     memory = MemoryLimits(settings.claude_memory_soft_bytes, settings.claude_memory_hard_bytes)
     seconds = _seconds(settings)
     sessions = Sessions(settings.sessions_max, workspaces, seconds, command.session_folder)
-    executors.add("claude", ClaudeExecutor(command, workspaces, trees, time, seconds, memory, sessions).run)
+    executor = ClaudeExecutor(command, workspaces, trees, time, seconds, memory, sessions)
+    cache = ResponseCache(data / "answers", time)
+    cache.load()
+    executors.add("claude", CachingExecutor(executor.run, cache, claude.version).run)
     executors.capabilities.claude_version = claude.version
     executors.capabilities.claude_simulated = claude.simulated
     executors.capabilities.sessions_max = settings.sessions_max
-    return sessions
+    return sessions, cache
 
 
 def _profiles(settings: Settings) -> dict[str, dict[str, str]]:

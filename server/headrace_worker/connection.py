@@ -33,6 +33,7 @@ from headrace_worker.slots import Slots
 METHOD = "/headrace.v1.WorkerService/Connect"
 Lane = Stream[worker_service_pb2.ConnectResponse]
 Clock = Callable[[], float]
+CacheState = Callable[[], worker_pb2.ResponseCacheState]
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,9 @@ class Connection:
         host_resources: Callable[[], worker_pb2.HostResources],
         clock: Clock,
         random: Random,
+        response_cache: CacheState | None = None,
     ) -> None:
+        """`response_cache` says what of answers is kept; None when none are."""
         self._address = address
         self._open_channel = open_channel
         self._identity = identity
@@ -91,6 +94,7 @@ class Connection:
         self._lease = lease
         self._words = words
         self._host_resources = host_resources
+        self._response_cache = response_cache
         self._clock = clock
         self._random = random
         self._welcomed = False
@@ -168,6 +172,8 @@ class Connection:
         renewal.host_resources.CopyFrom(self._host_resources())
         renewal.draining = self._slots.draining
         renewal.sessions.extend(self._sessions.held())
+        if self._response_cache is not None:
+            renewal.response_cache.CopyFrom(self._response_cache())
 
     def _accept(self, counter: int, response: worker_service_pb2.ConnectResponse) -> None:
         welcome = response.welcome

@@ -13,7 +13,7 @@ class Redaction:
     """Finds the values of secrets, plain and as they stand inside JSON text."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = set()
+        forms: set[str] = set()
         for secret in secrets:
             if len(secret) >= SECRET_CHARACTERS_MIN:
                 forms.update((secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]))

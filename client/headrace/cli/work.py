@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from headrace import tasks
+from headrace import policies, tasks
 from headrace.cli import inputs, options
 from headrace.cli.parts import one_line
 
@@ -68,14 +68,18 @@ class ClaudeChoices(ConversationChoices):
     """What a Claude turn may say."""
 
     session: Annotated[str, typer.Option(help="The session that this turn continues.")] = ""
+    cache: Annotated[str, typer.Option(help="Take an answer that is no older, and leave one: 1h.")] = ""
 
     def task(self, prompt: str) -> tasks.Task:
         """The task; `-` reads the prompt from standard input."""
         said = sys.stdin.read() if prompt == "-" else prompt
         try:
-            return tasks.claude(said, session_id=self.session, **self.chosen())
+            task = tasks.claude(said, session_id=self.session, **self.chosen())
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
+        if self.cache:
+            task.response_cache.ttl.CopyFrom(policies.duration(options.duration(self.cache, "--cache")))
+        return task
 
 
 @dataclass(frozen=True, slots=True)

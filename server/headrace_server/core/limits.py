@@ -52,6 +52,8 @@ SNOOZE_SECONDS_MIN = 0.001
 SNOOZE_SECONDS_MAX = 31 * 86400.0
 """A longer delay is cut, a shorter one made this long."""
 CHECKPOINT_BYTES_MAX = 256 * 1024
+CACHE_TTL_SECONDS_MIN = 1
+CACHE_TTL_SECONDS_MAX = 30 * 86400
 SETTINGS_QUEUES_COUNT_MAX = 1000
 """Queues that have settings of their own, in a namespace."""
 ARTIFACT_BYTES_MAX = 64 * 1024 * 1024

@@ -141,6 +141,8 @@ def worker_message(seen: SeenWorker, lane: ControlLane | None) -> worker_pb2.Wor
     if live and lane is not None:
         message.slots = lane.slots_offered
         message.host_resources.CopyFrom(lane.host)
+        if lane.response_cache is not None:
+            message.response_cache.CopyFrom(lane.response_cache)
         if lane.bounds is not None:
             message.slots_min, message.slots_max = lane.bounds.slots_min, lane.bounds.slots_max
     if seen.drain is not None:

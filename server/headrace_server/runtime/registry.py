@@ -65,6 +65,8 @@ class ControlLane:
     """What each lease takes, where that is more than a slot."""
     sessions: dict[str, session_pb2.SessionProcess] = field(default_factory=dict)
     """Processes of sessions, by the session's id, as they were at the last renewal."""
+    response_cache: worker_pb2.ResponseCacheState | None = None
+    """The answers that it keeps, as they were then."""
     inherited: Resources = NOTHING
     """What incarnations before it still hold, until their leases end."""
     recent: set[Lease] = field(default_factory=set)
@@ -149,6 +151,8 @@ class ControlLane:
         """Takes note of what the worker says of itself and its host."""
         self.draining = renewal.draining
         self.sessions = {held.session_id: held.process for held in renewal.sessions}
+        if renewal.HasField("response_cache"):
+            self.response_cache = renewal.response_cache
         if renewal.HasField("host_resources"):
             self.host = renewal.host_resources
         self.recent = {lease for lease in self.recent if lease in self.unstarted or self.leases.get(lease) == UNSENT}

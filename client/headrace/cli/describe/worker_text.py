@@ -59,6 +59,14 @@ def drain_text(drain: worker_pb2.WorkerDrain, now: datetime) -> str:
     return f"by {drain.actor or 'unknown'} {amounts.age(drain.time, now)} ago{ends}{exits}"
 
 
+def cache_text(cache: worker_pb2.ResponseCacheState, now: datetime) -> str:
+    """The answers that it keeps: `3 kept, 1.2 KiB, oldest 2h; 5 of 8 found (62 %)`."""
+    asked = cache.hits + cache.misses
+    found = f"; {cache.hits} of {asked} found ({100 * cache.hits // asked} %)" if asked else ""
+    oldest = f", oldest {amounts.age(cache.oldest_time, now)}" if cache.entries else ""
+    return f"{cache.entries} kept, {amounts.size(cache.size_bytes)}{oldest}{found}"
+
+
 def worker_state(worker: worker_pb2.Worker) -> str:
     """`READY` of `WORKER_STATE_READY`."""
     return worker_pb2.WorkerState.Name(worker.state).removeprefix("WORKER_STATE_")
@@ -84,6 +92,7 @@ def worker_lines(worker: worker_pb2.Worker, now: datetime) -> list[str]:
             "handlers": ", ".join(can.handlers),
             "folders": ", ".join(can.workspace_roots),
             "claude": f"{can.claude_version}{' (simulated)' if can.claude_simulated else ''}",
+            "answers": cache_text(worker.response_cache, now) if worker.HasField("response_cache") else "",
             "host": worker.host,
             "memory": _free(host.memory_available_bytes, host.memory_bytes, amounts.size),
             "cpus": _free(host.cpu_available_millis, host.cpu_millis, cpus),

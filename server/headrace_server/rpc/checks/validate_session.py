@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from headrace.v1 import session_pb2
+from headrace.v1 import session_pb2, task_pb2
 from headrace.v1 import session_service_pb2 as pb
 from headrace_server.core import limits
 from headrace_server.core.refusal import Refusal
@@ -55,9 +55,14 @@ def _said_by_its_turns(value: str, path: str, violations: Violations) -> None:
     violations.add(path, "has to be empty: each turn has its own")
 
 
+def _of_a_question_alone(value: task_pb2.ResponseCache, path: str, violations: Violations) -> None:
+    violations.add(path, "has to be left out: the answer of a turn hangs on the turns before")
+
+
 TASK: Rules = CLAUDE | {
     "prompt": _said_by_its_turns,
     "session_id": _said_by_its_turns,
+    "response_cache": _of_a_question_alone,
     "limits": message_of(CLAUDE_LIMITS),
 }
 SESSION_SPEC: Rules = {

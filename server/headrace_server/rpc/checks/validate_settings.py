@@ -40,6 +40,7 @@ SETTINGS: Rules = {
     "etag": bytes_within(limits.KEY_CHARACTERS_MAX),
     "claude": message_of(DEFAULTS),
     "claude_by_queue": each_entry(queue_name, message_of(DEFAULTS), limits.SETTINGS_QUEUES_COUNT_MAX),
+    "response_cache_epoch": text(limits.KEY_CHARACTERS_MAX),
     # What GetSettings said may be sent back as it is.
     "update_time": anything,
     "actor": text(limits.KEY_CHARACTERS_MAX),

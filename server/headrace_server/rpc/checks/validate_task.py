@@ -18,6 +18,7 @@ from headrace_server.rpc.checks.violations import (
     at_least_zero,
     bytes_within,
     check_fields,
+    duration,
     each,
     each_entry,
     enum,
@@ -104,7 +105,19 @@ def claude(value: task_pb2.ClaudeTask, path: str, violations: Violations) -> Non
     for name in OF_SESSION if value.session_id else ():
         if value.HasField(name) if name == "workspace" else getattr(value, name):
             violations.add(f"{path}.{name}", "has to be left out with a session_id: the session has it")
+    if value.HasField("response_cache"):
+        for name in ("session_id", "allowed_tools", "workspace"):
+            if value.HasField(name) if name == "workspace" else getattr(value, name):
+                what = f"can't be had with {name}: only a question alone has one answer"
+                violations.add(f"{path}.response_cache", what)
     check_fields(value, CLAUDE, path + ".", violations)
+
+
+def _response_cache(value: task_pb2.ResponseCache, path: str, violations: Violations) -> None:
+    check_fields(value, RESPONSE_CACHE, path + ".", violations)
+    low, high = limits.CACHE_TTL_SECONDS_MIN, limits.CACHE_TTL_SECONDS_MAX
+    if not low <= value.ttl.seconds <= high:
+        violations.add(f"{path}.ttl", f"is required, and has to be from {low} to {high} seconds")
 
 
 def command(value: task_pb2.CommandTask, path: str, violations: Violations) -> None:
@@ -134,6 +147,7 @@ GIT_WORKTREE: Rules = {
 }
 WORKSPACE: Rules = {"folder": absolute_folder, "git_worktree": message_of(GIT_WORKTREE), "empty": anything}
 CLAUDE_LIMITS: Rules = {"max_turns": at_least_zero, "max_cost_usd_micros": at_least_zero}
+RESPONSE_CACHE: Rules = {"ttl": duration, "epoch": text(limits.KEY_CHARACTERS_MAX)}
 CLAUDE: Rules = {
     "prompt": bytes_within(limits.PROMPT_BYTES_MAX),
     "session_id": job_id,
@@ -150,6 +164,7 @@ CLAUDE: Rules = {
     "deltas": anything,
     "resume_policy": enum(task_pb2.ResumePolicy),
     "environment_profile": text(limits.KEY_CHARACTERS_MAX),
+    "response_cache": _response_cache,
 }
 COMMAND: Rules = {
     "program": program,

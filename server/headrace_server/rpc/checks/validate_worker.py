@@ -69,6 +69,13 @@ HELD_SESSION: Rules = {
     "binding_epoch": at_least_zero,
     "process": message_of(SESSION_PROCESS),
 }
+RESPONSE_CACHE: Rules = {
+    "entries": at_least_zero,
+    "size_bytes": at_least_zero,
+    "hits": at_least_zero,
+    "misses": at_least_zero,
+    "oldest_time": timestamp,
+}
 RENEWAL: Rules = {
     "counter": at_least_zero,
     "held": each(message_of(HELD_LEASE), HELD_COUNT_MAX),
@@ -76,6 +83,7 @@ RENEWAL: Rules = {
     "host_resources": message_of(HOST_RESOURCES),
     "draining": anything,
     "sessions": each(message_of(HELD_SESSION), HELD_COUNT_MAX),
+    "response_cache": message_of(RESPONSE_CACHE),
 }
 HELLO: Rules = {
     "worker_id": worker_id,

@@ -14,6 +14,8 @@ def fill_task(task: task_pb2.ClaudeTask, settings: settings_pb2.NamespaceSetting
     """Fills in what a task leaves out. A turn of a session has all that from its session."""
     if task.session_id:
         return
+    if task.HasField("response_cache") and not task.response_cache.epoch:
+        task.response_cache.epoch = settings.response_cache_epoch
     for defaults in _in_order(settings, queue):
         for name in (*_TEXTS, *_CHOICES):
             if not getattr(task, name):

@@ -37,7 +37,7 @@ def replace_settings(
             field = {"field": f"settings.claude_by_queue[{queue!r}]"}
             message = f"there is no queue {queue!r} in namespace {namespace!r}"
             return Refusal(Reason.NOT_FOUND, message, "headrace.v1.Queue", queue, metadata=field)
-    kept = settings_pb2.NamespaceSettings(claude=wanted.claude, claude_by_queue=wanted.claude_by_queue)
+    kept = _content(wanted)
     version = int(present.etag) + (kept != _content(present))
     if version != int(present.etag) and not validate_only:
         _write(ledger, namespace, kept, version, actor)
@@ -69,7 +69,11 @@ def _read(query: Query, namespace: str) -> settings_pb2.NamespaceSettings:
 
 
 def _content(settings: settings_pb2.NamespaceSettings) -> settings_pb2.NamespaceSettings:
-    return settings_pb2.NamespaceSettings(claude=settings.claude, claude_by_queue=settings.claude_by_queue)
+    return settings_pb2.NamespaceSettings(
+        claude=settings.claude,
+        claude_by_queue=settings.claude_by_queue,
+        response_cache_epoch=settings.response_cache_epoch,
+    )
 
 
 def _message(
