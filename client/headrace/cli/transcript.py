@@ -47,6 +47,7 @@ class Transcript:
         self._wanted = wanted
         self._speech = Speech()
         self._simulated_told = False
+        self._cached_told = False
         self._answered = False
         self._waiting_told = ""
         self._connection_lost = False
@@ -134,6 +135,9 @@ class Transcript:
 
     def _frame(self, frame: event_pb2.ClaudeFrame) -> list[Part]:
         parts: list[Part] = self._simulated() if frame.simulated else []
+        if frame.cached and not self._cached_told:
+            self._cached_told = True
+            parts.append(Line("(the answer that an earlier job got; it costs nothing)"))
         match frame.WhichOneof("kind"):
             case "assistant":
                 spoken = self._subagent if frame.assistant.parent_tool_use_id else self._assistant
