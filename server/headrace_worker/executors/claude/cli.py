@@ -7,8 +7,9 @@ what becomes of it is decided elsewhere.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from headrace_worker.executors.claude.control import CONTROL_TYPES, Control, InputLane, user_message
 from headrace_worker.executors.claude.framer import Framer, Line
@@ -55,6 +56,8 @@ class Cli:
         """The turn whose message was said, and which the CLI has not begun."""
         self._message = ""
         """The id of that message."""
+        self._unsaid: Mapping[str, Any] | None = None
+        """The message, while it waits for the end of another turn."""
         self._tells = False
         """Whether the CLI tells what becomes of messages."""
         self._prelude: deque[Frame] = deque()
@@ -79,15 +82,20 @@ class Cli:
         return self._said
 
     def say(self, hearing: Hearing, prompt: str, message: str = "") -> None:
-        """Says a message, whose turn is the given one. `message`: its id, under which the CLI keeps it."""
+        """Says a message, whose turn is the given one. `message`: its id, under which the CLI keeps it.
+
+        A turn that the CLI has begun by itself meanwhile is waited for: the message would be taken into that one.
+        """
         self._said, self._message = hearing, message
-        hearing.turn.said()
-        self._input.say(user_message(prompt, message))
+        self._unsaid = user_message(prompt, message)
+        hearing.waits = self._running not in (None, hearing)
+        if not hearing.waits:
+            self._say_unsaid(hearing)
 
     def leave(self, hearing: Hearing) -> None:
         """Nobody waits for the turn any more."""
         if self._said is hearing:
-            self._said = None
+            self._said = self._unsaid = None
 
     def close_input(self) -> None:
         """The CLI sees the end of its input, and is to finish and exit."""
@@ -139,6 +147,8 @@ class Cli:
         hearing.hear(frame)
         if self._on_own_turn is not None and self._running is hearing and frame.type == "result":
             self._last, self._running = hearing.turn, None
+            if self._said is not None:
+                self._say_unsaid(self._said)
 
     def _belongs_to(self, frame: Frame) -> Hearing | None:
         if self._on_own_turn is None:
@@ -152,6 +162,14 @@ class Cli:
             self._start_said()
         return self._running or self._said
 
+    def _say_unsaid(self, hearing: Hearing) -> None:
+        if self._unsaid is not None:
+            hearing.turn.said()
+            self._input.say(self._unsaid)
+            self._unsaid = None
+            hearing.waits = False
+            hearing.on_news(None)
+
     def _note_lifecycle(self, message: str, state: str) -> None:
         if self._said is None or message != self._message:
             return
@@ -160,6 +178,9 @@ class Cli:
             self._start_said()
 
     def _start_said(self) -> None:
+        if self._running is not None:
+            # It had begun a turn by itself before it read the message, and takes the message into that one.
+            self._running.absorb()
         self._running, self._said = self._said, None
 
     def _begin_own(self, on_own_turn: OwnTurn) -> Hearing:

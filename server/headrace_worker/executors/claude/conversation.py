@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
+from uuid import uuid4
 
 from headrace.v1 import event_pb2
 from headrace_worker.executors.claude.cli import Cli
@@ -247,7 +248,7 @@ class Conversation:
         words = "" if self._repaired else self._manner.repair(self._turn)
         self._repaired = True
         if words:
-            self._cli.say(self._hearing, words)
+            self._cli.say(self._hearing, words, str(uuid4()) if self._manner.stays else "")
             self._watchdog.arm()
         return bool(words)
 

@@ -37,6 +37,8 @@ class Hearing:
         self.auth_failed = False
         self.on_news: Callable[[Frame | None], None] = lambda frame: None
         """Called with each frame once it is folded, and with None for other news."""
+        self.waits = False
+        """Whether its message is held back until another turn is over."""
         self._over = asyncio.Event()
         self._closed = False
 
@@ -47,8 +49,8 @@ class Hearing:
 
     @property
     def phase(self) -> Phase:
-        """What the CLI is doing, as far as its silence is judged: while a person is waited for, it may be silent."""
-        return Phase.WAITING_PERSON if self.asking.is_open else self.turn.phase
+        """What the CLI is doing, as far as its silence is judged: while others are waited for, it may be silent."""
+        return Phase.WAITING_PERSON if self.asking.is_open or self.waits else self.turn.phase
 
     async def wait_over(self) -> None:
         """Waits until the CLI has said a result, or nothing more will be heard."""
@@ -66,6 +68,12 @@ class Hearing:
         self.on_news(frame)
 
     def _asking_changed(self) -> None:
+        self.on_news(None)
+
+    def absorb(self) -> None:
+        """The CLI goes on in another turn, which tells the rest."""
+        self.turn.absorbed()
+        self.finish()
         self.on_news(None)
 
     def fail(self, fault: str) -> None:

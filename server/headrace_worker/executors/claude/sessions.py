@@ -100,10 +100,15 @@ class Sessions:
         process = session.process
         if process is None:
             self._forget_if_empty(session)
-        elif not process.alive or self._draining or session.closing or process.recyclable or not session.idle_seconds:
+        elif self._has_to_go(session, process):
             self._end(session, politely=True)
         else:
             session.watching = self._spawn(self._watch(session, process))
+
+    def _has_to_go(self, session: Session, process: SessionProcess) -> bool:
+        if not process.alive or self._draining or session.closing or not session.idle_seconds:
+            return True
+        return process.recyclable or (process.has_budget and not process.cli.background and process.cli.running is None)
 
     def discard(self, session_id: str, process: SessionProcess) -> None:
         """Ends a process at once; what its turns need of it has to be over."""

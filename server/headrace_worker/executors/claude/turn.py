@@ -103,6 +103,13 @@ class Turn:
         self.running = True
         self.phase = Phase.FIRST_TOKEN
 
+    def absorbed(self) -> None:
+        """The CLI has taken a message into the turn; the result will be that message's, and settle what was used."""
+        self.running = False
+        self.results += 1
+        self.result = {"subtype": "success", "result": self.last_text, "session_id": self.session_id}
+        self.meter = UsageMeter()
+
     def closed(self) -> None:
         """The host has closed the CLI's input and waits for its exit."""
         if not self.running:
