@@ -163,11 +163,9 @@ class _Follower:
             await self._pass_earlier()
         while not (self._all.node.draining.is_set() or self._has_all(until)):
             self._read = self._loop.time()
-            page = await self._all.pages.page(self._position)
+            page = await self._all.pages.page(self._position, with_workers=self._selected.needs_workers)
             if page is None:
                 break
-            if self._selected.needs_workers:
-                await self._all.pages.workers(page)
             await self._take(page)
             await self._bookmark_when_due()
         await self._flush()

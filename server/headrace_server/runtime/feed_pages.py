@@ -12,9 +12,9 @@ from headrace_server.store.records.feed_reads import (
     FeedJob,
     FeedPage,
     FeedRow,
-    attempt_workers,
     last_position,
     read_feed,
+    read_feed_with_workers,
 )
 from headrace_server.store.store import Store
 
@@ -52,23 +52,19 @@ class FeedPages:
         self._position = max(self._position, found)
         return self._position
 
-    async def page(self, after: int) -> FeedPage | None:
+    async def page(self, after: int, *, with_workers: bool = False) -> FeedPage | None:
         """What follows a position; None when nothing does. Only for who has asked for the position before."""
         if after >= self._position:
             return None
-        return await self._tail.page("feed", after, self._position, lambda: self._read(after))
+        # A page and its workers are of one moment: of a job that is removed between two reads nobody could tell.
+        subject, query = ("workers", read_feed_with_workers) if with_workers else ("feed", read_feed)
+        return await self._tail.page(subject, after, self._position, lambda: self._read(query, after))
 
-    async def workers(self, page: FeedPage) -> tuple[str, ...]:
-        """The worker of the attempt that each event of a page belongs to."""
-        if page.workers is None:
-            page.workers = await self._store.read(attempt_workers, page.rows)
-        return page.workers
-
-    async def _read(self, after: int) -> FeedPage:
+    async def _read(self, query: Callable[..., FeedPage], after: int) -> FeedPage:
         async with self._turn:
             jobs = self._jobs
             self.reads_count += 1
-            page = await self._store.read(read_feed, after, jobs, EVENT_PAGE_COUNT, EVENT_PAGE_BYTES)
+            page = await self._store.read(query, after, jobs, EVENT_PAGE_COUNT, EVENT_PAGE_BYTES)
         jobs.update((job.row, job) for job in page.jobs if job.fixed)
         while len(jobs) > JOBS_COUNT_MAX:
             del jobs[next(iter(jobs))]

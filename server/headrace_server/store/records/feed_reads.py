@@ -111,6 +111,15 @@ def read_feed(
     return page
 
 
+def read_feed_with_workers(
+    connection: Connection, after: int, known: Mapping[int, FeedJob], count_max: int, bytes_max: int
+) -> FeedPage:
+    """The same with the worker of each event."""
+    page = read_feed(connection, after, known, count_max, bytes_max)
+    page.workers = attempt_workers(connection, page.rows)
+    return page
+
+
 def _page(after: int, last: int, rows: tuple[FeedRow, ...], jobs: tuple[FeedJob, ...]) -> FeedPage:
     return FeedPage(after, last, rows, jobs, sum([len(row.entry) for row in rows]), (), 0)
 
