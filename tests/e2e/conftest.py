@@ -8,6 +8,7 @@ import pytest
 
 from e2e.control_plane import ControlPlane
 from headrace import blocking
+from headrace.v1 import capacity_pb2
 from model_server.server import ScriptedModelServer
 
 StartControlPlane = Callable[..., ControlPlane]
@@ -22,9 +23,17 @@ def shared_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPl
         yield plane
 
 
+def open_capacity(client: blocking.Client) -> None:
+    """What a test before has closed, e.g. by a credential that is refused, keeps no job of this one waiting."""
+    for domain in client.capacity.list():
+        if domain.state != capacity_pb2.CAPACITY_STATE_OPEN or domain.max_concurrency:
+            client.capacity.open(domain.name, reason="the next test")
+
+
 @pytest.fixture
 def client(shared_plane: ControlPlane) -> Iterator[blocking.Client]:
     with shared_plane.connect() as client:
+        open_capacity(client)
         yield client
 
 
@@ -64,4 +73,5 @@ def real_plane(
 @pytest.fixture
 def real_client(real_plane: ControlPlane) -> Iterator[blocking.Client]:
     with real_plane.connect() as client:
+        open_capacity(client)
         yield client

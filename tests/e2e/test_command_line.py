@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from e2e.control_plane import BIN, DEADLINE_SECONDS, ControlPlane, Gate, wait_for
-from headrace import command
+from headrace import blocking, command
 from headrace.v1 import job_pb2
 
 HEADRACE = str(BIN / "headrace")
@@ -55,7 +55,7 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(shared_plane: ControlPlane, tmp_path: Path) -> Terminal:
+def terminal(shared_plane: ControlPlane, client: blocking.Client, tmp_path: Path) -> Terminal:
     return Terminal(tmp_path, shared_plane.address)
 
 

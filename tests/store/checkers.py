@@ -14,6 +14,7 @@ from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.store import codec, rows
 from headrace_server.store.decoding import decode
 from headrace_server.store.engine import Connection
+from store.capacity_checkers import check_capacity
 from store.session_checkers import check_sessions
 
 TERMINAL_KINDS = frozenset({"succeeded", "failed", "cancelled", "expired", "skipped"})
@@ -33,6 +34,7 @@ OF_LIFE = frozenset({"updated", "wake"})
 def check_store(connection: Connection) -> None:
     """Everything."""
     jobs = [rows.job_of(row) for row in connection.rows(rows.SELECT)]
+    logs = {}
     for job in jobs:
         log = read_log(connection, job)
         if connection.rows("SELECT 1 FROM dropped_outputs WHERE job = ?", (job.row,)):
@@ -40,12 +42,14 @@ def check_store(connection: Connection) -> None:
             continue
         check_row_is_fold_of_log(job, log)
         check_log(job, log)
+        logs[job.row] = (job, log)
     check_positions(connection)
     check_counters(connection, jobs)
     check_unique_keys(connection, jobs)
     check_dependencies(connection, jobs)
     check_sessions(connection, jobs)
     check_inputs(connection, jobs)
+    check_capacity(connection, logs)
     check_nothing_is_left(connection, jobs)
 
 

@@ -27,7 +27,7 @@ def _of_domain(wait: DomainWait) -> job_pb2.WaitReason:
         who = f" by {domain.actor}" if domain.actor else ""
         told += f"is closed{who} ({domain.cause.name})" + (f": {domain.reason}" if domain.reason else "")
         if not domain.until:
-            told += "; an operator has to open it"
+            told += f"; open it with `headrace capacity open {wait.name}`"
     return _reason(job_pb2.WAIT_CAUSE_CAPACITY_DOMAIN, told, domain.until)
 
 
