@@ -102,6 +102,7 @@ def test_x1_two_turns_of_one_conversation_with_a_permission_on_the_stream(shared
             assert (now.state, now.turn_count) == (session_pb2.SESSION_STATE_IDLE, 2)
             conversations = {(await turn.get()).claude_session_id for turn in (first, second)}
             assert conversations == {now.claude_session_id}
+            assert [turn.id async for turn in session.turns()] == [second.id, first.id]
             assert (await session.close()).state == session_pb2.SESSION_STATE_CLOSED
 
     run(scenario())
@@ -195,6 +196,34 @@ def test_e1_a_conversation_goes_on_over_a_killed_control_plane_without_a_hole(st
             await session.close()
 
     run(scenario())
+
+
+def test_x4_a_conversation_goes_on_over_an_orderly_restart_in_another_process(start_plane: StartControlPlane) -> None:
+    plane = start_plane("--claude", "simulated")
+
+    async def scenario() -> None:
+        async with headrace.connect(plane.address) as client:
+            session = await client.sessions.create()
+            async with session.converse(last_turns=0) as talk:
+                reader = Reader(talk)
+                first = await talk.send(script({"text": "before"}))
+                await reader.until_kind("succeeded")
+                await asyncio.to_thread(plane.stop)
+                await asyncio.to_thread(plane.start)
+                second = await talk.send(script({"text": "after"}))
+                await reader.until(lambda item: ends(item, second.id))
+                await holds_whole_logs(client, reader, first, second)
+            assert reader.texts() == ["before", "after"]
+            ids = [event.output.claude.init.claude_session_id for event in reader.events if is_init(event)]
+            assert len(set(ids)) == 1, "one conversation"
+            assert (await session.get()).binding.epoch == 2
+            await session.close()
+
+    run(scenario())
+
+
+def is_init(event: event_pb2.Event) -> bool:
+    return event.output.claude.HasField("init")
 
 
 def ends(item: Any, job_id: str) -> bool:

@@ -59,6 +59,11 @@ class Talk:
         self._requests.put_nowait(pb.ConverseRequest(number=self._number, **kind))
         return self._number
 
+    @property
+    def unread(self) -> int:
+        """Requests that the server has not read."""
+        return self._requests.qsize()
+
     def hang_up(self) -> None:
         """Says nothing more."""
         self._requests.put_nowait(None)
