@@ -474,3 +474,25 @@ def test_an_unknown_conversation(spoken: Spoken, conform: Conform) -> None:
         assert class_of(await worker.turn(spoken.prompt({"text": "x"}), number=2)) == "UNKNOWN_OUTCOME"
 
     conform(main)
+
+
+def test_r6_a_turn_that_was_cut_off_goes_on_where_it_was(spoken: Spoken, conform: Conform) -> None:
+    async def main(worker: SessionWorker) -> None:
+        glob = {"name": "Glob", "input": {"pattern": "*"}}
+        prompt = spoken.prompt(
+            {"text": "first", "tools": [glob]}, {"text": "rest, at length", "hang": True}, {"text": "end"}
+        )
+        attempt = worker.attempt(prompt, job_id="job")
+        running = asyncio.create_task(worker.run(attempt))
+        await until(attempt, "user")
+        await until_speaking(attempt)
+        (pid,) = worker.process_ids()
+        projects = worker.folder / "data" / "sessions" / SESSION / "config" / "projects"
+        await worker.until(lambda: any("tool_result" in path.read_text() for path in projects.glob("*/*.jsonl")))
+        os.kill(pid, signal.SIGKILL)
+        assert class_of(await running) == "CRASH"
+        second = await worker.turn(prompt, job_id="job", attempt=2)
+        assert text_of(second) == "end"
+        assert worker.messages() == [prompt, GO_ON]
+
+    conform(main)

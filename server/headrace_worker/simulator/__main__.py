@@ -107,6 +107,8 @@ def _session(
         ledger=Ledger.carrying(dict(memory.totals or {})),
         transcript=kept,
         tools=Tools(workspace, children, timing),
+        unfinished=memory.unfinished,
+        answers=memory.answers,
         context_characters=memory.characters,
     )
 

@@ -86,11 +86,16 @@ class Conversation:
             self._session.send(self._session.frames.lifecycle(message.uuid, state))
 
     def _plan(self, prompt: str) -> tuple[Step, ...]:
-        """The prompt's own script, else the file's, else the demonstration."""
+        """The prompt's own script, else the rest of one that was cut off, else the file's, else the demonstration."""
+        session = self._session
+        if script.has_script(prompt):
+            session.unfinished, session.answers = prompt, 0
         try:
-            found = script.in_prompt(prompt)
+            found = script.in_prompt(session.unfinished or prompt)
         except ScriptError as problem:
             return (Fault("result", {"errors": [f"[simulated] {problem}"]}),)
+        if found is not None and session.unfinished != prompt:
+            found = script.rest(found, session.answers)
         steps = found if found is not None else self._file.turn(self._turns)
         return demo.plan(prompt, self._session.tools.workspace, self._session.ids) if steps is None else steps
 
@@ -175,6 +180,7 @@ class Conversation:
     def _model_call(self, turn: Turn, answer: Answer) -> None:
         session, options = self._session, self._session.options
         wanted = Delivery(session, turn, answer).run()
+        session.answers += 1
         if options.max_budget_usd is not None and session.ledger.spent_usd >= options.max_budget_usd:
             turn.usage = Usage()
             text = f"Reached maximum budget (${options.max_budget_usd:g})"
@@ -224,8 +230,11 @@ class Conversation:
         }
         self._last = session.frames.result(result)
         session.send(self._last)
+        finished = not result["is_error"]
+        session.unfinished = None if finished else session.unfinished
         spent = {model: [u.input_tokens, u.output_tokens] for model, u in session.ledger.totals.items()}
-        session.transcript.append({"type": "spent", "spent": spent, "sessionId": session.frames.session_id})
+        entry = {"type": "spent", "spent": spent, "finished": finished, "sessionId": session.frames.session_id}
+        session.transcript.append(entry)
 
     def _finish(self) -> int:
         """Prints what the other output formats print; returns the exit code."""

@@ -5,7 +5,7 @@ Owns finding, parsing and checking scripts. A step is data; the conversation and
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,17 @@ class ScriptFile:
     def turn(self, index: int) -> tuple[Step, ...] | None:
         """The steps of a turn, or None when the file says nothing of it."""
         return self.turns[index] if index < len(self.turns) else None
+
+
+def has_script(prompt: str) -> bool:
+    """Whether a prompt brings its own script."""
+    return _OPEN in prompt
+
+
+def rest(steps: tuple[Step, ...], answers: int) -> tuple[Step, ...]:
+    """What is left of a script after so many answers; what goes wrong in it was for the process that was to have it."""
+    sound = [replace(step, hang_after_deltas=None, cut=False) for step in steps if isinstance(step, Answer)]
+    return tuple(sound[answers:]) or (Answer(text="(end of script)"),)
 
 
 def in_prompt(prompt: str) -> tuple[Step, ...] | None:

@@ -69,6 +69,10 @@ class Session:
     ledger: Ledger
     transcript: Transcript
     tools: Tools
+    unfinished: str | None = None
+    """The last prompt with a script whose turn did not come to its end."""
+    answers: int = 0
+    """How often the model has spoken about it."""
     context_characters: int = 0
     """What the model would have to read again with each call."""
     withdraw_seconds: float | None = None

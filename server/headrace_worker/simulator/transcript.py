@@ -7,13 +7,14 @@ be resumed.
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headrace_worker.simulator.ledger import Usage
 from headrace_worker.simulator.output import Json, encode
+from headrace_worker.simulator.script import has_script
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Memory:
     totals: Mapping[str, Usage] | None = None
     messages: frozenset[str] = frozenset()
     """Ids of the user's lines."""
+    unfinished: str | None = None
+    """The last line with a script whose turn did not come to its end."""
+    answers: int = 0
+    """How often the model has spoken in that turn."""
 
 
 class Transcript:
@@ -50,7 +55,8 @@ class Transcript:
                 totals = {model: Usage(*tokens) for model, tokens in spent.items()}
         characters = sum(len(str(line.get("message", ""))) for line in lines)
         messages = frozenset(str(line.get("uuid")) for line in lines if line.get("type") == "user")
-        return Memory(len(lines), characters, totals, messages)
+        unfinished, answers = _unfinished(lines)
+        return Memory(len(lines), characters, totals, messages, unfinished, answers)
 
     def copy_to(self, target: "Transcript", session_id: str) -> None:
         """Gives a fork its own copy of the past."""
@@ -68,6 +74,21 @@ class Transcript:
                     continue
                 if isinstance(entry, dict):
                     yield entry
+
+
+def _unfinished(lines: Sequence[Mapping[str, Any]]) -> tuple[str | None, int]:
+    unfinished: str | None = None
+    spoken: set[str] = set()
+    for line in lines:
+        message = line.get("message")
+        content = message.get("content") if isinstance(message, dict) else None
+        if line.get("type") == "user" and isinstance(content, str) and has_script(content):
+            unfinished, spoken = content, set()
+        elif line.get("type") == "assistant" and isinstance(message, dict):
+            spoken.add(str(message.get("id")))
+        elif line.get("finished"):
+            unfinished = None
+    return unfinished, len(spoken)
 
 
 def projects_folder(environment: Mapping[str, str]) -> Path:

@@ -115,6 +115,8 @@ class Session:
     """Of its latest process."""
     turn_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by the attempt that says the next message."""
+    turns: int = 0
+    """Turns that are held here, whether they run or wait."""
     busy: bool = False
     closing: bool = False
     """Whether the control plane wants its process gone."""

@@ -88,8 +88,17 @@ class SessionTurns:
         if turn.background_number:
             return await self._run_own(attempt)
         session = self._sessions.open(turn)
-        if not await _acquired(session.turn_lock, attempt):
-            return Cancelled()
+        try:
+            if not await _acquired(session.turn_lock, attempt):
+                return Cancelled()
+            try:
+                return await self._run_message(attempt, session)
+            finally:
+                session.turn_lock.release()
+        finally:
+            self._sessions.leave(session)
+
+    async def _run_message(self, attempt: Attempt, session: Session) -> Outcome:
         process = self._sessions.take(session)
         try:
             if process is not None:
@@ -99,7 +108,6 @@ class SessionTurns:
             return await self._converse(attempt, session)
         finally:
             self._sessions.give_back(session)
-            session.turn_lock.release()
 
     async def _converse(self, attempt: Attempt, session: Session) -> Outcome:
         task = attempt.assignment.spec.claude

@@ -47,7 +47,7 @@ class Sessions:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, turn: worker_pb2.SessionTurn) -> Session:
-        """The session of a turn; a process of an older binding is ended."""
+        """The session of a turn, until it is left; a process of an older binding is ended."""
         idle_seconds = SESSION_IDLE_SECONDS_DEFAULT
         if turn.HasField("idle_timeout"):
             idle_seconds = turn.idle_timeout.seconds + turn.idle_timeout.nanos / 1e9
@@ -60,9 +60,15 @@ class Sessions:
             self._end(session, politely=False)
             self._drop_own_turns(session)
             session.binding_epoch, session.own_turns_count = turn.binding_epoch, 0
+        session.turns += 1
         session.idle_seconds, session.closing = idle_seconds, False
         (session.folder / ENDED_MARK).unlink(missing_ok=True)
         return session
+
+    def leave(self, session: Session) -> None:
+        """A turn has no more to do with the session."""
+        session.turns -= 1
+        self._forget_if_empty(session)
 
     def take(self, session: Session) -> SessionProcess | None:
         """Lends the session's process to a turn, if there is one that lives; see `give_back`."""
@@ -99,8 +105,8 @@ class Sessions:
         session.used_at = asyncio.get_running_loop().time()
         process = session.process
         if process is None:
-            self._forget_if_empty(session)
-        elif self._has_to_go(session, process):
+            return
+        if self._has_to_go(session, process):
             self._end(session, politely=True)
         else:
             session.watching = self._spawn(self._watch(session, process))
@@ -260,7 +266,7 @@ class Sessions:
         session.own_turns.clear()
 
     def _forget_if_empty(self, session: Session) -> None:
-        if session.process or session.busy or session.ending or session.own_turns or session.turn_lock.locked():
+        if session.process or session.turns or session.ending or session.own_turns:
             return
         # Numbers of turns of its own must not come again within the binding.
         if not session.own_turns_count and self._sessions.get(session.id) is session:
