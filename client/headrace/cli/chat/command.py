@@ -65,6 +65,8 @@ class _Talk:
         self._mine: dict[str, None] = {}
         """Turns that were said here."""
         self._heard = asyncio.Event()
+        self._saying = asyncio.Lock()
+        """Held until it is known which turn became of what was said here."""
         self.view = ChatView(options.now)
 
     async def run(self, last: int) -> Exit:
@@ -98,6 +100,8 @@ class _Talk:
     async def _show_said(self, item: converse.Item, face: Face) -> None:
         """What somebody else said, or this person before."""
         assert isinstance(item, event_pb2.Event)
+        async with self._saying:
+            pass
         if item.job_id in self._mine or self._json:
             return
         try:
@@ -127,7 +131,8 @@ class _Talk:
     async def _do(self, talk: Conversation, action: words.Action | None, face: Face, *, by_key: bool) -> None:
         match action:
             case words.Say():
-                self._mine[(await talk.send(action.text)).id] = None
+                async with self._saying:
+                    self._mine[(await talk.send(action.text)).id] = None
             case words.Reply():
                 asked = action.request.request.request_id
                 await talk.answer(asked, action.allow, message=action.message)

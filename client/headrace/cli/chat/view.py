@@ -38,6 +38,7 @@ class ChatView:
         self.over = False
         self._now = now
         self._transcript = Transcript(SHOWN)
+        self._model = ""
         self._told_inputs: set[tuple[str, str]] = set()
 
     @property
@@ -53,6 +54,8 @@ class ChatView:
     def status(self) -> str:
         """Where it stands, in one line."""
         session = self.session
+        if not session.id:
+            return "connecting"
         parts = [session_text.state_word(session.state).lower().replace("_", " ")]
         if session.pending_turn_count > 1:
             parts.append(f"{session.pending_turn_count - 1} more to come")
@@ -69,8 +72,8 @@ class ChatView:
         """The parts that an item adds."""
         match item:
             case pb.ConverseOpened():
-                self.session = item.session
-                return []
+                known, self.session = self.session.id, item.session
+                return [] if known else [Line(f"session {item.session.id}; /help lists what can be typed")]
             case event_pb2.Event():
                 return self._event(item)
             case event_pb2.Delta() | follow.Reconnecting():
@@ -86,10 +89,8 @@ class ChatView:
         return []
 
     def _event(self, event: event_pb2.Event) -> list[Part]:
-        if event.job_id != self.turn:
-            self.turn = event.job_id
-            self._transcript = Transcript(SHOWN)
-        parts = self._transcript.feed(event)
+        self.turn = event.job_id
+        parts = [] if self._is_told(event) else self._transcript.feed(event)
         kind = event.WhichOneof("kind") or ""
         if kind in TOLD:
             parts += narration.lines(event)
@@ -97,6 +98,14 @@ class ChatView:
             self.ended_turns.add(event.job_id)
             parts += self._turn_end(event, kind)
         return parts
+
+    def _is_told(self, event: event_pb2.Event) -> bool:
+        """Whether it only says anew which model speaks: the CLI does with each turn."""
+        frame = event.output.claude
+        if not frame.HasField("init"):
+            return False
+        before, self._model = self._model, frame.init.model
+        return before == self._model
 
     def _turn_end(self, event: event_pb2.Event, kind: str) -> list[Part]:
         match kind:
