@@ -61,6 +61,15 @@ class Chronicle:
         self._outputs: dict[str, int] = {}
         """By job: the sequence of the last piece of output that was seen."""
 
+    @property
+    def position(self) -> int:
+        """Of the last event of the feed that was seen."""
+        return self._position
+
+    def of_row(self, row: int) -> Known:
+        """The job of a row that is there."""
+        return self._by_row[row]
+
     def look(self, connection: Connection) -> Fresh:
         """Reads what is new."""
         changed = {known.id: known for known in self._read_rows(connection)}

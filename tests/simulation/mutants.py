@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from simulation.broken import changes, parts, queueing, schedules, words
+from simulation.broken import changes, feed, parts, queueing, schedules, words
 
 
 @contextmanager
@@ -94,6 +94,17 @@ MUTANTS: dict[str, Callable[[], words.Patches]] = {
         changes.request_of_deleted_forgotten,
         changes.first_checkpoint_kept,
         changes.results_of_parents_left_out,
+        feed.feed_hole_not_told,
+        feed.feed_event_repeated,
+        feed.feed_sleeps_on,
+        feed.feed_removed_remembered,
+        feed.feed_labels_remembered,
+        feed.feed_restore_not_told,
+        feed.feed_of_all_owners,
+        feed.feed_position_forgotten,
+        feed.dropped_output_not_told,
+        feed.live_output_dropped,
+        feed.old_output_kept,
         schedules.tick_fires_twice,
         schedules.job_made_after_its_tick,
         schedules.fires_before_its_creation,

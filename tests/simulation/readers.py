@@ -23,6 +23,10 @@ class Reader:
     wire: Wire | None = None
     cursor: str = ""
     got: list[event_pb2.Event] = field(default_factory=list)
+    lacking: set[int] = field(default_factory=set)
+    """Sequences that it was told to be gone."""
+    last: int = 0
+    """The sequence up to which it has got everything, or was told."""
     ended: bool = False
     """It was told that the job has ended."""
     opened: bool = False
@@ -59,6 +63,8 @@ class Reader:
         hold(not self.ended, "E3", f"{kind} after the end")
         for event in response.batch.events:
             self._take(event)
+        if kind == "gap":
+            self._lack(response.gap)
         self.cursor = response.cursor
         if kind == "end":
             ends = (watch_pb2.END_REASON_JOB_ENDED, watch_pb2.END_REASON_JOB_DELETED)
@@ -66,11 +72,17 @@ class Reader:
             self.ended = True
 
     def _take(self, event: event_pb2.Event) -> None:
-        last = self.got[-1].sequence if self.got else 0
-        dense = event.sequence == last + 1 or (self.without_output and event.sequence > last)
+        dense = event.sequence == self.last + 1 or (self.without_output and event.sequence > self.last)
         if not dense:
-            hold(False, "I9", f"a reader of {self.job_id} got {event.sequence} after {last}")
+            hold(False, "I9", f"a reader of {self.job_id} got {event.sequence} after {self.last}")
+        self.last = event.sequence
         self.got.append(event)
+
+    def _lack(self, gap: watch_pb2.WatchGap) -> None:
+        fits = gap.from_sequence == self.last + 1 <= gap.to_sequence and not self.without_output
+        hold(fits, "I9", f"a gap from {gap.from_sequence} to {gap.to_sequence} after {self.last}")
+        self.lacking.update(range(gap.from_sequence, gap.to_sequence + 1))
+        self.last = gap.to_sequence
 
     def _stream_ended(self, end: StreamEnd) -> None:
         self.wire = None
@@ -82,6 +94,8 @@ class Reader:
             # Its cursor is from before a restore of the store.
             self.cursor = ""
             self.got.clear()
+            self.lacking.clear()
+            self.last = 0
         else:
             gone = end.refusal.reason is Reason.NOT_FOUND
             hold(gone or end.refusal.reason in (Reason.STORE_UNAVAILABLE, Reason.DISK_FULL), "E2", str(end.refusal))

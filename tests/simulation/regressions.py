@@ -16,6 +16,8 @@ class Regression:
     found: str
     first_actions: bool = False
     """It was found when there were fewer actions, and repeats only with these."""
+    beside: bool = False
+    """It needs what goes on beside the other steps, which came later still."""
 
 
 REGRESSIONS = (
@@ -24,4 +26,5 @@ REGRESSIONS = (
     Regression(2786, "I12", "of two attempts of one job that a worker held, one was never answered", True),
     Regression(80, "Q1", "a key's head stayed above a job that came in the transaction that ended another"),
     Regression(961, "I5", "a cycle counted on the slots of a finish that could not be committed"),
+    Regression(8405, "I4", "a buffered tick waited for the next one when its schedule was edited before a cycle"),
 )

@@ -3,15 +3,18 @@
 from collections.abc import Set
 from random import Random
 
+from headrace.v1 import job_pb2
 from headrace.v1.outcome_pb2 import FAILURE_CLASS_CRASH
-from headrace_server.core.ids import SECOND
 from headrace_server.core.job import Job
 from headrace_server.core.refusal import Refused
 from headrace_server.core.states import ENDED, LEASED, JobState
 from simulation.attempts import ACCEPTED, STARTED
-from simulation.checkers.rest import check_explained, check_rest, fits_nobody, waits_for_nobody
+from simulation.beside import begin_sweep
+from simulation.checkers.rest import check_explained, check_rest, fits_nobody, shut_until, waits_for_nobody
+from simulation.feed_readers import FeedReader
 from simulation.ground import Ending
 from simulation.operators import DRAIN, drain_busy_queue, resume_all
+from simulation.server import HEARTBEAT_SECONDS
 from simulation.violation import hold
 from simulation.workers import Worker
 from simulation.world import World
@@ -19,8 +22,13 @@ from simulation.world import World
 ROUNDS_MAX = 300
 ROUND_SECONDS = 2.0
 MISSED_SECONDS = 100.0
+FEED_ROUNDS_MAX = 2000
+FEED_SECONDS = 0.01
+"""After which a reader of the feed has what is there."""
 KEPT_SECONDS = 40
 """How long the sweep at the end keeps jobs that have ended."""
+OUTPUT_KEPT_SECONDS = 8
+"""Or their output."""
 
 
 def come_to_rest(world: World, chance: Random) -> None:
@@ -46,6 +54,7 @@ def come_to_rest(world: World, chance: Random) -> None:
         check_rest(world.chronicle, connection, world.awake())
     world.check_readers_at_rest()
     _check_explained(world)
+    _read_feed_to_the_end(world)
 
 
 def _repair(world: World, chance: Random) -> None:
@@ -57,6 +66,8 @@ def _repair(world: World, chance: Random) -> None:
         world.kill_server()
     if world.server is None:
         world.start_server()
+    assert world.server is not None
+    world.server.inline.slow = False
     for wire in world.lingering:
         wire.notice()
     world.lingering.clear()
@@ -120,17 +131,23 @@ def _live_jobs(world: World) -> list[Job]:
 def _seconds_to_pass(world: World) -> float:
     """To the next time that a job waits for, when nothing else goes on."""
     jobs = _live_jobs(world)
+    assert world.server is not None
     times = [job.wake for job in jobs if job.wake]
     with world.engine.reading() as connection:
         workers = world.awake()
+        shut = shut_until(connection, world.server.now())
+        times += set(shut.values())
         goes_on = any(
             job.state in LEASED
-            or (job.state is JobState.QUEUED and not job.holder and not fits_nobody(job, connection, workers))
+            or (
+                job.state is JobState.QUEUED
+                and not (job.holder or job.key in shut)
+                and not fits_nobody(job, connection, workers)
+            )
             for job in jobs
         )
     if not times or goes_on:
         return ROUND_SECONDS
-    assert world.server is not None
     return max(ROUND_SECONDS, world.server.seconds_until(min(times)) + 0.1)
 
 
@@ -165,10 +182,7 @@ def _sweep(world: World, chance: Random) -> None:
     """E8, I14, S1: what ended long ago is removed, nothing else; whoever submits it again hears which job it was."""
     assert world.server is not None
     server, told = world.server, world.clients.told
-    ended_by = server.now() - KEPT_SECONDS * SECOND
-    old = {one.id for one in world.chronicle.jobs.values() if 0 < one.row.ended <= ended_by}
-    told.deleting.update(old)
-    task = server.call(server.retention(KEPT_SECONDS).sweep())
+    task, old, outputs_of = begin_sweep(world, server, KEPT_SECONDS, chance.choice((OUTPUT_KEPT_SECONDS, KEPT_SECONDS)))
     for _ in range(ROUNDS_MAX):
         server.run()
         world.flow(chance)
@@ -177,6 +191,7 @@ def _sweep(world: World, chance: Random) -> None:
     hold(task.done() and not isinstance(task.result(), Refused), "E8", "a sweep does not come to its end")
     left = old & world.chronicle.jobs.keys()
     hold(not left, "E8", f"{left} ended long ago and are there still")
+    world.retention.check_swept(outputs_of)
     for submit in told.submits:
         if submit.request_id and not submit.bulk and submit.job_id in told.deleting:
             world.clients.ask_submit(server, submit, chance)
@@ -197,15 +212,46 @@ def _read_to_the_end(world: World) -> None:
         world.server.run()
 
 
+def _read_feed_to_the_end(world: World) -> None:
+    """E1, E7: what is there comes at once, and a reader of little is told its place after a while."""
+    for reader in world.feed_readers:
+        for _ in range(FEED_ROUNDS_MAX):
+            if not _reads_feed(world, reader):
+                break
+    world.feed.check_end(world.chronicle, told=False)
+    for reader in world.feed_readers:
+        hold(reader.wire is not None, "E1", "a stream of the feed does not stay")
+    world.advance(HEARTBEAT_SECONDS + 1)
+    for reader in world.feed_readers:
+        while reader.has_more():
+            reader.read()
+    world.feed.check_end(world.chronicle, told=True)
+
+
+def _reads_feed(world: World, reader: FeedReader) -> bool:
+    assert world.server is not None
+    if reader.wire is None:
+        reader.open(world.server, world.chronicle.position, no_follow=False)
+    world.advance(FEED_SECONDS)
+    world.server.run()
+    more = reader.has_more()
+    if more:
+        reader.read()
+    return more or reader.wire is None
+
+
 def _check_explained(world: World) -> None:
     assert world.server is not None
+    now = world.server.now()
     with world.engine.reading() as connection:
-        found = connection.rows("SELECT queue FROM queue_stops WHERE until > ?", (world.server.now(),))
-    paused = {queue for (queue,) in found}
+        paused = {queue for (queue,) in connection.rows("SELECT queue FROM queue_stops WHERE until > ?", (now,))}
+        shut = shut_until(connection, now)
     for known in world.chronicle.jobs.values():
         if known.row.state in ENDED:
             continue
         task = world.clients.explain(world.server, known.id)
         world.server.run()
         hold(task.done(), "Q8", "no explanation")
-        check_explained(known, list(task.result().wait_reasons), paused=known.row.queue in paused)
+        holds = [job_pb2.WAIT_CAUSE_QUEUE_PAUSED] * (known.row.queue in paused)
+        holds += [job_pb2.WAIT_CAUSE_CAPACITY_DOMAIN] * (known.row.key in shut)
+        check_explained(known, list(task.result().wait_reasons), holds)

@@ -5,16 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+from headrace_server.core.limits import EVENT_PAGE_COUNT
 from simulation.actions import ACTIONS, submit
+from simulation.beside import BESIDE, BESIDE_SHARE
 from simulation.faults import FAULTS, REPAIRS
 from simulation.later_actions import LATER_ACTIONS
 from simulation.rest import come_to_rest
+from simulation.server import pages_of
 from simulation.storage import MemoryEngine
 from simulation.violation import Violation
 from simulation.world import World
 
 STEPS_COUNT_DEFAULT = 150
+PAGE_COUNTS = (2, 7, EVENT_PAGE_COUNT)
+"""How many events readers get at once, by seed."""
 AT_REST = "coming to rest"
+_ALL = {**ACTIONS, **LATER_ACTIONS, **BESIDE, **FAULTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +48,11 @@ class Failed:
     where: str
 
 
-def plan(seed: int, count: int, *, first_actions: bool = False) -> list[Step]:
+def plan(seed: int, count: int, *, first_actions: bool = False, beside: bool = True) -> list[Step]:
     """The steps of a seed. Each seed likes some actions more and leaves some faults out, so that runs differ.
 
-    With `first_actions` it takes only those that were there when the oldest regressions were found.
+    With `first_actions` it takes only those that were there when the oldest regressions were found. What goes on
+    `beside` comes between the steps, and is not counted.
     """
     chance = Random(seed)
     actions = ACTIONS if first_actions else {**ACTIONS, **LATER_ACTIONS}
@@ -53,7 +60,18 @@ def plan(seed: int, count: int, *, first_actions: bool = False) -> list[Step]:
     for name, (_, weight) in FAULTS.items():
         weights[name] = weight * (1.0 if name in REPAIRS else chance.choice((0.0, 0.5, 1.0, 3.0)))
     names = chance.choices(list(weights), list(weights.values()), k=count)
-    return [Step(name, chance.getrandbits(32)) for name in names]
+    steps = [Step(name, chance.getrandbits(32)) for name in names]
+    return _with_others_beside(steps, Random(f"beside {seed}")) if beside else steps
+
+
+def _with_others_beside(steps: list[Step], chance: Random) -> list[Step]:
+    names, weights = list(BESIDE), [weight for _, weight in BESIDE.values()]
+    all_steps = []
+    for step in steps:
+        all_steps.append(step)
+        if chance.random() < BESIDE_SHARE:
+            all_steps.append(Step(chance.choices(names, weights)[0], chance.getrandbits(32)))
+    return all_steps
 
 
 def run_seed(engine: MemoryEngine, seed: int, count: int = STEPS_COUNT_DEFAULT) -> Failed | None:
@@ -63,6 +81,11 @@ def run_seed(engine: MemoryEngine, seed: int, count: int = STEPS_COUNT_DEFAULT) 
 
 def run_steps(engine: MemoryEngine, seed: int, steps: Sequence[Step]) -> Failed | None:
     """Takes steps in the world of a seed, then lets it come to rest."""
+    with pages_of(PAGE_COUNTS[seed % len(PAGE_COUNTS)]):
+        return _run_steps(engine, seed, steps)
+
+
+def _run_steps(engine: MemoryEngine, seed: int, steps: Sequence[Step]) -> Failed | None:
     taken: list[Step] = []
     world: World | None = None
     try:
@@ -96,6 +119,6 @@ def begin(world: World, chance: Random) -> None:
 
 def take(world: World, step: Step) -> None:
     """Takes one step, and checks."""
-    action, _ = ACTIONS.get(step.action) or LATER_ACTIONS.get(step.action) or FAULTS[step.action]
+    action, _ = _ALL[step.action]
     action(world, Random(step.seed))
     world.check()

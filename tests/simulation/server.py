@@ -4,25 +4,33 @@ A kill loses everything in here. What was committed stays in the engine, which t
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from random import Random
 from typing import Any, TypeVar
+from unittest.mock import patch
 
-from headrace.v1 import job_service_pb2
+from headrace.v1 import event_service_pb2, job_service_pb2
 from headrace_server.app import App
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.limits import RENEWAL_SECONDS_DEFAULT
 from headrace_server.core.refusal import Refused
+from headrace_server.rpc import feed_stream
 from headrace_server.rpc.control_lane import Lanes, serve_control_lane
 from headrace_server.rpc.data_lane import serve_data_lane
+from headrace_server.rpc.event_service import EventService
+from headrace_server.rpc.feed_stream import FeedFollowing
 from headrace_server.rpc.follow import Following
 from headrace_server.rpc.job_service import JobService
 from headrace_server.rpc.queue_service import QueueService
+from headrace_server.rpc.rights import may_see
 from headrace_server.rpc.schedule_service import ScheduleService
+from headrace_server.runtime import feed_pages, log_pages
 from headrace_server.runtime.clock import Clock, SteadyClock
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
+from headrace_server.runtime.feed_pages import FeedPages
 from headrace_server.runtime.log_pages import LogPages
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.retention import Keeping, Retention
@@ -39,6 +47,15 @@ T = TypeVar("T")
 LANE_WINDOW_COUNT = 1000
 FOLLOWER_WINDOW_COUNT = 2
 HEARTBEAT_SECONDS = 15.0
+
+
+@contextmanager
+def pages_of(count: int) -> Iterator[None]:
+    """Readers get at most so many events at once."""
+    with ExitStack() as stack:
+        for module in (feed_pages, feed_stream, log_pages):
+            stack.enter_context(patch.object(module, "EVENT_PAGE_COUNT", count))
+        yield
 
 
 class Server(App):
@@ -86,10 +103,12 @@ class Server(App):
             logs=LogPages(self._store, self._feed, clock),
         )
         self._statistics = Statistics(self._store, clock)
-        self._observers = [self._statistics.committed]
+        self._feed_pages = FeedPages(self._store, self._feed)
+        self._observers = [self._statistics.committed, self._feed_pages.committed]
         self.queues = QueueService(self._store, self._statistics)
         self.schedules = ScheduleService(self._store)
         self.jobs = JobService(self._store, self._scheduler, self._registry, following)
+        self.events = EventService(FeedFollowing(following, self._feed_pages, may_see))
         self.loop.create_task(self._serve())
 
     @property
@@ -101,9 +120,9 @@ class Server(App):
         """Until its clock, which goes at half the speed while it is ahead of the world's, has come to a time."""
         return max(0.0, (time - self._clock.now()) / SECOND * 2)
 
-    def retention(self, kept_seconds: float) -> Retention:
-        """That which removes jobs so long after their end."""
-        keeping = Keeping(jobs_days=kept_seconds / 86_400, audit_days=365, output_days=365)
+    def retention(self, kept_seconds: float, output_seconds: float) -> Retention:
+        """That which removes jobs so long after their end, and their output."""
+        keeping = Keeping(jobs_days=kept_seconds / 86_400, audit_days=365, output_days=output_seconds / 86_400)
         return Retention(self._store, self._clock, keeping, pause_seconds=0)
 
     def now(self) -> Micros:
@@ -117,6 +136,7 @@ class Server(App):
 
     def run(self) -> None:
         """Lets the process do what it can without another commit."""
+        late = self.inline.has_late
         while True:
             self.loop.pump()
             if self.loop.failures:
@@ -124,7 +144,9 @@ class Server(App):
                 if isinstance(error, Violation):
                     raise error
                 raise Violation("no task fails", f"{type(error).__name__}: {error}") from error
-            if not self.inline.answer_reads():
+            answered = late and self.inline.answer_late()
+            late = False
+            if not (answered or self.inline.answer_reads()):
                 return
 
     def kill(self) -> None:
@@ -153,6 +175,10 @@ class Server(App):
     def open_follower(self, request: job_service_pb2.WatchJobRequest) -> Wire:
         """A client follows a job."""
         return Wire(self.loop, lambda _, call: self.jobs.watch_job(request, call), FOLLOWER_WINDOW_COUNT)
+
+    def open_feed(self, request: event_service_pb2.WatchEventsRequest) -> Wire:
+        """A client reads the feed."""
+        return Wire(self.loop, lambda _, call: self.events.watch_events(request, call), FOLLOWER_WINDOW_COUNT)
 
     async def _serve(self) -> None:
         await self._watch_leases()

@@ -155,6 +155,9 @@ class InlineStore(Store):
         self.writer = self._writer
         self._loop = loop
         self._reads: deque[tuple[Callable[[Connection], Any], asyncio.Future[Any]]] = deque()
+        self._late: list[tuple[asyncio.Future[Any], Any]] = []
+        self.slow = False
+        """Something else happens between what a read sees and its answer."""
 
     async def read(self, query: Callable[Concatenate[Connection, P], T], *arguments: P.args, **named: P.kwargs) -> T:
         """Waits for its turn, and sees the store as it is then."""
@@ -163,10 +166,25 @@ class InlineStore(Store):
         return await future
 
     def answer_reads(self) -> bool:
-        """Gives every read that waits its turn; false when none does."""
+        """Gives every read that waits its turn; false when none is answered.
+
+        While reads are slow they see the store now, and are answered later.
+        """
         waiting, self._reads = self._reads, deque()
         with self._engine.reading() as connection:
-            for query, future in waiting:
-                if not future.done():
-                    future.set_result(query(connection))
-        return bool(waiting)
+            seen = [(future, query(connection)) for query, future in waiting if not future.done()]
+        self._late += seen
+        return not self.slow and self.answer_late()
+
+    def answer_late(self) -> bool:
+        """Answers reads that have seen the store; false when there are none."""
+        late, self._late = self._late, []
+        for future, result in late:
+            if not future.done():
+                future.set_result(result)
+        return bool(late)
+
+    @property
+    def has_late(self) -> bool:
+        """Whether a read has seen the store and was not answered."""
+        return bool(self._late)

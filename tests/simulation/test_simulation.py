@@ -44,7 +44,8 @@ def told(failed: Failed | None) -> str:
 
 @pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda one: str(one.seed))
 def test_what_once_failed_holds(engine: MemoryEngine, regression: Regression) -> None:
-    steps = plan(regression.seed, STEPS_COUNT_DEFAULT, first_actions=regression.first_actions)
+    options = {"first_actions": regression.first_actions, "beside": regression.beside}
+    steps = plan(regression.seed, STEPS_COUNT_DEFAULT, **options)
     assert told(run_steps(engine, regression.seed, steps)) == ""
 
 

@@ -16,17 +16,20 @@ from simulation.checkers.assignments import check_assignment
 from simulation.checkers.attempts import AttemptChecker
 from simulation.checkers.bounds import BoundChecker
 from simulation.checkers.counters import CounterChecker
+from simulation.checkers.feed import FeedChecker
 from simulation.checkers.graphs import GraphChecker
 from simulation.checkers.limits import LimitChecker
 from simulation.checkers.log import LogChecker
 from simulation.checkers.order import OrderChecker, ShareChecker
 from simulation.checkers.promises import PromiseChecker
 from simulation.checkers.readers import ReaderChecker, check_acknowledged_output
+from simulation.checkers.retention import RetentionChecker
 from simulation.checkers.schedules import ScheduleChecker
 from simulation.checkers.times import TimeChecker
 from simulation.chronicle import Chronicle
 from simulation.clients import Clients
 from simulation.clock import SimulatedClock
+from simulation.feed_readers import FeedReader
 from simulation.ground import Ground
 from simulation.network import Wire
 from simulation.policies import queues
@@ -37,6 +40,8 @@ from simulation.workers import Surroundings, Worker, WorkerKind
 
 GROUP_COUNT = 64
 FLOW_ROUNDS_MAX = 60
+QUIET_SECONDS = 1.0
+"""After a commit; by then every reader that waits for it has got it."""
 
 
 class World:
@@ -50,6 +55,7 @@ class World:
         self.ground = Ground(self._lives)
         self.clients = Clients(self.clock.now)
         self.readers = Readers()
+        self.feed_readers: list[FeedReader] = []
         self.chronicle = Chronicle(self.clients.told.deleting)
         self.lingering: list[Wire] = []
         """Streams that their clients have left and the server still reads."""
@@ -57,9 +63,12 @@ class World:
         self.kinds = _make_kinds(chance)
         self._incarnations = 0
         self._commits_seen = 0
+        self._committed_at = 0.0
         told = self.clients.told
         self._promises = PromiseChecker(told, self.ground)
-        self._reading = ReaderChecker(self.readers)
+        self.retention = RetentionChecker(lambda: self._server().now())
+        self._reading = ReaderChecker(self.readers, self.retention)
+        self.feed = FeedChecker(self.feed_readers)
         self.schedules = ScheduleChecker(told.deleting)
         self._of_commit = (
             LogChecker(),
@@ -73,6 +82,8 @@ class World:
             TimeChecker(told),
             self.schedules,
             self._promises,
+            self.feed,
+            self.retention,
         )
         self.start_server()
         self._create_queues()
@@ -129,6 +140,7 @@ class World:
         if self.engine.commits_count == self._commits_seen:
             return
         self._commits_seen = self.engine.commits_count
+        self._committed_at = self.clock.monotonic()
         with self.engine.reading() as connection:
             fresh = self.chronicle.look(connection)
             for checker in self._of_commit:
@@ -138,6 +150,10 @@ class World:
         """Checks what was told."""
         self._promises.check_step(self.chronicle)
         self._reading.check_step(self.chronicle)
+        self.feed.check_step(self.chronicle)
+        quiet = self.clock.monotonic() - self._committed_at > QUIET_SECONDS
+        if quiet and self.server is not None and not self.server.inline.has_late:
+            self.feed.check_quiet(self.chronicle)
         for worker in self.workers.values():
             check_acknowledged_output(self.chronicle, worker)
 
@@ -214,7 +230,9 @@ class World:
                     moved = True
                 worker.say()
                 worker.send_output(chance)
-            if not moved:
+            if self.server is not None and self.server.inline.has_late:
+                self.server.run()
+            elif not moved:
                 return
 
     def _next_time(self) -> float | None:

@@ -1,7 +1,10 @@
 """I4, I12: faults have stopped, time has passed: everything has ended that somebody could run, and nothing is held."""
 
+from collections.abc import Sequence
+
 from headrace.v1 import job_pb2
 from headrace_server.core.dependencies import DependencyRule
+from headrace_server.core.ids import Micros
 from headrace_server.core.job import Job
 from headrace_server.core.placement import misfit
 from headrace_server.core.states import ENDED, LEASED, JobState
@@ -91,11 +94,20 @@ _WHY = {
 }
 
 
-def check_explained(known: Known, reasons: list[job_pb2.WaitReason], *, paused: bool) -> None:
-    """Q8: what nobody can run says so, after the pause of its queue when that is not over yet."""
+def shut_until(connection: Connection, now: Micros) -> dict[int, Micros]:
+    """Ready keys of whose jobs none may start, because a usage limit was met, and until when."""
+    found = connection.rows(
+        "SELECT key, until FROM ready_keys JOIN ready_groups ON ready_groups.ready_group = ready_keys.ready_group"
+        " JOIN capacity_domains ON capacity_domains.name = ready_groups.domain WHERE until > ?",
+        (now,),
+    )
+    return dict(found)
+
+
+def check_explained(known: Known, reasons: list[job_pb2.WaitReason], holds: Sequence[job_pb2.WaitCause]) -> None:
+    """Q8: what nobody can run says so, besides what holds it for a while."""
     causes = [reason.cause for reason in reasons]
-    if paused:
-        hold(causes[:1] == [job_pb2.WAIT_CAUSE_QUEUE_PAUSED], "Q8", f"of a paused queue, and explained by {causes}")
-        causes = causes[1:]
-    why = bool(causes) and causes[0] in _WHY[known.row.state]
+    hold(set(holds) <= set(causes), "Q8", f"held by {holds}, and explained by {causes}")
+    for_ever = [cause for cause in causes if cause not in holds]
+    why = bool(for_ever) and for_ever[0] in _WHY[known.row.state]
     hold(why, "Q8", f"{known.row.state.name} explained by {causes}")
