@@ -108,6 +108,18 @@ def test_r6_a_repeated_turn_does_not_say_a_message_twice(run: RunTest) -> None:
     run(main)
 
 
+def test_r6_a_message_of_a_start_that_the_server_never_heard_of_is_not_said_twice(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        prompt = scripted({"text": "half"}, {"fault": "exit", "signal": "SIGKILL"})
+        assert class_of(await worker.turn(prompt, job_id="job")) == "CRASH"
+        again = worker.attempt(prompt, job_id="job")
+        again.assignment.lease.epoch = 2
+        assert isinstance(await worker.run(again), Succeeded)
+        assert worker.messages() == [prompt, GO_ON]
+
+    run(main)
+
+
 def test_r6_a_message_that_never_arrived_is_said(run: RunTest) -> None:
     async def main(worker: SessionWorker) -> None:
         attempt = worker.attempt(scripted({"text": "never"}), job_id="job")

@@ -144,8 +144,11 @@ class SessionTurns:
         identity = str(uuid5(NAMES, assignment.lease.job_id))
         opening = self._opening(turn, config_folder)
         past = transcript.find(config_folder, opening.claude_session_id) if opening.resumes else None
-        if assignment.lease.attempt > 1 and past is not None and transcript.holds(past, identity):
-            return opening, Message(GO_ON, str(uuid5(NAMES, f"{assignment.lease.job_id}/{assignment.lease.attempt}")))
+        lease = assignment.lease
+        # An earlier grant of the same attempt may have begun, although the server never heard of it.
+        granted_before = lease.attempt > 1 or lease.epoch > 1
+        if granted_before and past is not None and transcript.holds(past, identity):
+            return opening, Message(GO_ON, str(uuid5(NAMES, f"{lease.job_id}/{lease.attempt}/{lease.epoch}")))
         prompt = assignment.spec.claude.prompt
         return opening, Message(RESUMED + prompt if assignment.resume_claude_session_id else prompt, identity)
 
