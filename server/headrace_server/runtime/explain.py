@@ -151,7 +151,7 @@ def _until_due(job: Job) -> job_pb2.WaitReason:
 
 def _for_holder(job: Job, registry: Registry) -> job_pb2.WaitReason:
     lane = registry.lane(job.holder)
-    there = "has no free slot" if lane is not None else "is not connected"
+    there = "is not connected" if lane is None else "is drained" if lane.is_drained else "has no free slot"
     reason = job_pb2.WaitReason(
         cause=job_pb2.WAIT_CAUSE_HOLDER,
         message=f"worker {job.holder!r} holds the session to resume and {there}",

@@ -24,7 +24,7 @@ from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing import queue_stops, ready
 from headrace_server.store.queueing.queue_limits import Hold, QueueLimits
 from headrace_server.store.queueing.queue_policy import QueuePolicy, policy_of
-from headrace_server.store.queueing.ready import Kept, OpenGroup, ReadyGroup, ReadyKey
+from headrace_server.store.queueing.ready import KEPT_COUNT_MAX, Kept, OpenGroup, ReadyGroup, ReadyKey
 from headrace_server.store.queueing.shares import current_standings
 
 RESERVE_AFTER_SECONDS = 30.0
@@ -223,12 +223,8 @@ class _Planner:
         groups: dict[tuple[str, str], list[OpenGroup]] = {}
         for one in ready.open_groups(self._ledger):
             groups.setdefault((one.group.namespace, one.group.queue), []).append(one)
-        held: dict[tuple[str, str], list[Waiting]] = {}
-        if with_held:
-            kept = Kept(self._domains.shut(), self._budgets.spent_owners())
-            for job, needs in ready.held_window(self._ledger, self._workers, GRANTS_COUNT_MAX, kept):
-                held.setdefault((job.namespace, job.queue), []).append((job, needs))
         stopped = queue_stops.stops(self._ledger)
+        held = self._held_jobs(tuple(stopped)) if with_held else {}
         queues = []
         for name in {**groups, **held}:
             own = groups.get(name, [])
@@ -242,6 +238,23 @@ class _Planner:
                 self._line_up(queue, with_room, held.get(name, []))
             queues.append(queue)
         return queues
+
+    def _held_jobs(self, stopped: tuple[tuple[str, str], ...]) -> dict[tuple[str, str], list[Waiting]]:
+        """The first jobs by queue that wait for one of the workers. Where there are more, those of a queue of which
+        nothing can start are passed over."""
+        domains, owners = self._domains.shut(), self._budgets.spent_owners()
+        while True:
+            held: dict[tuple[str, str], list[Waiting]] = {}
+            kept = Kept(domains, owners, stopped)
+            found = ready.held_window(self._ledger, self._workers, GRANTS_COUNT_MAX, kept)
+            for job, needs in found:
+                held.setdefault((job.namespace, job.queue), []).append((job, needs))
+            if len(found) < GRANTS_COUNT_MAX or len(stopped) >= KEPT_COUNT_MAX:
+                return held
+            shut = tuple(name for name in held if self._queue(name) is None)
+            if not shut:
+                return held
+            stopped += shut
 
     def _queue(self, name: tuple[str, str]) -> _Queue | None:
         """A queue, unless a limit holds all of it."""

@@ -78,11 +78,13 @@ class OpenGroup:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Whose Claude jobs may not start, so that they do not hide those that may."""
+    """Whose jobs may not start, so that they do not hide those that may: Claude jobs, where nothing else is said."""
 
     domains: Sequence[str] = ()
     scopes: Sequence[tuple[str, str]] = ()
     """Namespace and owner; an empty owner stands for all of the namespace."""
+    queues: Sequence[tuple[str, str]] = ()
+    """Of which nothing may start, Claude or not."""
 
     def condition(self) -> tuple[str, list[str]]:
         """As SQL, for jobs with their groups; empty when there are none."""
@@ -95,6 +97,9 @@ class Kept:
             of_owner = " AND jobs.owner = ?" if owner else ""
             parts.append(f" AND NOT (ready_groups.domain <> '' AND jobs.namespace = ?{of_owner})")
             values += [namespace, owner] if owner else [namespace]
+        for name in self.queues[:KEPT_COUNT_MAX]:
+            parts.append(" AND NOT (jobs.namespace = ? AND jobs.queue = ?)")
+            values += name
         return "".join(parts), values
 
 
