@@ -27,12 +27,14 @@ from headrace_worker.executors.claude.response_cache import ResponseCache
 from headrace_worker.executors.claude.sessions import ENDED_MARK, Sessions
 from headrace_worker.executors.command import CommandExecutor
 from headrace_worker.executors.handler import Handler, HandlerExecutor
+from headrace_worker.executors.redacting import RedactingExecutor, secrets_of
 from headrace_worker.folders import remove_folder, remove_older_than
 from headrace_worker.held_sessions import HeldSessions, NoSessions
 from headrace_worker.host import host_name, new_incarnation, software_version, state_folder
 from headrace_worker.limits import SESSION_KEPT_SECONDS, THREADS_COUNT_MAX
 from headrace_worker.loop_watch import watched_loop
 from headrace_worker.profiles import ProfilesUnusable, read_profiles
+from headrace_worker.redaction import Redaction
 from headrace_worker.sdk import Worker
 from headrace_worker.settings import Settings
 from headrace_worker.simulator.frames import VERSION as SIMULATOR_VERSION
@@ -231,7 +233,9 @@ def _add_claude(
     executor = ClaudeExecutor(command, workspaces, trees, time, seconds, memory, sessions)
     cache = ResponseCache(data / "answers", time)
     cache.load()
-    executors.add("claude", CachingExecutor(executor.run, cache, claude.version).run)
+    caching = CachingExecutor(executor.run, cache, claude.version)
+    redaction = Redaction(secrets_of(command.credentials, *command.profiles.values()))
+    executors.add("claude", RedactingExecutor(caching.run, redaction).run)
     executors.capabilities.claude_version = claude.version
     executors.capabilities.claude_simulated = claude.simulated
     executors.capabilities.sessions_max = settings.sessions_max

@@ -21,6 +21,10 @@ class Redaction:
         ordered = sorted((form.encode("utf-8", "surrogateescape") for form in forms), key=len, reverse=True)
         self._pattern = re.compile(b"|".join(map(re.escape, ordered))) if ordered else None
 
+    def finds(self, data: bytes) -> bool:
+        """Whether a secret is in the bytes."""
+        return self._pattern is not None and self._pattern.search(data) is not None
+
     def clean(self, data: bytes) -> bytes:
         """The bytes without any secret."""
         return self._pattern.sub(BLOT, data) if self._pattern is not None else data
