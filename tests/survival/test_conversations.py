@@ -103,11 +103,13 @@ async def allow(talk: headrace.Conversation, request_id: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("seed", "lease_seconds"), [(1, 15), (2, 15), (7, 5)])
 def test_x1_a_conversation_of_twenty_turns_survives_kills_of_everything(
-    start_plane: StartControlPlane, seed: int
+    start_plane: StartControlPlane, seed: int, lease_seconds: int
 ) -> None:
-    plane = start_plane("--claude", "simulated", HEADRACE_LEASE_SECONDS="5", HEADRACE_RENEWAL_SECONDS="0.5")
+    """With the shorter lease the worker has ended what it ran before a killed control plane is there again."""
+    lease = {"HEADRACE_LEASE_SECONDS": str(lease_seconds), "HEADRACE_RENEWAL_SECONDS": "0.5"}
+    plane = start_plane("--claude", "simulated", **lease)
     chaos = Chaos(plane, seed)
 
     async def scenario() -> None:
