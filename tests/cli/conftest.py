@@ -33,6 +33,8 @@ from headrace.v1 import (
     queue_service_pb2_grpc,
     schedule_service_pb2,
     schedule_service_pb2_grpc,
+    session_service_pb2,
+    session_service_pb2_grpc,
     watch_pb2,
     worker_service_pb2,
     worker_service_pb2_grpc,
@@ -179,6 +181,7 @@ SERVICES = (
     (worker_service_pb2_grpc, worker_service_pb2, "WorkerService"),
     (admin_service_pb2_grpc, admin_service_pb2, "AdminService"),
     (event_service_pb2_grpc, event_service_pb2, "EventService"),
+    (session_service_pb2_grpc, session_service_pb2, "SessionService"),
 )
 
 

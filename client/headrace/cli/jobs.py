@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from headrace import client
-from headrace.cli import artifacts, following, job_changes, options, submitting, tree
+from headrace.cli import answering, artifacts, following, job_changes, options, submitting, tree
 from headrace.cli.describe import job_text
 from headrace.cli.exits import Exit
 from headrace.cli.log_options import LogOptions
@@ -28,6 +28,7 @@ jobs.command("retry")(job_changes.retry)
 jobs.command("delete")(job_changes.delete)
 jobs.command("tree")(tree.show_tree)
 jobs.command("artifact")(artifacts.artifact)
+jobs.command("answer")(answering.answer)
 
 REFRESH_SECONDS = 2.0
 PAGE_SIZE_MAX = 500

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from google.protobuf.message import Message
 
@@ -98,6 +99,23 @@ def tool_input(text: str) -> str:
         if isinstance(value.get(name), str):
             return one_line(value[name])
     return one_line(json.dumps(value, ensure_ascii=False)) if value else ""
+
+
+def asked_text(asked: input_pb2.InputRequest) -> str:
+    """What is asked of a person: the tool and its input, or the questions with what may be answered."""
+    if asked.kind != input_pb2.INPUT_KIND_QUESTION:
+        return f"{one_line(asked.tool_name, 60)} {tool_input(asked.input_json)}".strip()
+    try:
+        questions = json.loads(asked.input_json)["questions"]
+        told = [one["question"] + _options(one.get("options") or []) for one in questions]
+    except (ValueError, KeyError, TypeError):
+        return f"a question: {one_line(asked.input_json)}"
+    return one_line("; ".join(told), 300)
+
+
+def _options(options: list[Any]) -> str:
+    labels = [str(one["label"]) for one in options]
+    return f" ({', '.join(labels)})" if labels else ""
 
 
 def tool_result_line(result: event_pb2.ToolResult) -> Line:
@@ -235,10 +253,8 @@ def _timed_out(event: event_pb2.Event) -> list[Line]:
 
 
 def _input_requested(event: event_pb2.Event) -> list[Line]:
-    asked = event.input_requested.request
-    subject = f"{one_line(asked.tool_name, 60)} {tool_input(asked.input_json)}".strip()
     expiry = _until(event.input_requested, "expire_time", ", denied at ")
-    return [Line(f"waits for an answer: {subject}{expiry}", Tone.WARNING)]
+    return [Line(f"waits for an answer: {asked_text(event.input_requested.request)}{expiry}", Tone.WARNING)]
 
 
 def _input_resolved(event: event_pb2.Event) -> list[Line]:

@@ -111,6 +111,8 @@ class Transcript:
             self._answered, self._waiting_told = False, ""
         if self._wanted.lifecycle or kind == "output_truncated":
             parts += narration.lines(event)
+        if self._wanted.lifecycle and event.input_requested.request.request_id:
+            parts += [Line(f"answer it: headrace job answer {event.job_id}", Tone.WARNING)]
         return parts
 
     def _unheard(self, text: str) -> list[Part]:

@@ -55,6 +55,7 @@ def job_lines(job: job_pb2.Job, now: datetime) -> list[str]:
     """Everything that a person wants to know of a job."""
     lines = tables.fields({**_what(job), **_times(job, now), **_course(job)})
     lines += [f"waits for  {narration.reason_line(reason)}" for reason in job.wait_reasons]
+    lines += [f"asks       {_input_line(one, now)}" for one in job.open_inputs]
     lines += _dependency_lines(job)
     if job.attempts:
         lines += ["", *outcome_text.attempt_table(job.attempts)]
@@ -113,6 +114,15 @@ def _course(job: job_pb2.Job) -> dict[str, str]:
         "used": ", ".join(amounts.usage(job.usage)),
         "output": amounts.size(job.output_bytes) + (", truncated" if job.output_truncated else ""),
     }
+
+
+def _input_line(one: job_pb2.OpenInputSummary, now: datetime) -> str:
+    """`Bash (request req-1), denied in 9 min`."""
+    expiry = ""
+    if one.HasField("expire_time"):
+        left = (amounts.moment(one.expire_time) - now).total_seconds()
+        expiry = f", denied in {amounts.short(left)}" if left > 0 else ", about to be denied"
+    return f"{one_line(one.tool_name, 60) or 'a question'} (request {one.request_id}){expiry}"
 
 
 def _dependency_lines(job: job_pb2.Job) -> list[str]:
@@ -192,7 +202,9 @@ def explain_lines(answer: job_service_pb2.ExplainJobResponse, now: datetime) -> 
     """What a job waits for, in order."""
     lines = [narration.state_word(answer.state)]
     lines += [f"{number}. {narration.reason_line(reason)}" for number, reason in enumerate(answer.wait_reasons, 1)]
-    if not answer.wait_reasons:
+    if answer.state == job_pb2.JOB_STATE_WAITING_INPUT:
+        lines.append("It waits for a person: `headrace job answer` answers what it asks.")
+    elif not answer.wait_reasons:
         waits = answer.state in UNSTARTED
         lines.append("The server names no reason; ask again." if waits else "It waits for nothing.")
     if answer.queue_position:
