@@ -45,6 +45,9 @@ class Side:
         """Fails as a proxy does: UNAVAILABLE without details."""
         await self._context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset by peer")
 
+    async def refuses(self, code: grpc.StatusCode, message: str) -> None:
+        await self._context.abort(code, message)
+
     async def rest(self) -> None:
         """Until the client goes away."""
         async for request in self._requests:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 import headrace
@@ -229,5 +230,39 @@ def test_a_thread_that_closes_a_conversation_ends_its_reader(short_folder: Path)
     async def run() -> None:
         async with served(short_folder, script) as (_, address):
             assert await asyncio.to_thread(talks, address) == 1
+
+    asyncio.run(asyncio.wait_for(run(), DEADLINE_SECONDS))
+
+
+def test_a_client_that_is_closed_fails_its_conversations(short_folder: Path) -> None:
+    async def script(side: Side) -> None:
+        await side.say(opened())
+        await side.rest()
+
+    async def run() -> None:
+        async with served(short_folder, script) as (_, address):
+            client = headrace.connect(address)
+            async with client.session("s").converse() as talk:
+                await anext(talk)
+                reading = asyncio.ensure_future(anext(talk))
+                await client.close()
+                with pytest.raises(errors.HeadraceError, match="closed"):
+                    await reading
+
+    asyncio.run(asyncio.wait_for(run(), DEADLINE_SECONDS))
+
+
+def test_a_refused_session_is_raised_to_who_reads_and_to_who_asks(short_folder: Path) -> None:
+    async def script(side: Side) -> None:
+        await side.refuses(grpc.StatusCode.NOT_FOUND, "no such session")
+
+    async def run() -> None:
+        async with served(short_folder, script) as (_, address), headrace.connect(address) as client:
+            talk = client.session("s").converse()
+            saying = asyncio.ensure_future(talk.send("hello"))
+            for waiting in (anext(talk), saying):
+                with pytest.raises(errors.NotFound):
+                    await waiting
+            await talk.close()
 
     asyncio.run(asyncio.wait_for(run(), DEADLINE_SECONDS))

@@ -133,6 +133,20 @@ def test_x4_an_interrupt_ends_the_turn_and_the_session_goes_on(shared_plane: Con
     run(scenario())
 
 
+def test_x1_the_blocking_client_converses(shared_plane: ControlPlane) -> None:
+    with shared_plane.connect() as client, client.sessions.create(ask=True).converse() as talk:
+        turn = talk.send(script({"text": "asking", "tools": [TOUCH]}, {"text": "done"}))
+        for item in talk:
+            for one in item.open if isinstance(item, pb.ConverseInputs) else ():
+                talk.answer(one.request.request_id, allow=True)
+            if ends(item, turn.id):
+                break
+        assert turn.result().text == "done"
+        assert talk.session is not None
+        client.session(talk.session.id).close()
+        assert isinstance([*talk][-1], pb.ConverseEnd)
+
+
 def test_x3_a_paused_client_is_asked_at_once_and_an_answer_by_grpcurl_lets_the_turn_go_on(
     shared_plane: ControlPlane,
 ) -> None:
