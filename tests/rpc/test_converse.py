@@ -1,6 +1,5 @@
 """Conversations: what comes in which order, what answers come of requests, and what ends a stream (X1, X3, E1)."""
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import pytest
 from headrace.v1 import error_pb2, event_pb2, input_pb2, session_pb2, watch_pb2
 from headrace.v1 import session_service_pb2 as pb
 from headrace_server.core.ids import job_id_text
-from headrace_server.core.limits import CONVERSE_ANSWERS_COUNT_MAX
 from headrace_server.core.refusal import Reason, Refused
 from headrace_server.core.states import ENDED, JobState
 from headrace_server.store.jobs.deletions import delete
@@ -369,24 +367,3 @@ def test_a_client_that_says_nothing_more_may_go_on_reading(node: Node, session: 
     talk.hang_up()
     turn = session.turn()
     talk.until_events(len(node.bench.events(turn.id)))
-
-
-def test_e4_of_a_client_that_reads_nothing_so_many_requests_are_read_and_no_more(
-    node: Node, session: Conversing
-) -> None:
-    reads_again = asyncio.Event()
-
-    async def stall(message: pb.ConverseResponse) -> None:
-        if message.HasField("done"):
-            await reads_again.wait()
-
-    talk = node.talk(session.id, stall)
-    talk.until(lambda talk: talk.messages)
-    numbers = [talk.say(credit=pb.ConverseCredit(events=1)) for _ in range(2 * CONVERSE_ANSWERS_COUNT_MAX)]
-    left = CONVERSE_ANSWERS_COUNT_MAX - 1
-    for _ in range(10_000):
-        node.bench.run(asyncio.sleep(0))
-    session.turn()
-    assert talk.unread == left, "one was read, and waits for room"
-    reads_again.set()
-    talk.until(lambda talk: [done.number for done in talk.dones()] == numbers)
