@@ -160,6 +160,17 @@ def test_c3_what_nobody_answers_in_time_is_denied_and_the_attempt_goes_on(bench:
     assert "actor" not in late.metadata
 
 
+def test_c3_an_answer_after_the_expiry_is_too_late_also_when_nobody_has_looked(bench: Bench) -> None:
+    lease = bench.running(claude_spec())
+    ask(bench, lease)
+    bench.clock.advance(600)
+    assert refused(say(bench, lease.job_id, allow=True)).metadata["resolution"] == "EXPIRED"
+    assert resolutions(bench, lease.job_id) == [("q", InputResolution.EXPIRED, "")]
+    assert [one.allow for one in told(bench)] == [False]
+    bench.cycle()
+    assert len(told(bench)) == 1
+
+
 def test_c3_of_several_requests_each_expires_at_its_own_time(bench: Bench) -> None:
     lease = bench.running(claude_spec())
     ask(bench, lease, "a")

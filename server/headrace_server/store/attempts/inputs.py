@@ -96,6 +96,9 @@ def answer(
     job = ledger.job(job_id)
     if job is None or job.namespace != namespace:
         return not_found(job_id)
+    if job.state is JobState.WAITING_INPUT and not job.timed_out:
+        # Whoever looks at what is due may be late; an answer that comes after the expiry is too late all the same.
+        expire(ledger, job)
     stored = _stored(ledger, job, given.request_id)
     if stored is None:
         return _not_asked(job, given.request_id)
