@@ -38,6 +38,9 @@ class Size:
     saturated_jobs_count: int
     fair_jobs_count: int
     """Of each owner."""
+    sessions_count: int
+    session_words_count: int
+    """Of each session, one every 20 ms."""
 
 
 DEFAULT = Size(
@@ -62,6 +65,8 @@ DEFAULT = Size(
     restart_queued_count=10_000,
     saturated_jobs_count=100_000,
     fair_jobs_count=800,
+    sessions_count=8,
+    session_words_count=250,
 )
 FULL = replace(
     DEFAULT,
@@ -77,6 +82,7 @@ FULL = replace(
     output_bytes=256 * MIB,
     stalled_bytes=1024 * MIB,
     deep_jobs_count=1_000_000,
+    sessions_count=32,
 )
 QUICK = Size(
     name="quick",
@@ -100,4 +106,6 @@ QUICK = Size(
     restart_queued_count=500,
     saturated_jobs_count=2_000,
     fair_jobs_count=100,
+    sessions_count=2,
+    session_words_count=20,
 )

@@ -9,6 +9,7 @@ from benchmark.rows.handlers import measure_handlers, measure_latency
 from benchmark.rows.limits import measure_fair, measure_saturated
 from benchmark.rows.output import measure_output
 from benchmark.rows.restart import measure_restart
+from benchmark.rows.sessions import measure_sessions
 from benchmark.rows.stalled import measure_stalled
 from benchmark.rows.storage import measure_storage
 from benchmark.rows.submit import measure_bulk, measure_submit
@@ -31,6 +32,7 @@ ROWS = {
         Row("depth", "submit and dispatch with a deep queue against an empty one", measure_depth),
         Row("saturated", "dispatch beside a backlog that a limit holds", measure_saturated),
         Row("fair", "slots shared out among owners by weight", measure_fair),
+        Row("sessions", "sessions that talk at once: how late words are, and what a session costs", measure_sessions),
         Row("restart", "kill -9 with jobs queued and running, and a start on the same data", measure_restart),
     )
 }
