@@ -80,8 +80,10 @@ class JobService:
             if refusal is None
         ]
         answers = iter(await self._submit(news, request))
-        results = [next(answers) if refusal is None else refusal for refusal in checked]
-        return pb.SubmitJobsResponse(results=[_result(result) for result in results])
+        response = pb.SubmitJobsResponse()
+        for refusal in checked:
+            _set_result(response.results.add(), next(answers) if refusal is None else refusal)
+        return response
 
     async def _submit(self, news: list[NewJob], request: pb.SubmitJobsRequest) -> list[Accepted | Refusal | None]:
         if request.validate_only:
@@ -224,9 +226,10 @@ def _cancel_result(job_id: JobId, answer: Job | Refusal) -> pb.CancelJobsResult:
     return result
 
 
-def _result(answer: Accepted | Refusal | None) -> pb.SubmitJobsResult:
-    if answer is None:
-        return pb.SubmitJobsResult()
-    if isinstance(answer, Refusal):
-        return pb.SubmitJobsResult(error=to_item_error(answer))
-    return pb.SubmitJobsResult(job_id=job_id_text(answer.job.id), deduplicated=answer.deduplicated)
+def _set_result(result: pb.SubmitJobsResult, answer: Accepted | Refusal | None) -> None:
+    """In place: a message that is made apart is copied into the one that holds it."""
+    if isinstance(answer, Accepted):
+        result.job_id = job_id_text(answer.job.id)
+        result.deduplicated = answer.deduplicated
+    elif answer is not None:
+        result.error.CopyFrom(to_item_error(answer))

@@ -26,6 +26,7 @@ from headrace_server.store.memory import Memory
 T = TypeVar("T")
 
 _IN_COUNT_MAX = 500
+_UNKNOWN: Any = object()
 _STOPS = frozenset({facts.CancelRequested, facts.TimedOut})
 """After these an attempt has to end."""
 _COUNTED = ("live", "ready", "leased", "leased_slots", "leased_since", "head", "head_job", "parked")
@@ -155,9 +156,9 @@ class Ledger:
     def value(self, name: Hashable, load: Callable[[], T]) -> T:
         """A value that no recorded fact changes, e.g. a queue's policy: loaded once, then remembered until it is
         forgotten."""
-        if name not in self._values:
-            self._values[name] = load() if name in self._forgotten else self._memory.value(name, load)
-        value: T = self._values[name]
+        value: T = self._values.get(name, _UNKNOWN)
+        if value is _UNKNOWN:
+            value = self._values[name] = load() if name in self._forgotten else self._memory.value(name, load)
         return value
 
     def forget(self, name: Hashable) -> None:

@@ -2,6 +2,7 @@
 fingerprinted."""
 
 import hashlib
+from functools import lru_cache
 
 from headrace.v1 import job_pb2
 from headrace_server.core.capacity import domain_name
@@ -96,8 +97,14 @@ def _needs(spec: job_pb2.JobSpec) -> Needs:
         capability = spec.claude.environment_profile
         domain = domain_name(capability, spec.claude.model)
     if not spec.HasField("placement"):
-        return Needs(kind, capability, domain=domain)
+        return _plain_needs(kind, capability, domain)
     placement = spec.placement
     labels = tuple(sorted(placement.required_labels.items()))
     preferred = tuple(sorted(placement.preferred_labels.items()))
     return Needs(kind, capability, labels, preferred, resources_of(placement.resources), domain)
+
+
+@lru_cache(maxsize=1024)
+def _plain_needs(executor: str, capability: str, domain: str) -> Needs:
+    """The same one each time: needs are looked up for every job, and two that are equal are slow to compare."""
+    return Needs(executor, capability, domain=domain)
