@@ -485,7 +485,7 @@ def test_r6_a_turn_that_was_cut_off_goes_on_where_it_was(spoken: Spoken, conform
         attempt = worker.attempt(prompt, job_id="job")
         running = asyncio.create_task(worker.run(attempt))
         await until(attempt, "user")
-        await until_speaking(attempt)
+        await worker.until(lambda: "rest" in "".join(delta.text for delta in attempt.deltas))
         (pid,) = worker.process_ids()
         projects = worker.folder / "data" / "sessions" / SESSION / "config" / "projects"
         await worker.until(lambda: any("tool_result" in path.read_text() for path in projects.glob("*/*.jsonl")))

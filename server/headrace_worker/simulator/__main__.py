@@ -107,7 +107,7 @@ def _session(
         ledger=Ledger.carrying(dict(memory.totals or {})),
         transcript=kept,
         tools=Tools(workspace, children, timing),
-        unfinished=memory.unfinished,
+        scripted=memory.scripted,
         answers=memory.answers,
         context_characters=memory.characters,
     )

@@ -86,15 +86,16 @@ class Conversation:
             self._session.send(self._session.frames.lifecycle(message.uuid, state))
 
     def _plan(self, prompt: str) -> tuple[Step, ...]:
-        """The prompt's own script, else the rest of one that was cut off, else the file's, else the demonstration."""
+        """The prompt's own script, else, when it says to go on, the rest of the last one, else the file's or a demo."""
         session = self._session
         if script.has_script(prompt):
-            session.unfinished, session.answers = prompt, 0
+            session.scripted, session.answers = prompt, 0
+        goes_on = session.scripted != prompt and script.says_to_go_on(prompt)
         try:
-            found = script.in_prompt(session.unfinished or prompt)
+            found = script.in_prompt(session.scripted or prompt) if goes_on else script.in_prompt(prompt)
         except ScriptError as problem:
             return (Fault("result", {"errors": [f"[simulated] {problem}"]}),)
-        if found is not None and session.unfinished != prompt:
+        if found is not None and goes_on:
             found = script.rest(found, session.answers)
         steps = found if found is not None else self._file.turn(self._turns)
         return demo.plan(prompt, self._session.tools.workspace, self._session.ids) if steps is None else steps
@@ -230,11 +231,8 @@ class Conversation:
         }
         self._last = session.frames.result(result)
         session.send(self._last)
-        finished = not result["is_error"]
-        session.unfinished = None if finished else session.unfinished
         spent = {model: [u.input_tokens, u.output_tokens] for model, u in session.ledger.totals.items()}
-        entry = {"type": "spent", "spent": spent, "finished": finished, "sessionId": session.frames.session_id}
-        session.transcript.append(entry)
+        session.transcript.append({"type": "spent", "spent": spent, "sessionId": session.frames.session_id})
 
     def _finish(self) -> int:
         """Prints what the other output formats print; returns the exit code."""

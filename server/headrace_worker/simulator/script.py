@@ -13,6 +13,7 @@ from headrace_worker.simulator.output import Json
 
 _OPEN = "SIMULATE<<"
 _CLOSE = ">>"
+_CUT_OFF = "was cut off before"
 
 
 class ScriptError(Exception):
@@ -81,10 +82,19 @@ def has_script(prompt: str) -> bool:
     return _OPEN in prompt
 
 
+def says_to_go_on(prompt: str) -> bool:
+    """Whether a host takes a conversation up again that was cut off."""
+    return _CUT_OFF in prompt
+
+
 def rest(steps: tuple[Step, ...], answers: int) -> tuple[Step, ...]:
-    """What is left of a script after so many answers; what goes wrong in it was for the process that was to have it."""
+    """What is left of a script after so many answers, or the last one again.
+
+    What goes wrong in it was for the process that was to have it.
+    """
     sound = [replace(step, hang_after_deltas=None, cut=False) for step in steps if isinstance(step, Answer)]
-    return tuple(sound[answers:]) or (Answer(text="(end of script)"),)
+    last = next((step.text for step in reversed(sound) if step.text), "(end of script)")
+    return tuple(sound[answers:]) or (Answer(text=last),)
 
 
 def in_prompt(prompt: str) -> tuple[Step, ...] | None:

@@ -69,8 +69,8 @@ class Session:
     ledger: Ledger
     transcript: Transcript
     tools: Tools
-    unfinished: str | None = None
-    """The last prompt with a script whose turn did not come to its end."""
+    scripted: str | None = None
+    """The last prompt with a script."""
     answers: int = 0
     """How often the model has spoken about it."""
     context_characters: int = 0

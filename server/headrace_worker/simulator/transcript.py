@@ -26,10 +26,10 @@ class Memory:
     totals: Mapping[str, Usage] | None = None
     messages: frozenset[str] = frozenset()
     """Ids of the user's lines."""
-    unfinished: str | None = None
-    """The last line with a script whose turn did not come to its end."""
+    scripted: str | None = None
+    """The last line with a script."""
     answers: int = 0
-    """How often the model has spoken in that turn."""
+    """How often the model has spoken about it."""
 
 
 class Transcript:
@@ -55,8 +55,8 @@ class Transcript:
                 totals = {model: Usage(*tokens) for model, tokens in spent.items()}
         characters = sum(len(str(line.get("message", ""))) for line in lines)
         messages = frozenset(str(line.get("uuid")) for line in lines if line.get("type") == "user")
-        unfinished, answers = _unfinished(lines)
-        return Memory(len(lines), characters, totals, messages, unfinished, answers)
+        scripted, answers = _last_scripted(lines)
+        return Memory(len(lines), characters, totals, messages, scripted, answers)
 
     def copy_to(self, target: "Transcript", session_id: str) -> None:
         """Gives a fork its own copy of the past."""
@@ -76,19 +76,17 @@ class Transcript:
                     yield entry
 
 
-def _unfinished(lines: Sequence[Mapping[str, Any]]) -> tuple[str | None, int]:
-    unfinished: str | None = None
+def _last_scripted(lines: Sequence[Mapping[str, Any]]) -> tuple[str | None, int]:
+    scripted: str | None = None
     spoken: set[str] = set()
     for line in lines:
         message = line.get("message")
         content = message.get("content") if isinstance(message, dict) else None
         if line.get("type") == "user" and isinstance(content, str) and has_script(content):
-            unfinished, spoken = content, set()
-        elif line.get("type") == "assistant" and isinstance(message, dict):
+            scripted, spoken = content, set()
+        elif line.get("type") == "assistant" and isinstance(message, dict) and message.get("model") != "<synthetic>":
             spoken.add(str(message.get("id")))
-        elif line.get("finished"):
-            unfinished = None
-    return unfinished, len(spoken)
+    return scripted, len(spoken)
 
 
 def projects_folder(environment: Mapping[str, str]) -> Path:

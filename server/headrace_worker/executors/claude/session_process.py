@@ -125,8 +125,8 @@ class Session:
     own_turns: dict[int, OwnTurn] = field(default_factory=dict)
     own_turns_count: int = 0
     """Of the binding, so far."""
-    ending: set[asyncio.Task[None]] = field(default_factory=set)
-    """Processes that are being ended."""
+    ending: dict[asyncio.Task[None], SessionProcess] = field(default_factory=dict)
+    """Processes that are being ended, by who ends them."""
     watching: asyncio.Task[None] | None = None
 
     @property

@@ -6,6 +6,7 @@ lent to.
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -206,6 +207,7 @@ class Sessions:
     def kill_idle(self) -> None:
         """The lease has ended: no process may live on. Those at work are ended by their attempts."""
         for session in list(self._sessions.values()):
+            self._hasten(session)
             if not session.busy:
                 self._drop_own_turns(session)
                 self._end(session, politely=False)
@@ -214,6 +216,7 @@ class Sessions:
         """Ends every process and waits for the end of its tree."""
         self._draining = True
         for session in list(self._sessions.values()):
+            self._hasten(session)
             self._drop_own_turns(session)
             self._end(session, politely=False)
         while ending := [task for session in self._sessions.values() for task in session.ending]:
@@ -233,16 +236,24 @@ class Sessions:
             session.watching.cancel()
             session.watching = None
         if process is not None:
-            session.ending.add(self._spawn(self._end_process(session, process, politely=politely)))
+            task = self._spawn(self._end_process(session, process, politely=politely))
+            session.ending[task] = process
+
+    def _hasten(self, session: Session) -> None:
+        """What is being ended politely has no more time for it."""
+        for process in session.ending.values():
+            process.cli.tree.signal_tree(signal.SIGKILL)
 
     async def _end_process(self, session: Session, process: SessionProcess, *, politely: bool) -> None:
         task = asyncio.current_task()
         assert task is not None
         try:
-            await process.end(self._seconds, politely=politely)
-            await asyncio.to_thread(self._workspaces.remove, process.workspace, keep_folder=True)
+            try:
+                await process.end(self._seconds, politely=politely)
+            finally:
+                await asyncio.to_thread(self._workspaces.remove, process.workspace, keep_folder=True)
         finally:
-            session.ending.discard(task)
+            session.ending.pop(task, None)
             self._forget_if_empty(session)
 
     async def _watch(self, session: Session, process: SessionProcess) -> None:
