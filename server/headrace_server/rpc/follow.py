@@ -138,12 +138,18 @@ class _Follower:
         self._delta = 0
         self._written = self._read = 0.0
         """When the last message was sent, and the last page read."""
+        self._quiet = False
+        """Nothing was said for so long that something has to be."""
 
     async def run(self) -> None:
         await self._open()
-        while (ended := await self._send_what_is_there()) is None:
-            await self._wait()
-        await self._end(ended)
+        self._look_whether_quiet()
+        try:
+            while (ended := await self._send_what_is_there()) is None:
+                await self._wait()
+            await self._end(ended)
+        finally:
+            self._looking.cancel()
 
     async def _open(self) -> None:
         snapshot = await get_snapshot(self._all.store, self._namespace, self._job_id, with_attempts=False)
@@ -219,12 +225,23 @@ class _Follower:
 
     async def _wait(self) -> None:
         """Waits until there may be more, with a heartbeat whenever nothing happens."""
-        while not await _set_within(self._changed, self._quiet_seconds_left()):
+        await self._changed.wait()
+        if self._quiet:
+            self._quiet = False
             await self._write(_heartbeat(self._all.clock, self._response()))
         gather = GATHER_SECONDS_EACH * (self._all.feed.count(self._job_id) - 1)
         left = self._read + gather - self._loop.time()
         if left > 0:
             await asyncio.sleep(left)
+
+    def _look_whether_quiet(self) -> None:
+        """One timer for all of the stream: to set one for each wait costs more than the wait."""
+        left = self._quiet_seconds_left()
+        if left <= 0:
+            self._quiet = True
+            self._changed.set()
+            left = self._all.heartbeat_seconds
+        self._looking = self._loop.call_later(left, self._look_whether_quiet)
 
     def _quiet_seconds_left(self) -> float:
         """Until something has to be said, so that the reader knows that the stream lives."""

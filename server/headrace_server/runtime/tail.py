@@ -38,7 +38,9 @@ class Tail(Generic[P]):
         self._is_stale = is_stale
         self._pages: dict[Place, tuple[P, int]] = {}
         self._bytes = 0
-        self._reading: dict[tuple[Place, int], asyncio.Task[P]] = {}
+        self._reading: dict[tuple[Place, int], list[asyncio.Future[P]]] = {}
+        """Who waits for a page that is just being read."""
+        self._tasks: set[asyncio.Task[P]] = set()
         self._age = 0
 
     @property
@@ -57,13 +59,16 @@ class Tail(Generic[P]):
         if kept is not None and (kept[1] == version or not self._is_stale(kept[0])):
             self._pages[place] = self._pages.pop(place)
             return kept[0]
-        reading = self._reading.get((place, version))
-        if reading is None:
-            reading = asyncio.ensure_future(self._read(place, version, read))
-            self._reading[place, version] = reading
-            reading.add_done_callback(lambda done: self._done(place, version, done))
-        # One follower that leaves must not take the page from the others.
-        return await asyncio.shield(reading)
+        waiting = self._reading.get((place, version))
+        if waiting is None:
+            waiting = self._reading[place, version] = []
+            task = asyncio.ensure_future(self._read(place, version, read))
+            self._tasks.add(task)
+            task.add_done_callback(lambda done: self._done(place, version, waiting, done))
+        # A future for each: one follower that leaves must not take the page from the others.
+        mine: asyncio.Future[P] = asyncio.get_running_loop().create_future()
+        waiting.append(mine)
+        return await mine
 
     def forget(self) -> None:
         """Drops every page, those that are just being read too."""
@@ -79,9 +84,19 @@ class Tail(Generic[P]):
             self._keep(place, version, page)
         return page
 
-    def _done(self, place: Place, version: int, reading: asyncio.Task[P]) -> None:
-        if self._reading.get((place, version)) is reading:
+    def _done(self, place: Place, version: int, waiting: list[asyncio.Future[P]], reading: asyncio.Task[P]) -> None:
+        self._tasks.discard(reading)
+        if self._reading.get((place, version)) is waiting:
             del self._reading[place, version]
+        for one in waiting:
+            if one.done():
+                continue
+            if reading.cancelled():
+                one.cancel()
+            elif (error := reading.exception()) is not None:
+                one.set_exception(error)
+            else:
+                one.set_result(reading.result())
         if not reading.cancelled():
             reading.exception()
 
