@@ -1,6 +1,6 @@
 """EventService: check, call, convert, return."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from headrace.v1 import event_service_pb2 as pb
@@ -20,10 +20,15 @@ from headrace_server.store.records.feed_reads import (
     position_before,
     read_feed,
     read_feed_back,
+    read_feed_of_jobs,
+    rows_of_jobs,
 )
 
 SCANNED_EVENTS_COUNT = 20_000
 """Events that a page looks at, at most: a filter that matches little costs many short pages, never one long call."""
+
+JOBS_COUNT_MAX = 64
+"""A filter that names no more jobs than this is answered from their logs, however long the feed is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,12 @@ def _listed(
     last = last_position(connection)
     if request.HasField("end_time"):
         last = position_before(connection, time_of(request.end_time))[0]
-    page = _Page(wanted, page_rows(request.page_size))
+    jobs = None
+    if 0 < len(wanted.job_ids) <= JOBS_COUNT_MAX:
+        jobs = rows_of_jobs(connection, wanted.job_ids)
+        if not jobs:
+            return [], 0
+    page = _Page(wanted, jobs, page_rows(request.page_size))
     if request.oldest_first:
         return page.forward(connection, max(first, token), last)
     return page.back(connection, min(last + 1, token or last + 1), first)
@@ -73,8 +83,10 @@ def _listed(
 class _Page:
     """Gathers the events of one page."""
 
-    def __init__(self, wanted: Selection, count: int) -> None:
+    def __init__(self, wanted: Selection, jobs: Sequence[int] | None, count: int) -> None:
+        """`jobs`: whose events are looked at; None: everybody's."""
         self._wanted = wanted
+        self._jobs = jobs
         self._room = count
         self._bytes = LIST_BYTES_MAX
         self._found: list[FeedRow] = []
@@ -83,7 +95,7 @@ class _Page:
         """From right after a position up to a last one."""
         scanned = 0
         while after < last and scanned < SCANNED_EVENTS_COUNT:
-            page = read_feed(connection, after, {}, EVENT_PAGE_COUNT, EVENT_PAGE_BYTES)
+            page = self._after(connection, after, last)
             rows = [row for row in self._selected(connection, page) if row.position <= last]
             stopped = self._add(rows)
             if stopped:
@@ -96,7 +108,7 @@ class _Page:
         """From right before a position down to the one after `first`."""
         scanned = 0
         while before > first + 1 and scanned < SCANNED_EVENTS_COUNT:
-            page, lowest = read_feed_back(connection, before, EVENT_PAGE_COUNT, EVENT_PAGE_BYTES)
+            page, lowest = self._before(connection, before, first)
             rows = [row for row in self._selected(connection, page) if row.position > first]
             stopped = self._add(rows)
             if stopped:
@@ -104,6 +116,17 @@ class _Page:
             before = lowest
             scanned += EVENT_PAGE_COUNT
         return self._found, before if before > first + 1 else 0
+
+    def _after(self, connection: Connection, after: int, last: int) -> FeedPage:
+        if self._jobs is None:
+            return read_feed(connection, after, {}, EVENT_PAGE_COUNT, EVENT_PAGE_BYTES)
+        return read_feed_of_jobs(connection, self._jobs, after, last + 1, EVENT_PAGE_COUNT, back=False)
+
+    def _before(self, connection: Connection, before: int, first: int) -> tuple[FeedPage, int]:
+        if self._jobs is None:
+            return read_feed_back(connection, before, EVENT_PAGE_COUNT, EVENT_PAGE_BYTES)
+        page = read_feed_of_jobs(connection, self._jobs, first, before, EVENT_PAGE_COUNT, back=True)
+        return page, page.last
 
     def _selected(self, connection: Connection, page: FeedPage) -> Iterable[FeedRow]:
         if self._wanted.needs_workers:

@@ -93,6 +93,11 @@ class Selection:
         self._wanted = wanted
 
     @property
+    def job_ids(self) -> frozenset[str]:
+        """The only jobs whose events are wanted, as text; empty when the filter names none."""
+        return self._wanted.job_ids
+
+    @property
     def needs_workers(self) -> bool:
         """The filter asks for workers, which have to be looked up."""
         return bool(self._wanted.worker_ids)
