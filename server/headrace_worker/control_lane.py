@@ -90,16 +90,19 @@ class ControlLane:
         self._starts.clear()
         request.releases.extend(self._releases)
         self._releases.clear()
-        request.reports.extend(self._reports)
-        self._reports.clear()
         request.command_acks.extend(self._command_acks)
         self._command_acks.clear()
         request.background_turns.extend(self._own_turns)
         self._own_turns.clear()
         size = 0
+        while self._reports:
+            size += self._reports[0].ByteSize()
+            if size > CONTROL_MESSAGE_BYTES_MAX and request.reports:
+                return request
+            request.reports.append(self._reports.popleft())
         while self._finishes:
             size += self._finishes[0].ByteSize()
-            if size > CONTROL_MESSAGE_BYTES_MAX and request.finishes:
+            if size > CONTROL_MESSAGE_BYTES_MAX and (request.finishes or request.reports):
                 return request
             request.finishes.append(self._finishes.popleft())
         self._waiting.clear()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from headrace.v1 import input_pb2, session_pb2, worker_service_pb2
+from headrace.v1 import input_pb2, queue_pb2, session_pb2, worker_service_pb2
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId
 from headrace_server.core.job import InputResolution
@@ -16,6 +16,7 @@ from headrace_server.store.attempts.leases import Lease
 from headrace_server.store.attempts.workers import Word, hear_each
 from headrace_server.store.codec import time_of
 from headrace_server.store.jobs.deletions import delete
+from headrace_server.store.queueing.queues import create_queue
 from headrace_server.store.records.audit import list_audit
 from store.driving import HOME, NAMESPACE, Bench, OpenStore, chunk, claude_spec, finished
 
@@ -203,6 +204,15 @@ def test_c3_a_jobs_own_input_timeout_counts_and_none_waits_for_ever(bench: Bench
     bench.clock.advance(100_000)
     bench.cycle()
     assert say(bench, patient.job_id, allow=True) is InputResolution.ALLOWED
+
+
+def test_c3_the_queues_input_timeout_counts_where_the_job_states_none(bench: Bench) -> None:
+    queue = queue_pb2.Queue(name="quick")
+    queue.timeouts.input_timeout.FromSeconds(7)
+    bench.write(create_queue, NAMESPACE, queue, "tester")
+    lease = bench.running(claude_spec(), queue="quick")
+    ask(bench, lease)
+    assert bench.job(lease.job_id).wake == bench.clock.now() + 7 * SECOND
 
 
 def test_x3_what_the_cli_takes_back_can_not_be_answered_any_more(bench: Bench) -> None:

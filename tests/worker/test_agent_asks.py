@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import uvloop
@@ -11,8 +13,9 @@ from headrace.v1 import error_pb2, event_pb2, input_pb2, outcome_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace_worker.agent import Agent
 from headrace_worker.attempts import RunningAttempt
+from headrace_worker.control_lane import ControlLane
 from headrace_worker.executors.contract import Cancelled, Outcome, Succeeded, TooManyAsked
-from headrace_worker.limits import INPUTS_OPEN_COUNT_MAX
+from headrace_worker.limits import CONTROL_MESSAGE_BYTES_MAX, INPUTS_OPEN_COUNT_MAX
 from worker.agent_running import handler_spec, running_agent
 from worker.agent_server import ScriptedServer, ServedAttempt, serving
 
@@ -203,6 +206,21 @@ def test_x3_more_than_may_be_open_or_one_twice_is_refused_to_the_executor(tmp_pa
             one.cancel()
 
     play(tmp_path, scenario)
+
+
+def test_x3_large_questions_go_in_several_messages_in_order() -> None:
+    lane = ControlLane()
+    large = "x" * (CONTROL_MESSAGE_BYTES_MAX // 2)
+    reports = [
+        pb.AttemptReport(report_number=number, input_requested=input_pb2.InputRequest(input_json=large))
+        for number in (1, 2, 3)
+    ]
+    attempt: Any = SimpleNamespace(take_reports=lambda: reports)
+    lane.report(attempt)
+    lane.finish(pb.AttemptFinish())
+    taken = [lane.take() for _ in range(3)]
+    assert [[report.report_number for report in one.reports] for one in taken] == [[1], [2], [3]]
+    assert [len(one.finishes) for one in taken] == [0, 0, 1]
 
 
 def test_a_command_for_an_attempt_that_is_not_here_is_declined(tmp_path: Path) -> None:
