@@ -12,13 +12,14 @@ from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core.ids import JobId, job_id_text, parse_job_id
 from headrace_server.core.refusal import Reason, Refused
 from headrace_server.rpc.control_lane import Lanes, serve_control_lane
+from headrace_server.store.attempts.leases import Lease, finish, grant
+from headrace_server.store.attempts.outputs import Batch, append_each
 from headrace_server.store.jobs.submission import Accepted
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.sessions.bindings import bind
 from headrace_server.store.sessions.sessions import Made, close_session, create_session
 from headrace_server.store.sessions.turns import send_message
 from runtime.conftest import Node
-from store.driving import NAMESPACE, offer
+from store.driving import HOME, NAMESPACE, finished, frame, offer
 
 DEADLINE_SECONDS = 20
 
@@ -88,14 +89,17 @@ class Lane:
 
 
 async def bound_session(node: Node) -> JobId:
-    """A session that is bound to the worker."""
+    """A session that has had a turn on the worker."""
 
     def make(ledger: Ledger) -> JobId:
         made = create_session(ledger, NAMESPACE, "", session_pb2.SessionSpec(), "tester")
         assert isinstance(made, Made)
         said = send_message(ledger, NAMESPACE, made.session.id, "", "hi", "tester", "")
         assert isinstance(said, Accepted)
-        bind(ledger, said.job, offer())
+        grant(ledger, said.job, offer(), "the only one")
+        lease = Lease(said.job.id, said.job.epoch, ledger.generation)
+        append_each(ledger, [Batch(HOME, lease, [frame(1)])])
+        finish(ledger, HOME, finished(lease, outputs=1))
         return made.session.id
 
     return await node.store.write(make)

@@ -8,13 +8,14 @@ from headrace_server.core import facts
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.job import Failure, Turn
-from headrace_server.core.states import WAITING
+from headrace_server.core.states import LEASED, WAITING
 from headrace_server.store import rows
 from headrace_server.store.codec import failure_of, number
 from headrace_server.store.jobs.new_job import new_job
 from headrace_server.store.jobs.submission import Accepted
 from headrace_server.store.jobs.submit import submit_each
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.sessions.line import pending_turns
 from headrace_server.store.sessions.session_row import StoredSession, read_session
 
 SYSTEM = "headrace"
@@ -45,13 +46,18 @@ def _begin(ledger: Ledger, worker: str, incarnation: str, word: BackgroundTurn) 
     if earlier is not None:
         return earlier
     bound = (session.worker, session.incarnation, session.binding_epoch)
-    if session.ended or bound != (worker, incarnation, word.binding_epoch):
+    if session.ended or bound != (worker, incarnation, word.binding_epoch) or not _has_begun(ledger, session):
         return None
     spec = job_pb2.JobSpec()
     spec.claude.session_id = job_id_text(session.id)
     new = replace(new_job(session.namespace, "", spec, SYSTEM, ""), background=word.number)
     (answer,) = submit_each(ledger, [new])
     return answer.job.id if isinstance(answer, Accepted) else None
+
+
+def _has_begun(ledger: Ledger, session: StoredSession) -> bool:
+    """Whether there is something that a CLI can go on with by itself. What tells of the conversation may come later."""
+    return bool(session.claude_session) or any(turn.state in LEASED for turn in pending_turns(ledger, session))
 
 
 def _job_of(ledger: Ledger, session: StoredSession, word: BackgroundTurn) -> JobId | None:

@@ -11,7 +11,7 @@ from headrace_server.core.placement import Offer
 from headrace_server.store.capacity.holds import is_kept
 from headrace_server.store.jobs.cancel import cancel
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.sessions.line import pending_turns
+from headrace_server.store.sessions.line import has_background, pending_turns
 from headrace_server.store.sessions.session_row import StoredSession, existing, read_session, save_session
 
 SYSTEM = "headrace"
@@ -44,8 +44,13 @@ def waits_for(ledger: Ledger, job: Job) -> tuple[str, Micros]:
 def held_at(ledger: Ledger, session_id: JobId) -> tuple[str, Micros]:
     """The worker on which the turns of a session have to run, and until when one waits for it; nobody and never while
     any worker will do."""
-    holder = existing(ledger, session_id).holder
+    holder = _holder(ledger, existing(ledger, session_id))
     return (holder, hold_until(ledger)) if holder else ("", Micros(0))
+
+
+def _holder(ledger: Ledger, session: StoredSession) -> str:
+    """A turn that the CLI began shows that there is a conversation, though nobody has said its id yet."""
+    return session.holder or (session.worker if has_background(ledger, session) else "")
 
 
 def hold_after_loss(ledger: Ledger, job: Job) -> Micros:
@@ -56,10 +61,12 @@ def hold_after_loss(ledger: Ledger, job: Job) -> Micros:
     if job.turn is None:
         return Micros(0)
     session = existing(ledger, job.turn.session_id)
-    if session.claude_session and not session.ended_turns and not job.dirty:
+    others = (turn for turn in pending_turns(ledger, session) if turn is not job)
+    alone = not session.ended_turns and not any(turn.epoch or turn.holder for turn in others)
+    if session.claude_session and alone and not job.dirty:
         session.claude_session = ""
         save_session(ledger, session)
-    return hold_until(ledger) if session.holder else Micros(0)
+    return hold_until(ledger) if _holder(ledger, session) else Micros(0)
 
 
 def wait_longer(ledger: Ledger, job: Job) -> bool:

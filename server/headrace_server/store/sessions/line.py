@@ -82,6 +82,12 @@ def pending_turns(ledger: Ledger, session: StoredSession) -> list[Job]:
     )
 
 
+def has_background(ledger: Ledger, session: StoredSession) -> bool:
+    """Whether a turn that the CLI began by itself has not ended."""
+    sql = "SELECT 1 FROM session_turns WHERE session = ? AND ended = 0 AND background > 0 LIMIT 1"
+    return bool(ledger.look_up(sql, (session.row,)))
+
+
 def pending_count(ledger: Ledger, session: StoredSession) -> int:
     """Turns that somebody said and that have not ended."""
     return int(ledger.look_up(f"SELECT count(*) FROM session_turns WHERE {_LINE}", (session.row,))[0][0])
