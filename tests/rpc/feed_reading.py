@@ -28,6 +28,8 @@ from store.driving import NAMESPACE, Bench
 
 ALL = pb.FEED_SCOPE_NAMESPACE
 Written = Callable[[pb.WatchEventsResponse], Awaitable[None]]
+HEARTBEAT_SECONDS = 0.2
+"""Often enough to be waited for, and longer than a busy machine mostly takes for a stream."""
 
 
 class Stream:
@@ -86,7 +88,7 @@ class Node:
         self.may_see = True
         store, clock = self.bench.store, self.bench.clock
         logs = LogPages(store, self.feed, clock)
-        node = Following(store, self.feed, Deltas(), Registry(30.0), clock, self.draining, 0.02, logs)
+        node = Following(store, self.feed, Deltas(), Registry(30.0), clock, self.draining, HEARTBEAT_SECONDS, logs)
         self.all = FeedFollowing(node, self.pages, lambda principal, namespace, owner: self.may_see)
         self.service = EventService(self.all)
 
