@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ OTHER = "0190aaaa-0000-7000-8000-000000000002"
 @pytest.fixture
 def run(tmp_path: Path, attempt_of: Callable[..., Any], base_environment: dict[str, str], processes: Any) -> RunTest:
     """Runs a test, and looks that no process is left."""
-    (tmp_path / "allowed").mkdir()
+    (tmp_path / "allowed").mkdir(exist_ok=True)
     run_simulated = simulated(tmp_path, attempt_of, base_environment)
 
     def run_test(main: Any, **settings: Any) -> None:
@@ -327,4 +328,33 @@ def test_a_structured_output_is_repaired_once(run: RunTest) -> None:
         assert "no structured output" in worker.messages()[-1]
         assert outcome.usage.turns > 2
 
+    run(main)
+
+
+def test_x8_each_turn_tells_what_is_changed_in_the_session_s_worktree(run: RunTest, tmp_path: Path) -> None:
+    repository = tmp_path / "allowed" / "repository"
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
+
+    def git(*arguments: str) -> None:
+        identity = ("-c", "user.name=n", "-c", "user.email=e")
+        subprocess.run(["git", *identity, "-C", str(repository), *arguments], check=True, env=environment)
+
+    def patches(attempt: Any) -> str:
+        return "".join(output.artifact_part.data.decode() for output in attempt.outputs)
+
+    async def main(worker: SessionWorker) -> None:
+        workspace = task_pb2.Workspace(git_worktree=task_pb2.GitWorktree(repository=str(repository)))
+        told = []
+        for name in ("one", "two"):
+            write = {"name": "Write", "input": {"file_path": name, "content": f"{name} made"}}
+            task: dict[str, Any] = {"workspace": workspace, "allowed_tools": ["Write"]}
+            attempt = worker.attempt(scripted({"tools": [write]}, {"text": "done"}), **task)
+            assert text_of(await worker.run(attempt)) == "done"
+            told.append([f"{name} made" in patches(attempt) for name in ("one", "two")])
+        assert told == [[True, False], [True, True]]
+        assert len(worker.process_ids()) == 1
+
+    repository.mkdir(parents=True)
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "-m", "first")
     run(main)

@@ -93,8 +93,8 @@ def rest(steps: tuple[Step, ...], answers: int) -> tuple[Step, ...]:
     What goes wrong in it was for the process that was to have it.
     """
     sound = [replace(step, hang_after_deltas=None, cut=False) for step in steps if isinstance(step, Answer)]
-    last = next((step.text for step in reversed(sound) if step.text), "(end of script)")
-    return tuple(sound[answers:]) or (Answer(text=last),)
+    last = next((step for step in reversed(sound) if step.text), Answer(text="(end of script)"))
+    return tuple(sound[answers:]) or (replace(last, thinking="", tools=()),)
 
 
 def in_prompt(prompt: str) -> tuple[Step, ...] | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from headrace.v1 import task_pb2
+from headrace_worker.executors.artifacts import deliver_changes
 from headrace_worker.executors.claude.answer import SchemaUnusable, check_schema, repair
 from headrace_worker.executors.claude.cli import Cli
 from headrace_worker.executors.claude.conversation import Conversation, ConversationSeconds, Manner
@@ -68,6 +69,7 @@ class ClaudeExecutor:
         keep_folder = True
         try:
             outcome = await self._run_in(attempt, task, workspace)
+            outcome = await deliver_changes(attempt, workspace, task.workspace.git_worktree.branch, outcome)
             keep_folder = isinstance(outcome, Failed)
             return outcome
         finally:

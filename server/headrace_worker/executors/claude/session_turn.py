@@ -12,6 +12,7 @@ from time import time_ns
 from uuid import UUID, uuid5
 
 from headrace.v1 import outcome_pb2, task_pb2, worker_pb2
+from headrace_worker.executors.artifacts import deliver_changes
 from headrace_worker.executors.claude import transcript
 from headrace_worker.executors.claude.answer import repair
 from headrace_worker.executors.claude.cli import Cli
@@ -133,10 +134,17 @@ class SessionTurns:
 
         manner = self._manner(task, resumed=opening.resumes)
         conversation = Conversation(attempt, process.cli, hearing, self._seconds, manner)
-        ended = await conversation.run(say)
+        try:
+            ended = await conversation.run(say)
+            outcome = verdict(task, ended, process.cli.tree.memory, self._now, simulated=self._command.simulated)
+            branch = task.workspace.git_worktree.branch
+            outcome = await deliver_changes(attempt, process.workspace, branch, outcome)
+        except BaseException:
+            self._sessions.discard(session.id, process)
+            raise
         if not ended.kept:
             self._sessions.discard(session.id, process)
-        return verdict(task, ended, process.cli.tree.memory, self._now, simulated=self._command.simulated)
+        return outcome
 
     def _look(self, assignment: worker_pb2.Assignment, session: Session) -> tuple[Opening, Message]:
         """Which conversation the CLI is to hold, and what is to be said in it. Raises ConversationLost."""
