@@ -54,8 +54,8 @@ async def fail(attempt: Attempt) -> Outcome:
 
 def test_x8_no_secret_leaves_by_any_way() -> None:
     told = Told()
-    done = asyncio.run(RedactingExecutor(leak, REDACTION).run(told))  # type: ignore[arg-type]
-    failed = asyncio.run(RedactingExecutor(fail, REDACTION).run(told))  # type: ignore[arg-type]
+    done = asyncio.run(RedactingExecutor(leak, REDACTION).run(told))  # type: ignore[arg-type]  # a double
+    failed = asyncio.run(RedactingExecutor(fail, REDACTION).run(told))  # type: ignore[arg-type]  # a double
     assert isinstance(done, Succeeded)
     assert isinstance(failed, Failed)
     for message in (*told.heard, done.result, failed.failure):

@@ -94,9 +94,9 @@ def test_x7_the_same_question_gets_the_same_answer_which_says_that_it_is_an_old_
     async def scenario() -> None:
         model = Model()
         executor = CachingExecutor(model.run, cache, "1")
-        assert told(await executor.run(Asked())) == ("answer 1", False, 7)  # type: ignore[arg-type]
+        assert told(await executor.run(Asked())) == ("answer 1", False, 7)  # type: ignore[arg-type]  # a double
         again = Asked(deltas=True)
-        assert told(await executor.run(again)) == ("answer 1", True, 0)  # type: ignore[arg-type]
+        assert told(await executor.run(again)) == ("answer 1", True, 0)  # type: ignore[arg-type]  # a double
         (output,) = again.outputs
         assert output.claude.cached
         assert output.claude.turn_result.text == "answer 1"
@@ -110,9 +110,9 @@ def test_x7_who_does_not_ask_for_it_neither_gets_nor_leaves_an_answer(cache: Res
     async def scenario() -> None:
         model = Model()
         executor = CachingExecutor(model.run, cache, "1")
-        await executor.run(Asked(ttl=0))  # type: ignore[arg-type]
-        await executor.run(Asked())  # type: ignore[arg-type]
-        assert told(await executor.run(Asked(ttl=0)))[0] == "answer 3"  # type: ignore[arg-type]
+        await executor.run(Asked(ttl=0))  # type: ignore[arg-type]  # a double
+        await executor.run(Asked())  # type: ignore[arg-type]  # a double
+        assert told(await executor.run(Asked(ttl=0)))[0] == "answer 3"  # type: ignore[arg-type]  # a double
 
     asyncio.run(scenario())
 
@@ -148,10 +148,10 @@ def test_x7_what_changes_nothing_makes_no_other_question() -> None:
 def test_x7_an_answer_that_is_too_old_is_asked_for_anew(cache: ResponseCache, clock: Clock) -> None:
     async def scenario() -> None:
         executor = CachingExecutor(Model().run, cache, "1")
-        await executor.run(Asked())  # type: ignore[arg-type]
+        await executor.run(Asked())  # type: ignore[arg-type]  # a double
         clock.now += 61
-        assert told(await executor.run(Asked(ttl=60)))[0] == "answer 2"  # type: ignore[arg-type]
-        assert told(await executor.run(Asked(ttl=60)))[0] == "answer 2"  # type: ignore[arg-type]
+        assert told(await executor.run(Asked(ttl=60)))[0] == "answer 2"  # type: ignore[arg-type]  # a double
+        assert told(await executor.run(Asked(ttl=60)))[0] == "answer 2"  # type: ignore[arg-type]  # a double
 
     asyncio.run(scenario())
 
@@ -161,8 +161,8 @@ def test_x7_what_used_a_tool_or_failed_is_not_kept(cache: ResponseCache, model: 
     async def scenario() -> None:
         asked = Model(**model)
         executor = CachingExecutor(asked.run, cache, "1")
-        await executor.run(Asked())  # type: ignore[arg-type]
-        await executor.run(Asked())  # type: ignore[arg-type]
+        await executor.run(Asked())  # type: ignore[arg-type]  # a double
+        await executor.run(Asked())  # type: ignore[arg-type]  # a double
         assert asked.asked == 2
 
     asyncio.run(scenario())
@@ -173,9 +173,9 @@ def test_x7_who_asks_meanwhile_waits_for_the_first_answer(cache: ResponseCache) 
         model = Model()
         model.gate.clear()
         executor = CachingExecutor(model.run, cache, "1")
-        running = [asyncio.create_task(executor.run(Asked())) for _ in range(5)]  # type: ignore[arg-type]
+        running = [asyncio.create_task(executor.run(Asked())) for _ in range(5)]  # type: ignore[arg-type]  # a double
         stopped = Asked()
-        leaving = asyncio.create_task(executor.run(stopped))  # type: ignore[arg-type]
+        leaving = asyncio.create_task(executor.run(stopped))  # type: ignore[arg-type]  # a double
         await model.begun.wait()
         stopped.stop.set()
         assert isinstance(await leaving, Cancelled)
@@ -192,7 +192,7 @@ def test_x7_when_the_first_fails_the_next_one_asks(cache: ResponseCache) -> None
         model = Model(fails=True)
         model.gate.clear()
         executor = CachingExecutor(model.run, cache, "1")
-        running = [asyncio.create_task(executor.run(Asked())) for _ in range(3)]  # type: ignore[arg-type]
+        running = [asyncio.create_task(executor.run(Asked())) for _ in range(3)]  # type: ignore[arg-type]  # a double
         await model.begun.wait()
         model.gate.set()
         assert all(isinstance(one, Failed) for one in await asyncio.gather(*running))

@@ -72,7 +72,7 @@ class Delivered:
 
 def deliver(prepared: PreparedWorkspace, branch: str = "", outcome: Succeeded | Failed = DONE) -> Delivered:
     attempt = Delivered()
-    assert asyncio.run(deliver_changes(attempt, prepared, branch, outcome)) is outcome  # type: ignore[arg-type]
+    assert asyncio.run(deliver_changes(attempt, prepared, branch, outcome)) is outcome  # type: ignore[arg-type]  # a double
     return attempt
 
 
@@ -114,7 +114,7 @@ def test_what_failed_delivers_its_changes_too_and_makes_no_branch(workspaces: Wo
 def test_who_is_killed_delivers_nothing(workspaces: Workspaces, repository: Path) -> None:
     prepared = workspaces.prepare(LEASE, worktree(repository), resumed=False)
     attempt = Delivered(killed=True)
-    asyncio.run(deliver_changes(attempt, prepared, "", DONE))  # type: ignore[arg-type]
+    asyncio.run(deliver_changes(attempt, prepared, "", DONE))  # type: ignore[arg-type]  # a double
     assert attempt.outputs == []
 
 
