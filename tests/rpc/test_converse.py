@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 
-from headrace.v1 import error_pb2, event_pb2, input_pb2, session_pb2, watch_pb2
+from headrace.v1 import error_pb2, event_pb2, input_pb2, session_pb2, watch_pb2, worker_service_pb2
 from headrace.v1 import session_service_pb2 as pb
 from headrace_server.core.ids import job_id_text
 from headrace_server.core.refusal import Reason, Refused
 from headrace_server.core.states import ENDED, JobState
+from headrace_server.rpc import converse as conversations
+from headrace_server.rpc.session_view import get_session
+from headrace_server.store.attempts.workers import Word, hear_each
 from headrace_server.store.jobs.deletions import delete
 from rpc.conversing import Node, Talk
 from store.conversing import Conversing, converse
-from store.driving import NAMESPACE, chunk, frame
+from store.driving import HOME, NAMESPACE, chunk, frame
 
 
 @pytest.fixture
@@ -367,3 +370,21 @@ def test_a_client_that_says_nothing_more_may_go_on_reading(node: Node, session: 
     talk.hang_up()
     turn = session.turn()
     talk.until_events(len(node.bench.events(turn.id)))
+
+
+def test_x3_what_is_asked_while_a_conversation_opens_is_told(
+    node: Node, session: Conversing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = session.start(session.say().id)
+    asked = input_pb2.InputRequest(request_id="q", kind=input_pb2.INPUT_KIND_PERMISSION, tool_name="Bash")
+    report = worker_service_pb2.AttemptReport(report_number=1, input_requested=asked)
+
+    async def looks_then_is_asked(*arguments: Any) -> Any:
+        seen = await get_session(*arguments)
+        monkeypatch.setattr(conversations, "get_session", get_session)
+        await node.bench.store.write(lambda ledger: hear_each(ledger, [Word(HOME, reports=[(lease, report)])]))
+        return seen
+
+    monkeypatch.setattr(conversations, "get_session", looks_then_is_asked)
+    talk = node.talk(session.id)
+    talk.until(lambda talk: talk.inputs() == [["q"]])

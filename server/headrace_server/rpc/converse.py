@@ -56,12 +56,13 @@ async def converse(conversing: Conversing, requests: AsyncIterator[pb.ConverseRe
     session_id = parse_job_id(await create(conversing.verbs, opening, call) if made else opening.session_id)
     namespace = namespace_of(opening.namespace)
     with conversing.node.feed.follow(session_id) as changed:
+        version = conversing.node.feed.version(session_id)
         seen = await get_session(conversing.node.store, namespace, session_id)
         start = await _start(conversing.node, opening, seen.session)
         with SessionLog(
             conversing.node, start, changed, deltas=opening.deltas, messages_only=opening.without_raw_frames
         ) as log:
-            await _Conversation(conversing, requests, call, opening, session_id, changed, log).run(seen)
+            await _Conversation(conversing, requests, call, opening, session_id, changed, log).run(seen, version)
 
 
 async def _start(node: Following, opening: pb.ConverseOpen, session: StoredSession) -> TurnCursor:
@@ -105,7 +106,9 @@ class _Conversation:
         self._written = 0.0
         self._leaving = False
 
-    async def run(self, seen: SeenSession) -> None:
+    async def run(self, seen: SeenSession, version: int) -> None:
+        """`version`: of the session in the feed, not later than what was seen."""
+        self._seen = version
         await self._open(_told(seen))
         writing = asyncio.ensure_future(self._write_all())
         reading = asyncio.ensure_future(self._read())
@@ -147,7 +150,6 @@ class _Conversation:
         return done
 
     async def _open(self, session: session_pb2.Session) -> None:
-        self._seen = self._node.feed.version(self._session_id)
         self._told.CopyFrom(session)
         opened = pb.ConverseOpened(session=session, generation=self._node.store.generation)
         await self._write(pb.ConverseResponse(cursor=self._log.cursor(), opened=opened))
