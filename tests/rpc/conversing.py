@@ -18,14 +18,18 @@ DEADLINE_SECONDS = 30
 Written = Callable[[pb.ConverseResponse], Awaitable[None]]
 
 
-class Talk:
+class Caller:
+    """Who calls a unary rpc."""
+
+    principal = "me"
+    traceparent = ""
+
+
+class Talk(Caller):
     """A conversation that a test has: the side of the call that the server writes to, and what the client says.
 
     It goes on whenever the store's loop runs, that is while a test drives a verb or waits for something.
     """
-
-    principal = "me"
-    traceparent = ""
 
     def __init__(self, node: "Node", written: Written | None, opening: pb.ConverseOpen) -> None:
         self.messages: list[pb.ConverseResponse] = []
@@ -101,10 +105,9 @@ class Talk:
         count = len(self.messages)
         self.until(lambda talk: any(message.HasField("heartbeat") for message in talk.messages[count:]))
 
-    def settle_or_end(self) -> None:
-        """The same, or until the stream has ended."""
-        count = len(self.messages)
-        self.until(lambda talk: any(one.HasField("heartbeat") or one.HasField("end") for one in talk.messages[count:]))
+    def until_quiet(self) -> None:
+        """Until the server says that nothing happens, or that its place has moved, or that this is the end."""
+        self.until(lambda talk: any(one.HasField("heartbeat") or one.HasField("end") for one in talk.messages))
 
     def end(self) -> watch_pb2.EndReason:
         """Waits for the end; why it came."""
@@ -184,7 +187,7 @@ class Node(LogNode):
 
     def answer(self, request: pb.AnswerRequestRequest) -> None:
         """Answers as the unary rpc does."""
-        call: Any = self.talks[0]
+        call: Any = Caller()
 
         async def run() -> None:
             await self.conversing.verbs.answer(request, call)

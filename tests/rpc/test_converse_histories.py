@@ -65,9 +65,10 @@ class Reader:
         opening = self.wanted | ({} if credit is None else {"credit": credit})
         talk = node.talk(session_id, take, cursor=self.cursor, **opening)
         try:
-            talk.until(lambda talk: talk.messages)
-            if not self.ended:
-                talk.settle_or_end()
+            if messages == ALL_SEEN:
+                talk.end()
+            else:
+                talk.until_quiet()
         except Cut:
             return False
         finally:
@@ -211,7 +212,7 @@ class History:
             self._start()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(Step, max_size=24),
     st.lists(Wanted, min_size=3, max_size=3),
