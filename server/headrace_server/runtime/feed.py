@@ -58,12 +58,13 @@ class Feed:
             followers = self._followers.get(subject)
             if followers:
                 self._versions[subject] = next(self._numbers)
-                for event in followers:
+                # A copy: a stream that nobody holds any more leaves whenever it is collected.
+                for event in tuple(followers):
                     event.set()
 
     def wake_listeners(self, job_id: JobId) -> None:
         """Wakes the followers that want deltas of a job. Its log has not grown."""
-        for event in self._listeners.get(job_id, ()):
+        for event in tuple(self._listeners.get(job_id, ())):
             event.set()
 
     def wake_all(self) -> None:
