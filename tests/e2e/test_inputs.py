@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -183,6 +185,20 @@ def test_x3_the_first_answer_wins_and_the_second_is_told_whose_it_was(
     same = {"allow": False, "message": "no"}
     assert grpcurl.call(ANSWER, answer(job.id, request_id, **same)) == [{"resolution": "INPUT_RESOLUTION_DENIED"}]
     assert resolutions(story.finish()) == ["DENIED"]
+
+
+def test_x3_the_command_line_shows_what_is_asked_and_answers_it(client: blocking.Client, plane: ControlPlane) -> None:
+    job, story = submit(client, {"tools": [WRITE]}, {"text": "done"})
+
+    def headrace_job(*words: str) -> str:
+        command = [sys.executable, "-m", "headrace.cli", "job", *words]
+        environment = {**os.environ, "HEADRACE_SERVER": plane.address}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    assert f"Write (request {asked(story).request.request_id}), denied in" in headrace_job("show", job.id)
+    assert "waits for a person" in headrace_job("explain", job.id)
+    assert headrace_job("answer", job.id, "--allow") == "allowed\n"
+    assert story.finish().state == "SUCCEEDED"
 
 
 def test_x3_every_bad_field_of_an_answer_is_named(grpcurl: Grpcurl) -> None:
