@@ -10,6 +10,7 @@ from headrace_server.core.limits import HOLDER_GRACE_SECONDS
 from headrace_server.core.states import JobState
 from headrace_server.store.attempts.leases import Holder, Lease
 from headrace_server.store.jobs.cancel import cancel
+from headrace_server.store.sessions.bindings import TRANSCRIPT_SIGN
 from store.conversing import CONVERSATION, converse, session_spec
 from store.driving import HOME, NAMESPACE, Bench, frame, offer
 
@@ -297,6 +298,18 @@ def test_a_turn_that_failed_for_good_leaves_the_session_where_it_was(bench: Benc
     job = session.turn(failed=outcome_pb2.Failure(failure_class=outcome_pb2.FAILURE_CLASS_INVALID))
     assert job.state is JobState.FAILED
     assert session.say().holder == "w1"
+
+
+def test_a_session_is_lost_when_its_worker_says_that_the_conversation_is_gone(bench: Bench) -> None:
+    session = converse(bench)
+    session.turn()
+    job, behind = session.say(), session.say()
+    gone = outcome_pb2.Failure(
+        failure_class=outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, message="it is not there", sign=TRANSCRIPT_SIGN
+    )
+    bench.finish(session.start(job.id, talks=False), failed=gone)
+    assert [bench.job(one.id).state for one in (job, behind)] == [JobState.FAILED, JobState.CANCELLED]
+    assert (session.row.lost, session.row.end_reason) == (True, "it is not there")
 
 
 def test_the_time_of_a_session_is_that_of_its_latest_turn(bench: Bench) -> None:

@@ -12,6 +12,7 @@ from headrace_server.core.job import CancelCause, Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.sessions import SessionState
 from headrace_server.core.states import JobState
+from headrace_server.runtime.retention import Keeping, Retention
 from headrace_server.store.jobs.deletions import delete
 from headrace_server.store.jobs.new_job import new_job
 from headrace_server.store.jobs.submission import Accepted
@@ -306,6 +307,19 @@ def test_e8_a_closed_session_goes_with_the_last_of_its_turns(bench: Bench) -> No
     assert bench.write(remove_sessions, bench.clock.now(), 1) is True
     assert bench.read(see_session, NAMESPACE, session.id) is None
     assert see(bench, still_open).state is SessionState.CREATED
+
+
+def test_e8_retention_removes_closed_sessions_with_their_turns(bench: Bench) -> None:
+    session, still_open = converse(bench), converse(bench)
+    jobs = [session.turn(), still_open.turn()]
+    session.close()
+    keeping = Keeping(jobs_days=1, audit_days=1, output_days=1)
+    bench.clock.advance(86_401.0)
+    bench.run(Retention(bench.store, bench.clock, keeping, pause_seconds=0).sweep())
+    assert bench.read(see_session, NAMESPACE, session.id) is None
+    seen = see(bench, still_open)
+    assert (seen.state, seen.last, seen.session.ended_turns) == (SessionState.IDLE, None, 1)
+    assert all(bench.read(reads.get_job, NAMESPACE, job.id) is None for job in jobs)
 
 
 def test_a_commit_tells_of_the_sessions_that_it_changed(bench: Bench) -> None:

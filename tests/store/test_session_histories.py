@@ -1,5 +1,5 @@
-"""Sessions through anything that may happen to their turns, to their workers and to themselves, from a seed: every store
-on the way is checked (X1, X4, R6)."""
+"""Sessions through anything that may happen to their turns, workers and themselves, from a seed; every store on the way
+is checked (X1, X4, R6)."""
 
 from collections.abc import Callable
 from random import Random
@@ -9,7 +9,7 @@ import pytest
 from headrace.v1 import session_pb2
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId
-from headrace_server.core.job import Usage
+from headrace_server.core.job import Job, Usage
 from headrace_server.core.states import ENDED, LEASED
 from headrace_server.store import rows
 from headrace_server.store.attempts.leases import Holder, Lease
@@ -234,6 +234,7 @@ class History:
         for worker in WORKERS:
             self.starts[worker] += 1
             self.bench.welcome(self.holder(worker))
+        jobs: list[Job] = []
         for _ in range(2000):
             jobs = self.bench.read(lambda connection: [rows.job_of(row) for row in connection.rows(rows.SELECT)])
             if all(job.state in ENDED for job in jobs):

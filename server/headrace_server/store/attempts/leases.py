@@ -34,6 +34,7 @@ from headrace_server.store.sessions.bindings import (
     hold_after_loss,
     hold_until,
     lose_session,
+    note_failure,
     note_run,
     note_start,
 )
@@ -226,6 +227,8 @@ def _fail_attempt(ledger: Ledger, job: Job, failure: Failure, usage: Usage, time
         _cancelled(ledger, job, Usage())
     elif not again:
         ledger.record(job, facts.Failed(timeout_failure(TimeoutKind.TOTAL) if decision is OUT_OF_TIME else failure))
+        if job.turn is not None:
+            note_failure(ledger, job, failure)
 
 
 def _snooze(ledger: Ledger, job: Job, snooze: Snooze, usage: Usage) -> None:

@@ -3,9 +3,11 @@
 A binding is a session's stay with one start of a worker; its epoch grows with each, so an older process can be told.
 """
 
+from headrace.v1 import outcome_pb2
 from headrace_server.core import facts
+from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId, Micros
-from headrace_server.core.job import CancelCause, Job
+from headrace_server.core.job import CancelCause, Failure, Job
 from headrace_server.core.limits import HOLDER_GRACE_SECONDS
 from headrace_server.core.placement import Offer
 from headrace_server.store.capacity.holds import is_kept
@@ -15,6 +17,8 @@ from headrace_server.store.sessions.line import has_background, pending_turns
 from headrace_server.store.sessions.session_row import StoredSession, existing, read_session, save_session
 
 SYSTEM = "headrace"
+TRANSCRIPT_SIGN = "transcript"
+"""Of the failure by which a worker says that it has not got the conversation that it is to go on with."""
 
 
 def bind(ledger: Ledger, job: Job, offer: Offer) -> None:
@@ -97,6 +101,15 @@ def lose_session(ledger: Ledger, job: Job, reason: str) -> None:
     end_turns(ledger, session, f"its session is lost: {reason}", SYSTEM)
 
 
+def note_failure(ledger: Ledger, job: Job, failure: Failure) -> None:
+    """Ends the session of a turn whose worker says that the conversation is not on its disk."""
+    if failure.failure_class is not FailureClass.UNKNOWN_OUTCOME:
+        return
+    message = outcome_pb2.Failure.FromString(failure.body)
+    if message.sign == TRANSCRIPT_SIGN:
+        lose_session(ledger, job, message.message)
+
+
 def end_turns(ledger: Ledger, session: StoredSession, reason: str, actor: str, *, keep_active: bool = False) -> None:
     """Cancels the turns of a session that has ended; `keep_active` leaves alone those that were ever granted."""
     for turn in pending_turns(ledger, session):
@@ -134,8 +147,8 @@ def note_run(ledger: Ledger, job: Job, begun: Micros) -> None:
 def ended_sessions(
     ledger: Ledger, worker: str, incarnation: str, held: tuple[tuple[JobId, int], ...]
 ) -> tuple[JobId, ...]:
-    """Those of the sessions of which a worker has a process whose process has to end, and what is kept of it. What still
-    runs in a closed one is ended by its job; what a fork is to go on from is kept until the fork has its own."""
+    """Those of the sessions of which a worker has a process whose process has to end, and what is kept of it. What
+    still runs in a closed one is ended by its job; what a fork is to go on from is kept until the fork has its own."""
     ended = []
     for session_id, binding_epoch in held:
         session = read_session(ledger.look_up, session_id)
