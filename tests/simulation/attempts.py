@@ -40,6 +40,8 @@ class HeldAttempt:
     returning: bool = False
     stale: bool = False
     dirty: bool = False
+    used_usd_micros: int = 0
+    used_tokens: int = 0
 
     @property
     def lease(self) -> worker_pb2.Lease:
@@ -73,6 +75,13 @@ class HeldAttempt:
         self.outputs.append(output)
         self.run.outputs = len(self.outputs)
 
+    def say_usage(self) -> None:
+        """Says what it has used so far."""
+        assert self.run is not None
+        usage = outcome_pb2.Usage(cost_usd_micros=self.used_usd_micros, output_tokens=self.used_tokens)
+        self.outputs.append(event_pb2.Output(producer_sequence=len(self.outputs) + 1, usage=usage))
+        self.run.outputs = len(self.outputs)
+
     def report(self, *, step: bool) -> None:
         """Reports a rung of the cancel ladder, or asks a person, or takes the question back."""
         assert self.run is not None
@@ -99,6 +108,8 @@ class HeldAttempt:
             lease=self.lease, last_producer_sequence=len(self.outputs), last_report_number=len(self.reports)
         )
         self.finish.usage.turns = 1
+        self.finish.usage.cost_usd_micros = self.used_usd_micros
+        self.finish.usage.output_tokens = self.used_tokens
         if ending is Ending.SUCCEEDED:
             self.finish.succeeded.handler.value.string_value = self.run.sign
         elif ending is Ending.CANCELLED:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from simulation.broken import changes, feed, parts, queueing, schedules, words
+from simulation.broken import capacity, changes, feed, parts, queueing, schedules, words
 
 
 @contextmanager
@@ -116,6 +116,13 @@ MUTANTS: dict[str, Callable[[], words.Patches]] = {
         schedules.other_not_cancelled,
         schedules.buffered_tick_forgotten,
         schedules.tick_never_looked_at,
+        capacity.closed_domain_grants,
+        capacity.probes_not_counted,
+        capacity.reservations_not_counted,
+        capacity.paid_twice,
+        capacity.lost_attempt_not_paid,
+        capacity.reservation_outlives_its_lease,
+        capacity.cap_left_out,
     )
 }
 """By name."""

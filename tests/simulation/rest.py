@@ -15,6 +15,7 @@ from simulation.feed_readers import FeedReader
 from simulation.ground import Ending
 from simulation.operators import DRAIN, drain_busy_queue, resume_all
 from simulation.server import HEARTBEAT_SECONDS
+from simulation.spending import lift_all
 from simulation.violation import hold
 from simulation.workers import Worker
 from simulation.world import World
@@ -37,6 +38,7 @@ def come_to_rest(world: World, chance: Random) -> None:
     _let_drains_end(world, chance)
     _let_schedules_fire(world, chance)
     resume_all(world)
+    lift_all(world, chance)
     _everybody_acts(world, chance)
     for _ in range(ROUNDS_MAX):
         if not _live_jobs(world):

@@ -1,17 +1,18 @@
 """One run: a seed makes a world and a list of steps; they are taken one by one, and all is checked after each."""
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
 from headrace_server.core.limits import EVENT_PAGE_COUNT
-from simulation.actions import ACTIONS, submit
+from simulation.actions import ACTIONS, Action, submit
 from simulation.beside import BESIDE, BESIDE_SHARE
 from simulation.faults import FAULTS, REPAIRS
 from simulation.later_actions import LATER_ACTIONS
 from simulation.rest import come_to_rest
 from simulation.server import pages_of
+from simulation.spending import SPENDING, SPENDING_EVERY, SPENDING_SHARE
 from simulation.storage import MemoryEngine
 from simulation.violation import Violation
 from simulation.world import World
@@ -20,7 +21,7 @@ STEPS_COUNT_DEFAULT = 150
 PAGE_COUNTS = (2, 7, EVENT_PAGE_COUNT)
 """How many events readers get at once, by seed."""
 AT_REST = "coming to rest"
-_ALL = {**ACTIONS, **LATER_ACTIONS, **BESIDE, **FAULTS}
+_ALL = {**ACTIONS, **LATER_ACTIONS, **BESIDE, **SPENDING, **FAULTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +62,20 @@ def plan(seed: int, count: int, *, first_actions: bool = False, beside: bool = T
         weights[name] = weight * (1.0 if name in REPAIRS else chance.choice((0.0, 0.5, 1.0, 3.0)))
     names = chance.choices(list(weights), list(weights.values()), k=count)
     steps = [Step(name, chance.getrandbits(32)) for name in names]
-    return _with_others_beside(steps, Random(f"beside {seed}")) if beside else steps
+    if not beside:
+        return steps
+    steps = _beside(steps, BESIDE, BESIDE_SHARE, Random(f"beside {seed}"))
+    if seed % SPENDING_EVERY < SPENDING_EVERY - 1:
+        return steps
+    return _beside(steps, SPENDING, SPENDING_SHARE, Random(f"spending {seed}"))
 
 
-def _with_others_beside(steps: list[Step], chance: Random) -> list[Step]:
-    names, weights = list(BESIDE), [weight for _, weight in BESIDE.values()]
+def _beside(steps: list[Step], others: Mapping[str, tuple[Action, float]], share: float, chance: Random) -> list[Step]:
+    names, weights = list(others), [weight for _, weight in others.values()]
     all_steps = []
     for step in steps:
         all_steps.append(step)
-        if chance.random() < BESIDE_SHARE:
+        if chance.random() < share:
             all_steps.append(Step(chance.choices(names, weights)[0], chance.getrandbits(32)))
     return all_steps
 

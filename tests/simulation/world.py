@@ -15,6 +15,7 @@ from headrace_worker.lease import LeaseKey
 from simulation.checkers.assignments import check_assignment
 from simulation.checkers.attempts import AttemptChecker
 from simulation.checkers.bounds import BoundChecker
+from simulation.checkers.capacity import CapacityChecker
 from simulation.checkers.counters import CounterChecker
 from simulation.checkers.feed import FeedChecker
 from simulation.checkers.graphs import GraphChecker
@@ -70,6 +71,7 @@ class World:
         self._reading = ReaderChecker(self.readers, self.retention)
         self.feed = FeedChecker(self.feed_readers)
         self.schedules = ScheduleChecker(told.deleting)
+        self.capacity = CapacityChecker(told)
         self._of_commit = (
             LogChecker(),
             CounterChecker(),
@@ -81,6 +83,7 @@ class World:
             GraphChecker(told),
             TimeChecker(told),
             self.schedules,
+            self.capacity,
             self._promises,
             self.feed,
             self.retention,

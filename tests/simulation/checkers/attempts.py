@@ -15,6 +15,8 @@ _ENDS_LEASE = KINDS_OF_END | frozenset(
     {"attempt_released", "attempt_failed", "attempt_lost", "attempt_handed_back", "attempt_snoozed"}
 )
 _OF_ATTEMPT = frozenset({"output", "attempt_started", "input_requested", "input_resolved", "cancel_stepped"})
+OVERSPENT = "budget"
+"""The sign of an attempt that the server has ended for what it has used."""
 _AFTER_CANCEL = _OF_ATTEMPT | _ENDS_LEASE | {"output_truncated"}
 
 
@@ -93,7 +95,8 @@ class AttemptChecker:
         said = output.claude.raw_json.encode() or output.chunk.data or output.checkpoint.value.string_value.encode()
         run = self._run(known, generation, seen.epoch)
         expected = stamp(run.key, sequence)
-        hold(said == expected or (seen.truncated and not said), "I3", f"output {said!r} where {expected!r} is due")
+        unsaid = seen.truncated or output.HasField("usage")
+        hold(said == expected or (unsaid and not said), "I3", f"output {said!r} where {expected!r} is due")
         hold(sequence <= run.outputs, "E5", "output that nobody made")
 
     def _check_ending(self, known: Known, seen: _Seen, logged: Logged, generation: int) -> None:
@@ -112,6 +115,9 @@ class AttemptChecker:
                 # One that was handed back may have been told of its timeout on the way.
                 stopped = seen.timed_out == seen.epoch and run.ending in (Ending.CANCELLED, Ending.RETURNED)
                 hold(stopped, "C3", f"{known.id} failed by a timeout, really {run.ending}")
+            elif failure.sign == OVERSPENT:
+                obeyed = run.ending in (Ending.CANCELLED, Ending.RETURNED)
+                hold(obeyed, "X6", f"{known.id} is stopped for what it used, really {run.ending}")
             elif run.ending is Ending.SNOOZED:
                 policy = self._told.submits[known.number - 1].spec.retry_policy
                 most = policy.max_snoozes if policy.HasField("max_snoozes") else MAX_SNOOZES_DEFAULT

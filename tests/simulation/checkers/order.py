@@ -14,8 +14,9 @@ from simulation.violation import hold
 
 HALF_LIFE_SECONDS = 3600.0
 
-_Line = tuple[str, int, str]
-"""Queue, group of needs, concurrency key: of these the order is strict."""
+_Line = tuple[str, int, str, str]
+"""Queue, group of needs, concurrency key, and of Claude jobs the owner, who may have spent a budget: of these the order
+is strict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,15 @@ class OrderChecker:
 
 
 def _waiting(chronicle: Chronicle, connection: Connection) -> dict[str, _Waiting]:
-    groups: dict[int, int] = dict(connection.rows("SELECT key, ready_group FROM ready_keys"))
+    lines: dict[int, _Line] = {
+        key: (queue, group, concurrency_key, owner if domain else "")
+        for key, queue, group, concurrency_key, owner, domain in connection.rows(
+            "SELECT key, ready_keys.queue, ready_groups.ready_group, concurrency_key, owner, domain"
+            " FROM ready_keys JOIN ready_groups ON ready_groups.ready_group = ready_keys.ready_group"
+        )
+    }
     return {
-        known.id: _Waiting(known.id, (row.rank, row.row), (row.queue, groups[row.key], row.concurrency_key))
+        known.id: _Waiting(known.id, (row.rank, row.row), lines[row.key])
         for known in chronicle.jobs.values()
         if (row := known.row).state is JobState.QUEUED and not row.holder and row.queue != FAIR_QUEUE
     }
