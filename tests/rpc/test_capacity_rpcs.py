@@ -199,6 +199,9 @@ def _used(sequence: int, cost: int, tokens: int) -> event_pb2.Output:
 
 def test_q8_a_job_that_waits_for_a_budget_says_which_and_until_when(edge: Edge) -> None:
     edge.set_budget(owner="me", period=capacity_pb2.BUDGET_PERIOD_DAY, max_cost_usd_micros=DOLLAR)
+    assert edge.bench.effects[-1].next_due == next_day(edge.bench.clock.now()), (
+        "a cycle is asked for when it begins anew"
+    )
     edge.set_budget(max_tokens=5)
     _, waiting = submit(edge, 2)
     (granted,) = edge.bench.cycle(offer(slots=4)).granted

@@ -93,6 +93,9 @@ def store_budget(ledger: Ledger, budget: Budget, actor: str) -> None:
     conflict = "ON CONFLICT (namespace, owner, period) DO UPDATE SET "
     ledger.insert("budgets", columns, [values], conflict + ", ".join(f"{name} = excluded.{name}" for name in changed))
     ledger.forget(_NAME)
+    reset = next_reset(ledger)
+    if reset is not None:
+        ledger.effects.next_due = min(reset, ledger.effects.next_due or reset)
 
 
 def remove_budget(ledger: Ledger, namespace: str, owner: str, period: BudgetPeriod) -> None:
