@@ -358,3 +358,36 @@ def test_x8_each_turn_tells_what_is_changed_in_the_session_s_worktree(run: RunTe
     git("init", "--quiet")
     git("commit", "--quiet", "--allow-empty", "-m", "first")
     run(main)
+
+
+def test_a_conversation_that_was_killed_before_its_first_answer_begins_again(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        attempt = worker.attempt(scripted({"fault": "hang"}))
+        running = asyncio.create_task(worker.run(attempt))
+        await attempt.wait_output(lambda a: "init" in kinds(a))
+        attempt.stop(kill=True)
+        await running
+        for path in (worker.folder / "data" / "sessions" / SESSION / "config" / "projects").glob("*/*"):
+            path.unlink()
+        assert text_of(await worker.turn(scripted({"text": "second"}), number=2)) == "second"
+        for path in (worker.folder / "data" / "sessions" / SESSION / "config" / "projects").glob("*/*"):
+            path.unlink()
+        worker.sessions.kill_idle()
+        assert class_of(await worker.turn(scripted({"text": "third"}), number=3)) == "UNKNOWN_OUTCOME"
+
+    run(main)
+
+
+def test_x4_a_fork_that_was_killed_before_its_first_answer_forks_again(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted({"text": "one"}))
+        fork = (SESSION, worker.claude_session_ids[SESSION])
+        killed = await worker.turn(scripted({"fault": "exit", "signal": "SIGKILL"}), OTHER, fork=fork)
+        assert class_of(killed) == "CRASH"
+        projects = worker.folder / "data" / "sessions" / OTHER / "config" / "projects"
+        for path in projects.glob(f"*/{worker.claude_session_ids[OTHER]}.jsonl"):
+            path.unlink()
+        assert text_of(await worker.turn(scripted({"text": "two"}), OTHER, number=2)) == "two"
+        assert len(worker.messages(OTHER)) == 2
+
+    run(main)

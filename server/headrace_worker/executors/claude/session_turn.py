@@ -48,6 +48,13 @@ GO_ON = (
 """Instead of a message that is in the conversation already (R6)."""
 
 
+ANSWERED_MARK = "answered"
+"""A file in a session's folder: there is a conversation that has to be found again."""
+
+FORK_NOTE = "fork"
+"""A file there: the session that it is a fork of, and the CLI's id of that one's conversation."""
+
+
 class ConversationLost(Exception):
     """The conversation to go on with is not on this worker's disk."""
 
@@ -136,6 +143,8 @@ class SessionTurns:
         conversation = Conversation(attempt, process.cli, hearing, self._seconds, manner)
         try:
             ended = await conversation.run(say)
+            if ended.turn.results:
+                await asyncio.to_thread((session.folder / ANSWERED_MARK).touch, mode=0o600)
             outcome = verdict(task, ended, process.cli.tree.memory, self._now, simulated=self._command.simulated)
             branch = task.workspace.git_worktree.branch
             outcome = await deliver_changes(attempt, process.workspace, branch, outcome)
@@ -166,21 +175,29 @@ class SessionTurns:
         for known in filter(None, (turn.claude_session_id, own)):
             if SESSION_ID.fullmatch(known) and transcript.find(config_folder, known) is not None:
                 return Opening.resume(known)
-        if turn.claude_session_id and turn.turn > 1:
+        # A CLI that is killed early may have written nothing yet; then there is nothing to lose either.
+        begun = self._command.session_folder(turn.session_id)
+        if turn.claude_session_id and turn.turn > 1 and (not begun.is_dir() or (begun / ANSWERED_MARK).exists()):
             raise ConversationLost(f"the conversation {turn.claude_session_id} is not on this worker's disk")
-        if turn.fork_session_id and not turn.claude_session_id:
-            return self._fork(turn, own, config_folder)
+        note = begun / FORK_NOTE
+        if turn.fork_session_id or note.exists():
+            return self._fork(turn, own, note)
         return Opening.new(turn.claude_session_id or own)
 
-    def _fork(self, turn: worker_pb2.SessionTurn, own: str, config_folder: Path) -> Opening:
-        opening = Opening.fork(own, turn.fork_claude_session_id)
-        if not SESSION_ID.fullmatch(turn.fork_session_id):
-            raise LaunchRefused(f"{turn.fork_session_id!r} is not the id of a session")
-        origin = self._command.session_config(turn.fork_session_id)
-        past = transcript.find(origin, turn.fork_claude_session_id)
+    def _fork(self, turn: worker_pb2.SessionTurn, own: str, note: Path) -> Opening:
+        """`note` keeps what it is a fork of, which is told only until it has a conversation of its own."""
+        session_id, claude_session_id = turn.fork_session_id, turn.fork_claude_session_id
+        if not session_id:
+            session_id, claude_session_id = note.read_text().split()
+        opening = Opening.fork(turn.claude_session_id or own, claude_session_id)
+        if not SESSION_ID.fullmatch(session_id):
+            raise LaunchRefused(f"{session_id!r} is not the id of a session")
+        past = transcript.find(self._command.session_config(session_id), claude_session_id)
         if past is None:
-            raise ConversationLost(f"the conversation {turn.fork_claude_session_id} is not on this worker's disk")
-        transcript.copy(past, config_folder)
+            raise ConversationLost(f"the conversation {claude_session_id} is not on this worker's disk")
+        transcript.copy(past, self._command.session_config(turn.session_id))
+        note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        note.write_text(f"{session_id} {claude_session_id}")
         return opening
 
     async def _warm(self, attempt: Attempt, session: Session, opening: Opening) -> SessionProcess | None:
