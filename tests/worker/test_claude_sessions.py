@@ -261,7 +261,7 @@ def test_model_and_permission_mode_are_changed_in_the_running_process(run: RunTe
         mode = task_pb2.PERMISSION_MODE_ACCEPT_EDITS
         attempt = worker.attempt(scripted({"text": "two"}), model="claude-haiku-4-5", permission_mode=mode)
         assert text_of(await worker.run(attempt)) == "two"
-        init = attempt.frames()[0].init
+        init = next(frame.init for frame in attempt.frames() if frame.HasField("init"))
         assert (init.model, init.permission_mode) == ("claude-haiku-4-5", "acceptEdits")
         assert worker.process_ids() == pids
 
