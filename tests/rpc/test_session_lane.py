@@ -198,3 +198,14 @@ def test_more_sessions_than_a_worker_may_hold_end_the_lane(run: Callable[[Test],
         lane.serving = asyncio.ensure_future(asyncio.sleep(0))
 
     run(test)
+
+
+def test_more_kept_sessions_than_a_renewal_may_name_end_the_lane(run: Callable[[Test], None]) -> None:
+    async def test(lane: Lane) -> None:
+        lane.say(renewal=pb.WorkerRenewal(counter=2, kept_session_ids=["x"] * 101))
+        with pytest.raises(Refused) as caught:
+            await lane.serving
+        assert caught.value.refusal.violations[0].field == "renewal.kept_session_ids"
+        lane.serving = asyncio.ensure_future(asyncio.sleep(0))
+
+    run(test)

@@ -1,6 +1,6 @@
 """SessionService's unary rpcs: the servicer on a real store, with its checks, and the status of each refusal."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,7 @@ from headrace_server.rpc.session_service import SessionService
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.store.attempts.leases import Lease
+from headrace_server.store.jobs import planning
 from headrace_server.store.sessions import sessions
 from headrace_server.store.sqlite import SqliteEngine
 from store.checkers import check_store
@@ -249,6 +250,21 @@ def test_too_many_sessions_are_a_quota_that_names_the_limit(edge: Edge, monkeypa
     assert (code, reason) == (StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_SESSIONS")
     assert "sessions_per_owner" in refusal.message
     assert refusal.retry_after_seconds is not None
+
+
+def test_too_many_pending_turns_are_a_quota_that_names_the_limit(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch, unpacked: Callable[[bytes], dict[str, Any]]
+) -> None:
+    monkeypatch.setattr(planning, "SESSION_PENDING_TURNS_COUNT_MAX", 1)
+    made = edge.create()
+    edge.send(made.id)
+    code, reason, refusal = edge.refused("send_message", pb.SendMessageRequest(session_id=made.id, text="hi"))
+    assert (code, reason) == (StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_SESSIONS")
+    details = unpacked(refused_status(refusal).details)
+    (violation,) = details["QuotaFailure"].violations
+    assert violation.subject == f"headrace.v1.Session/{made.id}"
+    assert "pending_turns_per_session" in violation.description
+    assert "RetryInfo" in details
 
 
 def test_an_unknown_queue_is_not_found(edge: Edge) -> None:

@@ -327,6 +327,22 @@ def test_the_time_of_a_session_is_that_of_its_latest_turn(bench: Bench) -> None:
     assert session.row.updated == created
 
 
+def test_a_worker_that_keeps_a_conversation_is_told_when_the_session_is_over(bench: Bench) -> None:
+    session = converse(bench)
+    session.turn()
+    unknown = JobId(9)
+    assert bench.hear(counter=1, kept_sessions=(session.id, unknown)).ended_sessions == ()
+    session.close()
+    assert bench.hear(counter=2, kept_sessions=(session.id, unknown)).ended_sessions == (session.id,)
+
+
+def test_a_worker_that_keeps_a_conversation_is_told_when_another_has_the_session(bench: Bench) -> None:
+    session = converse(bench)
+    session.turn()
+    bench.welcome(OTHER)
+    assert bench.hear(OTHER, counter=1, kept_sessions=(session.id,)).ended_sessions == (session.id,)
+
+
 def named(bench: Bench, holder: Holder, *held: tuple[JobId, int]) -> tuple[JobId, ...]:
     """Which of the sessions that a worker holds it is told to end."""
     return bench.hear(holder, counter=1, sessions=held).ended_sessions

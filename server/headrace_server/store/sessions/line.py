@@ -98,7 +98,8 @@ def too_many_turns(session: StoredSession) -> Refusal:
     text = job_id_text(session.id)
     return Refusal(
         Reason.TOO_MANY_SESSIONS,
-        f"session {text} has {SESSION_PENDING_TURNS_COUNT_MAX} turns that have not ended, as many as it may",
+        f"session {text} has {SESSION_PENDING_TURNS_COUNT_MAX} turns that have not ended, as many as it may"
+        " (pending_turns_per_session)",
         "headrace.v1.Session",
         text,
         retry_after_seconds=TURNS_FULL_RETRY_SECONDS,
