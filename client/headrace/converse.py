@@ -88,11 +88,13 @@ class Conversing:
         self.job_id = ""
         self.paused = False
         self.ended = self.draining = False
+        self._is_open = False
+        """The server has opened the stream: what is said before is lost with a stream that it refuses."""
         self.outbox: deque[pb.ConverseRequest] = deque()
 
     def begin(self) -> None:
         """A new stream begins: fills the outbox with what opens it, and with everything that was not answered."""
-        self.draining = False
+        self.draining = self._is_open = False
         opening = pb.ConverseOpen()
         opening.CopyFrom(self._opening)
         if self._received:
@@ -116,7 +118,7 @@ class Conversing:
 
     def next_request(self) -> pb.ConverseRequest | None:
         """What is to be sent next; None when there is nothing."""
-        if not self.outbox:
+        if not self.outbox or not (self._is_open or self.outbox[0].HasField("open")):
             return None
         request = self.outbox.popleft()
         if request.number in self._asked:
@@ -236,6 +238,7 @@ class Conversing:
     def _items(self, kind: str | None, message: pb.ConverseResponse) -> Iterator[Item]:
         match kind:
             case "opened":
+                self._is_open = True
                 self.session = message.opened.session
                 self.inputs = tuple(message.opened.session.open_inputs)
                 yield message.opened

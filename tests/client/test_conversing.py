@@ -21,6 +21,13 @@ def conversing(window: int = 8, **opening: Any) -> converse.Conversing:
     return made
 
 
+def opened_once(one: converse.Conversing) -> list[pb.ConverseRequest]:
+    """The server opens the stream; everything that was sent on it by then."""
+    requests = sent(one)
+    one.accept(opened())
+    return requests + sent(one)
+
+
 def taken(one: converse.Conversing) -> list[Any]:
     items = []
     while (item := one.take()) is not None:
@@ -93,7 +100,8 @@ def test_a_reader_that_wants_no_raw_frames_or_begins_later_sees_no_holes() -> No
 
 def test_e4_no_more_than_the_window_is_granted_ahead_of_what_was_read() -> None:
     one = conversing(window=8)
-    assert sent(one)[0].open.credit == 8
+    assert opened_once(one)[0].open.credit == 8
+    taken(one)
     one.accept(batch(1, *range(1, 9)))
     assert sent(one) == []
     one.take()
@@ -124,7 +132,7 @@ def test_a_stream_that_is_opened_while_the_reader_has_paused_grants_nothing() ->
     one = conversing()
     one.pause()
     one.begin()
-    assert sent(one)[0].open.credit == 0
+    assert opened_once(one)[0].open.credit == 0
     one.resume()
     assert [request.credit.events for request in sent(one)] == [8]
 
@@ -133,11 +141,12 @@ def test_s1_what_was_not_answered_is_said_again_with_its_request_id_and_in_order
     one = conversing()
     first = one.ask(message=pb.ConverseMessage(text="a", request_id="ra"))
     second = one.ask(message=pb.ConverseMessage(text="b", request_id="rb"))
-    sent(one)
+    assert [request.WhichOneof("kind") for request in sent(one)] == ["open"], "nothing else before it is open"
+    assert [request.number for request in opened_once(one)] == [first, second]
     one.accept(pb.ConverseResponse(done=pb.ConverseDone(number=first, job_id="j")))
     one.broken(CUT, 0.0)
     one.begin()
-    assert [request.message.request_id for request in sent(one)[1:]] == ["rb"]
+    assert [request.message.request_id for request in opened_once(one)[1:]] == ["rb"]
     answered = one.answered(first)
     assert getattr(answered, "job_id", None) == "j"
     assert one.answered(second) is None
@@ -146,10 +155,10 @@ def test_s1_what_was_not_answered_is_said_again_with_its_request_id_and_in_order
 def test_an_interrupt_whose_answer_was_cut_off_is_not_said_again() -> None:
     one = conversing()
     number = one.ask(interrupt=pb.ConverseInterrupt())
-    sent(one)
+    opened_once(one)
     one.broken(CUT, 0.0)
     one.begin()
-    assert [request.WhichOneof("kind") for request in sent(one)] == ["open"]
+    assert [request.WhichOneof("kind") for request in opened_once(one)] == ["open"]
     with pytest.raises(errors.ConnectionFailed):
         one.answered(number)
 
@@ -159,7 +168,7 @@ def test_an_interrupt_that_was_never_sent_is_sent_on_the_next_stream() -> None:
     one.ask(interrupt=pb.ConverseInterrupt())
     one.broken(CUT, 0.0)
     one.begin()
-    assert [request.WhichOneof("kind") for request in sent(one)] == ["open", "interrupt"]
+    assert [request.WhichOneof("kind") for request in opened_once(one)] == ["open", "interrupt"]
 
 
 def test_a_refusal_is_the_exception_of_the_unary_call() -> None:
