@@ -12,7 +12,7 @@ from simulation.faults import FAULTS, REPAIRS
 from simulation.later_actions import LATER_ACTIONS
 from simulation.rest import come_to_rest
 from simulation.server import pages_of
-from simulation.spending import SPENDING, SPENDING_EVERY, SPENDING_SHARE
+from simulation.spending import SPENDING, SPENDING_EVERY, SPENDING_PLACE, SPENDING_SHARE
 from simulation.storage import MemoryEngine
 from simulation.violation import Violation
 from simulation.world import World
@@ -65,7 +65,7 @@ def plan(seed: int, count: int, *, first_actions: bool = False, beside: bool = T
     if not beside:
         return steps
     steps = _beside(steps, BESIDE, BESIDE_SHARE, Random(f"beside {seed}"))
-    if seed % SPENDING_EVERY < SPENDING_EVERY - 1:
+    if seed % SPENDING_EVERY != SPENDING_PLACE:
         return steps
     return _beside(steps, SPENDING, SPENDING_SHARE, Random(f"spending {seed}"))
 

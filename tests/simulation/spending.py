@@ -24,8 +24,8 @@ from simulation.world import World
 
 SPENDING_SHARE = 0.6
 """After which part of the other steps one of these is taken, in a seed that has them."""
-SPENDING_EVERY = 7
-"""Of so many seeds the last has them."""
+SPENDING_EVERY, SPENDING_PLACE = 10, 8
+"""Of so many seeds one has them, which is the one at this place, from zero."""
 MODELS = ("", "", "opus", "claude-sonnet-5")
 LIMITS = (0, 0, 30_000, 300_000)
 PERIODS = (capacity_pb2.BUDGET_PERIOD_DAY, *[capacity_pb2.BUDGET_PERIOD_TOTAL] * 2)
@@ -150,7 +150,7 @@ SPENDING: dict[str, tuple[Action, float]] = {
     "use_model": (use_model, 8),
     "refuse": (refuse, 2.5),
     "succeed": (succeed, 4),
-    "lose_who_has_spent": (lose_who_has_spent, 0.8),
+    "lose_who_has_spent": (lose_who_has_spent, 2.0),
     "change_domain": (change_domain, 1.2),
     "change_budget": (change_budget, 1.5),
 }
