@@ -172,6 +172,7 @@ class Connection:
         renewal.host_resources.CopyFrom(self._host_resources())
         renewal.draining = self._slots.draining
         renewal.sessions.extend(self._sessions.held())
+        renewal.kept_session_ids.extend(self._sessions.kept())
         if self._response_cache is not None:
             renewal.response_cache.CopyFrom(self._response_cache())
 

@@ -16,6 +16,10 @@ class HeldSessions(Protocol):
         """Every session of which there is a process."""
         ...
 
+    def kept(self) -> list[str]:
+        """Sessions without a process of which the conversation is kept: some of them, and others the next time."""
+        ...
+
     def unacknowledged(self) -> list[worker_service_pb2.BackgroundTurn]:
         """Turns that processes began by themselves, of which the server has not said that there is a job for them."""
         ...
@@ -52,6 +56,10 @@ class NoSessions:
         self.on_own_turn: Callable[[worker_service_pb2.BackgroundTurn], None] = lambda turn: None
 
     def held(self) -> list[worker_service_pb2.HeldSession]:
+        """See `HeldSessions`."""
+        return []
+
+    def kept(self) -> list[str]:
         """See `HeldSessions`."""
         return []
 

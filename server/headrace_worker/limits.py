@@ -66,6 +66,8 @@ SESSIONS_COUNT_DEFAULT = 16
 SESSIONS_COUNT_MAX = 1000
 SESSION_IDLE_SECONDS_DEFAULT = 300.0
 """How long an idle process is kept, when the control plane says nothing."""
+KEPT_SESSIONS_COUNT_MAX = 100
+"""Sessions that one renewal names because their conversation is kept."""
 SESSION_ENDED_KEPT_SECONDS = 600.0
 """From the end of a session until its folders are removed."""
 SESSION_KEPT_SECONDS = 90 * 86_400.0

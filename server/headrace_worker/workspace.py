@@ -87,6 +87,10 @@ class Workspaces:
                 with self._lock:
                     self._left.add(folder)
 
+    def discard(self, name: str) -> None:
+        """Removes a folder that was kept for a job or a session, with all that is in it. Raises OSError."""
+        remove_folder(self._place(name))
+
     def _own_folder(self, job_id: str, resumed: bool) -> Path:
         folder = self._place(job_id)
         if not resumed:

@@ -330,7 +330,7 @@ def test_the_time_of_a_session_is_that_of_its_latest_turn(bench: Bench) -> None:
 def test_a_worker_that_keeps_a_conversation_is_told_when_the_session_is_over(bench: Bench) -> None:
     session = converse(bench)
     session.turn()
-    unknown = JobId(9)
+    unknown = JobId(bytes(16))
     assert bench.hear(counter=1, kept_sessions=(session.id, unknown)).ended_sessions == ()
     session.close()
     assert bench.hear(counter=2, kept_sessions=(session.id, unknown)).ended_sessions == (session.id,)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from headrace.v1 import worker_service_pb2
+from headrace_worker.executors.claude import sessions as sessions_module
 from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.contract import Cancelled, Outcome, Succeeded
 from headrace_worker.trees import MemoryLimits
@@ -79,6 +80,34 @@ def test_a_session_that_the_server_names_loses_its_process_and_then_its_folders(
         await worker.until(lambda: worker.process_ids() == [])
         folder = worker.folder / "data" / "sessions" / SESSION
         assert (folder / "ended").exists()
+
+    run(main)
+
+
+def test_conversations_without_a_process_are_named_in_turns(run: RunTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions_module, "KEPT_SESSIONS_COUNT_MAX", 1)
+
+    async def main(worker: SessionWorker) -> None:
+        for session_id in (SESSION, OTHER):
+            await worker.turn(scripted({"text": "x"}), session_id, idle_seconds=0)
+        await worker.turn(scripted({"text": "x"}), THIRD)
+        assert [worker.sessions.kept() for _ in range(3)] == [[SESSION], [OTHER], [SESSION]]
+
+    run(main)
+
+
+def test_what_is_kept_of_a_session_goes_with_it(run: RunTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions_module, "SESSION_ENDED_KEPT_SECONDS", 0.1)
+
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted({"text": "x"}), idle_seconds=0)
+        data = worker.folder / "data"
+        left = list(data.rglob(f"*{SESSION}*"))
+        assert (data / "sessions" / SESSION) in left
+        await worker.until(lambda: worker.sessions.kept() == [SESSION])
+        worker.sessions.end_named([SESSION])
+        assert worker.sessions.kept() == []
+        await worker.until(lambda: not any(path.exists() for path in left))
 
     run(main)
 

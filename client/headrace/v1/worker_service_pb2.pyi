@@ -126,7 +126,7 @@ class WorkerHello(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., incarnation: _Optional[str] = ..., reattach: _Optional[bool] = ..., protocol_version: _Optional[int] = ..., slots: _Optional[int] = ..., capabilities: _Optional[_Union[_worker_pb2.WorkerCapabilities, _Mapping]] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class WorkerRenewal(_message.Message):
-    __slots__ = ("counter", "held", "handled_message_number", "host_resources", "draining", "sessions", "response_cache")
+    __slots__ = ("counter", "held", "handled_message_number", "host_resources", "draining", "sessions", "response_cache", "kept_session_ids")
     COUNTER_FIELD_NUMBER: _ClassVar[int]
     HELD_FIELD_NUMBER: _ClassVar[int]
     HANDLED_MESSAGE_NUMBER_FIELD_NUMBER: _ClassVar[int]
@@ -134,6 +134,7 @@ class WorkerRenewal(_message.Message):
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     SESSIONS_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_CACHE_FIELD_NUMBER: _ClassVar[int]
+    KEPT_SESSION_IDS_FIELD_NUMBER: _ClassVar[int]
     counter: int
     held: _containers.RepeatedCompositeFieldContainer[HeldLease]
     handled_message_number: int
@@ -141,7 +142,8 @@ class WorkerRenewal(_message.Message):
     draining: bool
     sessions: _containers.RepeatedCompositeFieldContainer[HeldSession]
     response_cache: _worker_pb2.ResponseCacheState
-    def __init__(self, counter: _Optional[int] = ..., held: _Optional[_Iterable[_Union[HeldLease, _Mapping]]] = ..., handled_message_number: _Optional[int] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., draining: _Optional[bool] = ..., sessions: _Optional[_Iterable[_Union[HeldSession, _Mapping]]] = ..., response_cache: _Optional[_Union[_worker_pb2.ResponseCacheState, _Mapping]] = ...) -> None: ...
+    kept_session_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, counter: _Optional[int] = ..., held: _Optional[_Iterable[_Union[HeldLease, _Mapping]]] = ..., handled_message_number: _Optional[int] = ..., host_resources: _Optional[_Union[_worker_pb2.HostResources, _Mapping]] = ..., draining: _Optional[bool] = ..., sessions: _Optional[_Iterable[_Union[HeldSession, _Mapping]]] = ..., response_cache: _Optional[_Union[_worker_pb2.ResponseCacheState, _Mapping]] = ..., kept_session_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class HeldSession(_message.Message):
     __slots__ = ("session_id", "binding_epoch", "process")

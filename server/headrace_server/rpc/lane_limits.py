@@ -11,7 +11,7 @@ from headrace_server.core import limits
 from headrace_server.core.job import Failure
 from headrace_server.core.refusal import Refused
 from headrace_server.rpc.checks.nesting import is_nested_too_deep
-from headrace_server.rpc.checks.validate_worker import HELD_COUNT_MAX
+from headrace_server.rpc.checks.validate_worker import HELD_COUNT_MAX, KEPT_SESSIONS_COUNT_MAX
 from headrace_server.rpc.checks.violations import Violations
 from headrace_server.store.codec import failure_of
 
@@ -36,6 +36,9 @@ def check_word(request: pb.ConnectRequest) -> None:
     ):
         if len(words) > HELD_COUNT_MAX:
             violations.add(name, f"has {len(words)} items; at most {HELD_COUNT_MAX} are allowed")
+    if (kept := len(request.renewal.kept_session_ids)) > KEPT_SESSIONS_COUNT_MAX:
+        what = f"has {kept} items; at most {KEPT_SESSIONS_COUNT_MAX} are allowed"
+        violations.add("renewal.kept_session_ids", what)
     for index, report in enumerate(request.reports):
         _check_report(report, f"reports[{index}]", violations)
     _raise(violations)

@@ -62,6 +62,7 @@ def word_of(holder: Holder, request: pb.ConnectRequest, absent: Iterable[Lease])
         counter=request.renewal.counter,
         absent=tuple(absent),
         sessions=tuple((_session_id(one.session_id), one.binding_epoch) for one in request.renewal.sessions),
+        kept_sessions=tuple(map(_session_id, request.renewal.kept_session_ids)),
         background=[
             BackgroundTurn(_session_id(one.session_id), one.binding_epoch, one.number)
             for one in request.background_turns

@@ -69,6 +69,7 @@ HELD_SESSION: Rules = {
     "binding_epoch": at_least_zero,
     "process": message_of(SESSION_PROCESS),
 }
+KEPT_SESSIONS_COUNT_MAX = 100
 RESPONSE_CACHE: Rules = {
     "entries": at_least_zero,
     "size_bytes": at_least_zero,
@@ -84,6 +85,7 @@ RENEWAL: Rules = {
     "draining": anything,
     "sessions": each(message_of(HELD_SESSION), HELD_COUNT_MAX),
     "response_cache": message_of(RESPONSE_CACHE),
+    "kept_session_ids": each(job_id, KEPT_SESSIONS_COUNT_MAX),
 }
 HELLO: Rules = {
     "worker_id": worker_id,

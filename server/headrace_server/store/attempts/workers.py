@@ -20,7 +20,7 @@ from headrace_server.store.effects import Command
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.sessions.background import BackgroundTurn, begin_each, drop_orphans
-from headrace_server.store.sessions.bindings import ended_sessions
+from headrace_server.store.sessions.bindings import ended_sessions, kept_in_vain
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,8 @@ class Word:
     """Leases of which the worker knows nothing, though their assignment had reached it."""
     sessions: tuple[tuple[JobId, int], ...] = ()
     """Of a renewal: the sessions of which it has a process, with the binding of each."""
+    kept_sessions: tuple[JobId, ...] = ()
+    """Of a renewal: some of the sessions of which it keeps the conversation without a process."""
     background: Sequence[BackgroundTurn] = ()
     """Turns that CLIs began by themselves."""
 
@@ -288,4 +290,5 @@ def _hear(ledger: Ledger, word: Word) -> Heard:
     wanted, drain = wanted_of(ledger, word.holder), drain_of(ledger, word.holder.worker)
     commands = pending_commands(ledger, word.holder)
     ended = ended_sessions(ledger, word.holder.worker, word.holder.incarnation, word.sessions)
+    ended += kept_in_vain(ledger, word.holder.worker, word.kept_sessions)
     return Heard(tuple(reported.items()), tuple(finished), wanted, drain, commands, ended, background)

@@ -157,6 +157,17 @@ def ended_sessions(
     return tuple(ended)
 
 
+def kept_in_vain(ledger: Ledger, worker: str, kept: tuple[JobId, ...]) -> tuple[JobId, ...]:
+    """Those of the sessions of which a worker keeps the conversation that are over, or bound to another worker. Of one
+    that is not known here nothing is said: it may be known elsewhere."""
+    vain = []
+    for session_id in kept:
+        session = read_session(ledger.look_up, session_id)
+        if session is not None and (session.worker != worker or _is_over(ledger, session)):
+            vain.append(session_id)
+    return tuple(vain)
+
+
 def _is_bound(session: StoredSession, worker: str, incarnation: str, binding_epoch: int) -> bool:
     return (session.worker, session.incarnation, session.binding_epoch) == (worker, incarnation, binding_epoch)
 

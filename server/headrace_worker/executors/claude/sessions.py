@@ -6,6 +6,7 @@ lent to.
 
 import asyncio
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,7 +18,7 @@ from headrace_worker.executors.claude.session_process import OwnTurn, Session, S
 from headrace_worker.executors.limits import OWN_TURNS_COUNT_MAX
 from headrace_worker.folders import remove_folder
 from headrace_worker.ladder import first_of
-from headrace_worker.limits import SESSION_ENDED_KEPT_SECONDS, SESSION_IDLE_SECONDS_DEFAULT
+from headrace_worker.limits import KEPT_SESSIONS_COUNT_MAX, SESSION_ENDED_KEPT_SECONDS, SESSION_IDLE_SECONDS_DEFAULT
 from headrace_worker.workspace import Workspaces
 
 ENDED_MARK = "ended"
@@ -45,6 +46,8 @@ class Sessions:
         self._folder_of = folder_of
         self._sessions: dict[str, Session] = {}
         self._draining = False
+        self._kept_told = ""
+        """The last session that was named because its conversation is kept."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, turn: worker_pb2.SessionTurn) -> Session:
@@ -88,11 +91,7 @@ class Sessions:
         """
         while session.ending:
             await asyncio.wait(session.ending)
-        while self._count() >= self._processes_max:
-            idle = [other for other in self._sessions.values() if other.is_idle]
-            if not idle:
-                return
-            oldest = min(idle, key=lambda other: other.used_at)
+        while self._count() >= self._processes_max and (oldest := self._oldest_idle()) is not None:
             self._end(oldest, politely=True)
             await asyncio.wait(oldest.ending)
 
@@ -111,6 +110,9 @@ class Sessions:
             self._end(session, politely=True)
         else:
             session.watching = self._spawn(self._watch(session, process))
+        # There may have been more at work than may be kept.
+        if self._count() > self._processes_max and (oldest := self._oldest_idle()) is not None:
+            self._end(oldest, politely=True)
 
     def _has_to_go(self, session: Session, process: SessionProcess) -> bool:
         if not process.alive or self._draining or session.closing or not session.idle_seconds:
@@ -163,6 +165,16 @@ class Sessions:
             if session.process is not None
         ]
 
+    def kept(self) -> list[str]:
+        """See `HeldSessions`: in turns, by name."""
+        root = self._folder_of("-").parent
+        names = sorted(os.listdir(root)) if root.is_dir() else []
+        idle = [name for name in names if self._is_idle_conversation(name)]
+        later = [name for name in idle if name > self._kept_told]
+        told = (later or idle)[:KEPT_SESSIONS_COUNT_MAX]
+        self._kept_told = told[-1] if told else ""
+        return told
+
     def unacknowledged(self) -> list[worker_service_pb2.BackgroundTurn]:
         """Turns of which the server has not said that there is a job for them."""
         return [
@@ -188,6 +200,8 @@ class Sessions:
         """The server wants no process of these sessions any more."""
         for session_id in session_ids:
             session = self._sessions.get(session_id)
+            if session is None and (folder := self._folder_of(session_id)).is_dir():
+                session = self._sessions[session_id] = Session(session_id, folder, 0, 0.0)
             if session is not None:
                 self._drop_own_turns(session)
                 self._close(session)
@@ -224,6 +238,15 @@ class Sessions:
 
     def _count(self) -> int:
         return sum((session.process is not None) + len(session.ending) for session in self._sessions.values())
+
+    def _is_idle_conversation(self, session_id: str) -> bool:
+        session = self._sessions.get(session_id)
+        return session is None or not (session.process or session.turns or session.ending or session.closing)
+
+    def _oldest_idle(self) -> Session | None:
+        """The session whose process was idle for longest."""
+        idle = [session for session in self._sessions.values() if session.is_idle]
+        return min(idle, key=lambda session: session.used_at, default=None)
 
     def _close(self, session: Session) -> None:
         session.closing = True
@@ -297,6 +320,8 @@ class Sessions:
             self._sessions.pop(session.id, None)
             if session.workspace is not None:
                 await asyncio.to_thread(self._workspaces.remove, session.workspace, keep_folder=False)
+            else:
+                await asyncio.to_thread(self._workspaces.discard, session.id)
             await asyncio.to_thread(remove_folder, session.folder)
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
