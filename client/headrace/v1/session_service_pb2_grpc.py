@@ -175,7 +175,7 @@ class SessionServiceServicer:
         """Makes a new session that goes on from where another one is now; the other one stays as it is.
 
         NOT_FOUND: no such session. FAILED_PRECONDITION (SESSION_EMPTY): it has had no turn to go on from, or (SESSION_ENDED) it
-        is lost. ALREADY_EXISTS: `request_id` belongs to another payload. RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): as in
+        is closed or lost. ALREADY_EXISTS: `request_id` belongs to another payload. RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): as in
         CreateSession.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

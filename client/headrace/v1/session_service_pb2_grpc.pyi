@@ -85,7 +85,7 @@ class SessionServiceStub:
     """Makes a new session that goes on from where another one is now; the other one stays as it is.
 
     NOT_FOUND: no such session. FAILED_PRECONDITION (SESSION_EMPTY): it has had no turn to go on from, or (SESSION_ENDED) it
-    is lost. ALREADY_EXISTS: `request_id` belongs to another payload. RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): as in
+    is closed or lost. ALREADY_EXISTS: `request_id` belongs to another payload. RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): as in
     CreateSession.
     """
     CloseSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.CloseSessionRequest, _session_service_pb2.CloseSessionResponse]
@@ -162,7 +162,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """Makes a new session that goes on from where another one is now; the other one stays as it is.
 
     NOT_FOUND: no such session. FAILED_PRECONDITION (SESSION_EMPTY): it has had no turn to go on from, or (SESSION_ENDED) it
-    is lost. ALREADY_EXISTS: `request_id` belongs to another payload. RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): as in
+    is closed or lost. ALREADY_EXISTS: `request_id` belongs to another payload. RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): as in
     CreateSession.
     """
     CloseSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.CloseSessionRequest, _session_service_pb2.CloseSessionResponse]  # type: ignore[assignment]
@@ -284,7 +284,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Makes a new session that goes on from where another one is now; the other one stays as it is.
 
         NOT_FOUND: no such session. FAILED_PRECONDITION (SESSION_EMPTY): it has had no turn to go on from, or (SESSION_ENDED) it
-        is lost. ALREADY_EXISTS: `request_id` belongs to another payload. RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): as in
+        is closed or lost. ALREADY_EXISTS: `request_id` belongs to another payload. RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): as in
         CreateSession.
         """
 
