@@ -9,6 +9,7 @@ from typing import Any
 
 from headrace_server.core.refusal import Refused
 from simulation.actions import Action
+from simulation.answers import answer
 from simulation.clients import UNAVAILABLE, when_answered
 from simulation.feed_readers import FEED_READERS_COUNT_MAX, FeedReader, new_feed_reader
 from simulation.server import Server
@@ -100,3 +101,6 @@ BESIDE: dict[str, tuple[Action, float]] = {
     "sweep": (sweep, 1.0),
 }
 """With how often each is taken."""
+ANSWERING_SHARE = 0.08
+ANSWERING: dict[str, tuple[Action, float]] = {"answer": (answer, 1.0)}
+"""Drawn apart, so that seeds of before still make the runs that they made."""

@@ -6,6 +6,7 @@ A change of what the actions draw moves them; `scripts/simulate --mutant NAME` f
 FIRST_SEEDS = {
     "absent_forgotten": 5,
     "answered_before_commit": 2,
+    "answered_twice": 8,
     "any_succeeded_taken_as_all_ended": 5,
     "bucket_never_empties": 1,
     "buffer_runs_both": 9,

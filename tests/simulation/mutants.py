@@ -31,6 +31,7 @@ MUTANTS: dict[str, Callable[[], words.Patches]] = {
         words.finish_without_output,
         words.own_end_fails_the_job,
         words.cancel_lost,
+        words.answered_twice,
         parts.unconfirmed_requeued,
         parts.wall_clock_lease,
         parts.impatient_lease,

@@ -7,7 +7,7 @@ from random import Random
 
 from headrace_server.core.limits import EVENT_PAGE_COUNT
 from simulation.actions import ACTIONS, Action, submit
-from simulation.beside import BESIDE, BESIDE_SHARE
+from simulation.beside import ANSWERING, ANSWERING_SHARE, BESIDE, BESIDE_SHARE
 from simulation.faults import FAULTS, REPAIRS
 from simulation.later_actions import LATER_ACTIONS
 from simulation.rest import come_to_rest
@@ -21,7 +21,7 @@ STEPS_COUNT_DEFAULT = 150
 PAGE_COUNTS = (2, 7, EVENT_PAGE_COUNT)
 """How many events readers get at once, by seed."""
 AT_REST = "coming to rest"
-_ALL = {**ACTIONS, **LATER_ACTIONS, **BESIDE, **SPENDING, **FAULTS}
+_ALL = {**ACTIONS, **LATER_ACTIONS, **BESIDE, **ANSWERING, **SPENDING, **FAULTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ def plan(seed: int, count: int, *, first_actions: bool = False, beside: bool = T
     steps = _beside(steps, BESIDE, BESIDE_SHARE, Random(f"beside {seed}"))
     if seed % SPENDING_EVERY != SPENDING_PLACE:
         return steps
-    return _beside(steps, SPENDING, SPENDING_SHARE, Random(f"spending {seed}"))
+    steps = _beside(steps, SPENDING, SPENDING_SHARE, Random(f"spending {seed}"))
+    return _beside(steps, ANSWERING, ANSWERING_SHARE, Random(f"answering {seed}"))
 
 
 def _beside(steps: list[Step], others: Mapping[str, tuple[Action, float]], share: float, chance: Random) -> list[Step]:

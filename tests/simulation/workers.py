@@ -17,6 +17,7 @@ from headrace_worker.lease import LeaseKey, WorkerLease, key_of, margin_seconds
 from simulation.attempts import ACCEPTED, FINISHED, STARTED, HeldAttempt
 from simulation.ground import Ending, Ground
 from simulation.network import StreamEnd, Wire
+from simulation.violation import hold
 
 PROTOCOL_VERSION = 1
 
@@ -73,6 +74,9 @@ class Worker:
     """Welcomed on this stream."""
     _releases: list[pb.AttemptRelease] = field(default_factory=list)
     _starts: list[pb.AttemptStart] = field(default_factory=list)
+    _command_acks: list[pb.CommandAck] = field(default_factory=list)
+    _commands: dict[tuple[LeaseKey, int], bytes] = field(default_factory=dict)
+    """Everything that its attempts were told, by number."""
 
     @property
     def connected(self) -> bool:
@@ -105,6 +109,7 @@ class Worker:
         self.lease.disconnect()
         self._releases.clear()
         self._starts.clear()
+        self._command_acks.clear()
 
     def kill(self) -> None:
         """The process is gone, and its keepers end what it ran."""
@@ -178,9 +183,10 @@ class Worker:
         """Says on the control lane what is to be said."""
         if not self._connected or self.control is None:
             return
-        request = pb.ConnectRequest(starts=self._starts, releases=self._releases)
+        request = pb.ConnectRequest(starts=self._starts, releases=self._releases, command_acks=self._command_acks)
         self._starts.clear()
         self._releases.clear()
+        self._command_acks.clear()
         for attempt in self.attempts.values():
             self._add_words(request, attempt)
         if renewal:
@@ -293,9 +299,21 @@ class Worker:
             attempt = self.attempts.get(key_of(wanted.lease))
             if attempt is not None:
                 self._want(attempt, wanted.wanted)
+        for command in message.commands:
+            self._obey(command)
         self._handled = message.message_number
         if message.renewed_counter:
             self.lease.answer(message.renewed_counter, self.around.now())
+
+    def _obey(self, command: pb.AttemptCommand) -> None:
+        key, number = key_of(command.lease), command.command_number
+        body = command.SerializeToString(deterministic=True)
+        told = self._commands.setdefault((key, number), body)
+        hold(told == body, "X3", f"command {number} of {key} was two different ones")
+        attempt = self.attempts.get(key)
+        if attempt is not None and attempt.open_input == command.answer.request_id:
+            attempt.open_input = ""
+        self._command_acks.append(pb.CommandAck(lease=command.lease, command_number=number))
 
     def _assign(self, assignment: worker_pb2.Assignment) -> None:
         attempt = HeldAttempt(assignment, endless=assignment.spec.labels.get("endless") == "yes")

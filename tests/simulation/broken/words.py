@@ -8,8 +8,8 @@ from headrace_server.core import facts, lifecycle, retry
 from headrace_server.core.job import Job
 from headrace_server.core.states import ENDED, LEASED, JobState
 from headrace_server.runtime import cycle
+from headrace_server.store.attempts import inputs, outputs, workers
 from headrace_server.store.attempts import leases as attempts
-from headrace_server.store.attempts import outputs, workers
 from headrace_server.store.jobs import cancel as cancelling
 from simulation import server as servers
 
@@ -88,6 +88,11 @@ def own_end_fails_the_job() -> Patches:
 
     fail = attempts._fail_attempt
     return [(workers, "finish", finish)]
+
+
+def answered_twice() -> Patches:
+    """Whoever answers what an attempt has asked is taken at his word, also after somebody else."""
+    return [(inputs, "_is_open", lambda job, request_id: job.state in LEASED)]
 
 
 def cancel_lost() -> Patches:
