@@ -31,6 +31,10 @@ class FakeAdmin(admin_service_pb2_grpc.AdminServiceServicer):
     def ListAuditEntries(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
 
+    SetBudget = DeleteBudget = ListBudgets = ListCapacityDomains = UpdateCapacityDomain = GetSettings = (
+        UpdateSettings
+    ) = ListAuditEntries
+
     def WatchHealth(self, request: Any, context: Any) -> Iterator[Any]:
         self.requests.append(request)
         if not self.counts:

@@ -50,7 +50,8 @@ def test_x6_a_budget_stops_who_passes_it_and_keeps_the_next_one_waiting(start_pl
         client.budgets.set(period="total", max_tokens=1000)
         much = {"text": "a lot", "usage": {"output_tokens": 2000}, "tools": [_sleep(60)]}
         passing = client.submit(claude(script(much, {"text": "never"}), allowed_tools=["Bash"]))
-        failure = wait_for(lambda: passing.get().failure if passing.get().HasField("failure") else None, "stopped")
+        wait_for(lambda: passing.get().HasField("failure"), "stopped")
+        failure = passing.get().failure
         assert (failure.failure_class, failure.sign) == (outcome_pb2.FAILURE_CLASS_BUDGET, "budget")
         (budget,) = client.budgets.list()
         assert budget.spent_tokens >= 2000
@@ -67,7 +68,8 @@ def test_x6_the_cli_ends_a_turn_that_costs_more_than_was_reserved(start_plane: S
         client.budgets.set("ann", period="total", max_cost_usd=0.5, reservation_usd=0.02)
         dear = {"text": "dear", "usage": {"output_tokens": 10_000}, "tools": [_sleep(0)]}
         failing = client.submit(claude(script(dear, {"text": "never"}), allowed_tools=["Bash"]), owner="ann")
-        failure = wait_for(lambda: failing.get().failure if failing.get().HasField("failure") else None, "failed")
+        wait_for(lambda: failing.get().HasField("failure"), "failed")
+        failure = failing.get().failure
         assert failure.failure_class == outcome_pb2.FAILURE_CLASS_BUDGET
         (budget,) = client.budgets.list("ann")
         assert budget.spent_usd_micros == failing.get().usage.cost_usd_micros > 20_000

@@ -11,7 +11,6 @@ from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import Usage
 from headrace_server.core.limits import HOLDER_GRACE_SECONDS
 from headrace_server.core.placement import Capabilities, Needs
-from headrace_server.core.retry import RetryAction
 from headrace_server.core.states import JobState
 from headrace_server.runtime.cycle import Cycle, Granted
 from headrace_server.store.attempts.leases import Lease
@@ -20,6 +19,7 @@ from headrace_server.store.effects import Effects
 from headrace_server.store.jobs.new_job import new_job as new_job_of
 from headrace_server.store.ledger import Ledger
 from store.driving import Bench, capabilities, claude_spec, failure, frame, new_job, offer
+from store.scheduling import forbid_reading
 
 DOMAIN = "default/default"
 RESET = 3600.0
@@ -61,8 +61,8 @@ def states(bench: Bench, jobs: list[JobId]) -> set[JobState]:
     return {bench.job(job_id).state for job_id in jobs}
 
 
-def job_output(sequence: int, **usage: int) -> event_pb2.Output:
-    return event_pb2.Output(producer_sequence=sequence, usage=outcome_pb2.Usage(**usage))
+def job_output(sequence: int, output_tokens: int) -> event_pb2.Output:
+    return event_pb2.Output(producer_sequence=sequence, usage=outcome_pb2.Usage(output_tokens=output_tokens))
 
 
 def test_x5_a_usage_limit_is_noticed_by_one_attempt_and_waited_for_by_all(bench: Bench) -> None:
@@ -75,9 +75,10 @@ def test_x5_a_usage_limit_is_noticed_by_one_attempt_and_waited_for_by_all(bench:
     assert (noticed.state, noticed.failures) == (JobState.SCHEDULED, 0), "it burns no attempt"
     many = offer(slots=100)
     for _ in range(10):
-        cycle = bench.cycle(many)
-        assert ids(cycle) == []
+        assert ids(bench.cycle(many)) == []
         bench.clock.advance(RESET / 10 - 1)
+    cycle = bench.cycle(many)
+    assert ids(cycle) == []
     assert states(bench, others) == {JobState.QUEUED}
     bench.clock.advance(10)
     assert cycle.next_due is not None
@@ -210,8 +211,7 @@ def test_x5_a_closed_domain_costs_a_cycle_the_same_however_many_jobs_wait(
 ) -> None:
     first, *_ = submit(bench, 300)
     refuse(bench, bench.assign(first), FailureClass.QUOTA, RESET)
-    looked: list[int] = []
-    monkeypatch.setattr("headrace_server.store.queueing.ready.window", lambda *_: looked.append(1) or [])
+    looked = forbid_reading(monkeypatch)
     assert ids(bench.cycle(offer(slots=64))) == []
     assert looked == [], "no job is read"
 
@@ -284,4 +284,4 @@ def test_r2_the_usage_of_a_refused_attempt_is_no_answer(bench: Bench) -> None:
     bench.finish(granted.lease, failed=failure(FailureClass.QUOTA, RESET), usage=Usage(output_tokens=5))
     assert domain(bench).state is DomainState.CLOSED
     decided = [event for event in bench.events(granted.lease.job_id) if event.HasField("attempt_failed")]
-    assert decided[0].attempt_failed.decision.action == RetryAction.WAIT_QUOTA
+    assert decided[0].attempt_failed.decision.action == job_pb2.RETRY_ACTION_WAIT_QUOTA

@@ -127,7 +127,8 @@ def test_q8_a_job_that_waits_for_its_holder_says_which_and_until_when() -> None:
     assert (reason.cause, reason.until_time.seconds) == (job_pb2.WAIT_CAUSE_HOLDER, 7)
     assert reason.message == "worker 'w9' holds the session to resume and is not connected"
     (full,) = wait_reasons(job(holder="w0"), ECHO, 1, registry((capabilities(), 0)))
-    assert full.message.endswith("has no free slot")
+    assert full.message.endswith("has no room for it")
+    assert wait_reasons(job(holder="w0"), ECHO, 1, registry((capabilities(), 1))) == []
 
 
 def test_q8_positions_count_the_jobs_that_rank_before(bench: Bench) -> None:

@@ -5,8 +5,10 @@ import pytest
 from headrace.v1 import job_pb2, queue_pb2, session_pb2
 from headrace_server.core.ids import JobId
 from headrace_server.core.limits import GRANTS_COUNT_MAX
+from headrace_server.core.resources import Resources
 from headrace_server.runtime.explain import wait_reasons
 from headrace_server.runtime.registry import ControlLane, Registry
+from headrace_server.store.attempts.leases import Lease
 from headrace_server.store.jobs.new_job import new_job
 from headrace_server.store.queueing.queue_control import stop_queue
 from headrace_server.store.queueing.queue_stops import StopKind
@@ -71,6 +73,7 @@ def test_q8_a_turn_says_that_its_worker_is_busy_drained_or_away(bench: Bench) ->
     assert told() == (cause, "worker 'w1' holds the session to resume and is not connected")
     lane = ControlLane(HOME, "c", 1, capabilities())
     registry.connect(lane)
-    assert told() == (cause, "worker 'w1' holds the session to resume and has no free slot")
+    lane.hold(Lease(JobId(bytes(16)), 1, 1), Resources(lane.free_slots, 0, 0))
+    assert told() == (cause, "worker 'w1' holds the session to resume and has no room for it")
     lane.draining = True
     assert told() == (cause, "worker 'w1' holds the session to resume and is drained")

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
+import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from headrace.v1 import event_pb2, schedule_pb2
@@ -191,3 +192,15 @@ def check_cursors(connection: Connection, fired: list[_Row]) -> None:
         waiting = [one.nominal for one in own if one.outcome is FiringOutcome.BUFFERED]
         assert waiting == ([buffered] if buffered else [])
         assert not (paused and wake)
+
+
+def forbid_reading(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """From now on no plan finds a ready job; what it looked for is noted."""
+    looked: list[str] = []
+
+    def window(*_: object) -> list[object]:
+        looked.append("a window")
+        return []
+
+    monkeypatch.setattr("headrace_server.store.queueing.ready.window", window)
+    return looked

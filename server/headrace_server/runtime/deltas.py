@@ -105,15 +105,14 @@ class _Answer:
         place = self._places.get(block[:-1])
         if place is None or block.kind not in _TEXTS:
             place = self._places[block[:-1]] = len(self.deltas)
-            self.deltas.append(
-                event_pb2.Delta(
-                    attempt=block.attempt,
-                    message_id=block.message_id,
-                    block_index=block.block_index,
-                    parent_tool_use_id=block.conversation or "",
-                    **{block.kind: ""},
-                )
+            delta = event_pb2.Delta(
+                attempt=block.attempt,
+                message_id=block.message_id,
+                block_index=block.block_index,
+                parent_tool_use_id=block.conversation or "",
             )
+            setattr(delta, block.kind, "")
+            self.deltas.append(delta)
         self.deltas[place].after_sequence = block.after_sequence
         self._texts.setdefault(place, []).append(text)
 

@@ -37,7 +37,7 @@ def wait_reasons(
     if job.state is JobState.BLOCKED:
         return [*reasons, *_of_other_jobs(waiting)]
     reasons += [*capacity_reasons(waiting), *_of_limits(job, waiting)]
-    for_worker = _for_holder(job, registry) if job.holder else _for_worker(job, needs, registry)
+    for_worker = _for_holder(job, needs, registry) if job.holder else _for_worker(job, needs, registry)
     if for_worker is not None:
         reasons.append(for_worker)
     if reasons and not job.holder:
@@ -149,9 +149,16 @@ def _until_due(job: Job) -> job_pb2.WaitReason:
     return reason
 
 
-def _for_holder(job: Job, registry: Registry) -> job_pb2.WaitReason:
+def _for_holder(job: Job, needs: Needs, registry: Registry) -> job_pb2.WaitReason | None:
     lane = registry.lane(job.holder)
-    there = "is not connected" if lane is None else "is drained" if lane.is_drained else "has no free slot"
+    if lane is None:
+        there = "is not connected"
+    elif lane.is_drained:
+        there = "is drained"
+    elif not needs.resources.fits_in(lane.offer().free):
+        there = "has no room for it"
+    else:
+        return None
     reason = job_pb2.WaitReason(
         cause=job_pb2.WAIT_CAUSE_HOLDER,
         message=f"worker {job.holder!r} holds the session to resume and {there}",
