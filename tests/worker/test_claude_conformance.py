@@ -6,9 +6,7 @@ What the driver makes of both has to be the same: state, class, sign of the clas
 import asyncio
 import json
 import os
-import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,58 +14,20 @@ import pytest
 from google.protobuf import json_format, struct_pb2
 
 from headrace.v1 import input_pb2, task_pb2
-from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.claude.session_turn import GO_ON
-from headrace_worker.executors.contract import Cancelled, Failed, Outcome, Succeeded
-from worker.session_running import SESSION, SIMULATOR, SessionWorker, class_of, kinds, text_of, use
-
-pytestmark = pytest.mark.timeout(120)
+from headrace_worker.executors.contract import Cancelled, Succeeded
+from worker.conforming import Conform, Spoken, conforming, sign_of, spoken_of, told, until, until_speaking
+from worker.session_running import SESSION, SessionWorker, class_of, kinds, text_of
 
 OTHER = "0190aaaa-0000-7000-8000-000000000002"
-SECONDS = ConversationSeconds(receipt=5.0, interrupt=5.0, close=5.0, terminate=5.0)
-CLOSED_PORT = "http://127.0.0.1:9"
-TOLD = frozenset({"init", "assistant", "user", "turn_result", "control"})
-"""Kinds of frames that both have to tell; of others the real CLI has more."""
-Step = Mapping[str, Any]
 
-
-@dataclass(frozen=True, slots=True)
-class Spoken:
-    """How a kind of CLI is told what its model says."""
-
-    simulated: bool
-    program: tuple[str, ...]
-    credentials: Mapping[str, str]
-
-    def prompt(self, *steps: Step) -> str:
-        """A message after which the model says this."""
-        if self.simulated:
-            return f"please SIMULATE<<{json.dumps([simulated_step(step) for step in steps])}>>"
-        return f"please SCRIPT<<{json.dumps(steps)}>>"
-
-    def failing(self, status: int, **more: Any) -> str:
-        """A message at which the service fails as often as it is asked."""
-        if self.simulated:
-            return self.prompt({"fault": "api_error", "status": status, **more})
-        return self.prompt(*[{"status": status, **more}] * 4)
-
-
-def simulated_step(step: Step) -> dict[str, Any]:
-    """A step of the model server's, as the simulator takes it."""
-    taken = {name: value for name, value in step.items() if name != "hang"}
-    return {**taken, "hang_after_deltas": 1, "interruptible": True} if "hang" in step else taken
-
-
-Conform = Callable[..., None]
+pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture(params=["simulated", "real"])
 def spoken(request: pytest.FixtureRequest) -> Spoken:
     """Each kind of CLI."""
-    if request.param == "simulated":
-        return Spoken(True, SIMULATOR, {"ANTHROPIC_API_KEY": "made-up", "HEADRACE_SIMULATOR_PACE": "0"})
-    cli, server = request.getfixturevalue("real_cli"), request.getfixturevalue("model_server")
-    return Spoken(False, (str(cli),), {"ANTHROPIC_API_KEY": "made-up", "ANTHROPIC_BASE_URL": server.url})
+    return spoken_of(request)
 
 
 @pytest.fixture
@@ -79,47 +39,7 @@ def conform(
     processes: Any,
 ) -> Conform:
     """Runs a test with a worker that has such a CLI."""
-    (tmp_path / "allowed").mkdir()
-
-    def run(main: Any, **credentials: str) -> None:
-        def make() -> SessionWorker:
-            return SessionWorker(
-                tmp_path,
-                attempt_of,
-                spoken.program,
-                {**spoken.credentials, **credentials},
-                {**base_environment, "HOME": str(tmp_path / "home")},
-                simulated=spoken.simulated,
-                seconds=SECONDS,
-            )
-
-        use(make, main, 110)
-        assert processes.left() == []
-
-    return run
-
-
-def told(attempt: Any) -> list[str]:
-    """The kinds of frames that both CLIs have to tell, in order."""
-    return [kind for kind in kinds(attempt) if kind in TOLD]
-
-
-def sign_of(outcome: Outcome) -> str:
-    assert isinstance(outcome, Failed), outcome
-    return outcome.failure.sign
-
-
-async def until(attempt: Any, kind: str) -> None:
-    await attempt.wait_output(lambda a: kind in kinds(a))
-
-
-async def until_speaking(attempt: Any) -> None:
-    """Waits for the first words of an answer."""
-    async with asyncio.timeout(30):
-        while True:
-            if attempt.deltas:
-                return
-            await asyncio.sleep(0.01)
+    return conforming(spoken, tmp_path, attempt_of, base_environment, processes)
 
 
 def test_text(spoken: Spoken, conform: Conform) -> None:
@@ -361,97 +281,6 @@ def test_structured_output_and_its_repair(spoken: Spoken, conform: Conform) -> N
     conform(main)
 
 
-@pytest.mark.parametrize(
-    ("status", "expected", "sign"),
-    [
-        (401, "AUTH", "api_retry.error_status=401 error=authentication_failed"),
-        (404, "INVALID", "result.api_error_status=404"),
-        (413, "CONTEXT", "result.api_error_status=413"),
-        (429, "RATE_LIMITED", "result.api_error_status=429"),
-        (500, "OVERLOADED", "result.api_error_status=500"),
-        (529, "OVERLOADED", "result.api_error_status=529"),
-    ],
-)
-def test_r2_failures_of_the_service(spoken: Spoken, conform: Conform, status: int, expected: str, sign: str) -> None:
-    async def main(worker: SessionWorker) -> None:
-        attempt = worker.attempt(spoken.failing(status))
-        outcome = await worker.run(attempt)
-        assert (class_of(outcome), sign_of(outcome)) == (expected, sign)
-        assert isinstance(outcome, Failed)
-        assert outcome.failure.retry_after.ToTimedelta().total_seconds() < 1
-        assert outcome.failure.partial_result.claude.claude_session_id == worker.claude_session_ids[SESSION]
-        if expected != "AUTH":
-            assert told(attempt) == ["init", "assistant", "turn_result"]
-            assert len(worker.process_ids()) == 1
-
-    conform(main)
-
-
-def test_r1_a_stated_retry_after_is_kept(spoken: Spoken, conform: Conform) -> None:
-    async def main(worker: SessionWorker) -> None:
-        outcome = await worker.turn(spoken.failing(429, retry_after=2))
-        assert class_of(outcome) == "RATE_LIMITED"
-        assert isinstance(outcome, Failed)
-        assert 2 <= outcome.failure.retry_after.ToTimedelta().total_seconds() < 3
-
-    conform(main)
-
-
-def test_refused_connection(spoken: Spoken, conform: Conform) -> None:
-    async def main(worker: SessionWorker) -> None:
-        prompt = spoken.prompt({"fault": "api_error", "kind": "network"}) if spoken.simulated else "hello"
-        attempt = worker.attempt(prompt)
-        outcome = await worker.run(attempt)
-        assert (class_of(outcome), sign_of(outcome)) == ("NETWORK", "result.api_error=connection_failed")
-        assert told(attempt) == ["init", "assistant", "turn_result"]
-
-    conform(main, **({} if spoken.simulated else {"ANTHROPIC_BASE_URL": CLOSED_PORT}))
-
-
-def test_a_stream_that_is_cut_is_asked_for_again(spoken: Spoken, conform: Conform) -> None:
-    async def main(worker: SessionWorker) -> None:
-        attempt = worker.attempt(spoken.prompt({"text": "some words, then", "cut": True}, {"text": "whole"}))
-        outcome = await worker.run(attempt)
-        assert text_of(outcome) == "whole"
-        assert told(attempt) == ["init", "assistant", "turn_result"]
-
-    conform(main)
-
-
-def test_a_stream_that_is_cut_every_time_is_left_for_a_plain_call(spoken: Spoken, conform: Conform) -> None:
-    async def main(worker: SessionWorker) -> None:
-        cut = {"text": "some words, then", "cut": True}
-        attempt = worker.attempt(spoken.prompt(*[cut] * (2 if spoken.simulated else 3)))
-        assert text_of(await worker.run(attempt)) == "some words, then"
-        assert told(attempt) == ["init", "assistant", "turn_result"]
-
-    conform(main)
-
-
-@pytest.mark.parametrize(
-    ("number", "sign"),
-    [
-        (signal.SIGTERM, "exit_code=143"),
-        (signal.SIGKILL, "signal=9"),
-        (signal.SIGINT, "result.terminal_reason=aborted_streaming"),
-    ],
-)
-def test_killed_from_outside(spoken: Spoken, conform: Conform, number: signal.Signals, sign: str) -> None:
-    async def main(worker: SessionWorker) -> None:
-        attempt = worker.attempt(spoken.prompt({"text": "some words that never end at all", "hang": True}))
-        running = asyncio.create_task(worker.run(attempt))
-        await until_speaking(attempt)
-        (pid,) = worker.process_ids()
-        os.kill(pid, number)
-        outcome = await running
-        assert (class_of(outcome), sign_of(outcome)) == ("CRASH", sign)
-        assert worker.process_ids() == []
-        assert text_of(await worker.turn(spoken.prompt({"text": "next"}))) == "next"
-        assert len(worker.messages()) == 2
-
-    conform(main)
-
-
 def test_a_turn_that_the_cli_begins_by_itself(spoken: Spoken, conform: Conform) -> None:
     async def main(worker: SessionWorker) -> None:
         command = "sleep 0.3" if spoken.simulated else "sleep 1; echo over"
@@ -472,27 +301,5 @@ def test_an_unknown_conversation(spoken: Spoken, conform: Conform) -> None:
     async def main(worker: SessionWorker) -> None:
         worker.claude_session_ids[SESSION] = "11111111-2222-4333-8444-555555555555"
         assert class_of(await worker.turn(spoken.prompt({"text": "x"}), number=2)) == "UNKNOWN_OUTCOME"
-
-    conform(main)
-
-
-def test_r6_a_turn_that_was_cut_off_goes_on_where_it_was(spoken: Spoken, conform: Conform) -> None:
-    async def main(worker: SessionWorker) -> None:
-        glob = {"name": "Glob", "input": {"pattern": "*"}}
-        prompt = spoken.prompt(
-            {"text": "first", "tools": [glob]}, {"text": "rest, at length", "hang": True}, {"text": "end"}
-        )
-        attempt = worker.attempt(prompt, job_id="job")
-        running = asyncio.create_task(worker.run(attempt))
-        await until(attempt, "user")
-        await worker.until(lambda: "rest" in "".join(delta.text for delta in attempt.deltas))
-        (pid,) = worker.process_ids()
-        projects = worker.folder / "data" / "sessions" / SESSION / "config" / "projects"
-        await worker.until(lambda: any("tool_result" in path.read_text() for path in projects.glob("*/*.jsonl")))
-        os.kill(pid, signal.SIGKILL)
-        assert class_of(await running) == "CRASH"
-        second = await worker.turn(prompt, job_id="job", attempt=2)
-        assert text_of(second) == "end"
-        assert worker.messages() == [prompt, GO_ON]
 
     conform(main)
