@@ -373,7 +373,7 @@ def test_a_token_is_of_one_list_only(node: Node) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("state = RUNNING", "a field is expected, one of type, queue, owner, job_id, worker_id, schedule, session_id, labels.KEY"),
+        ("state = RUNNING", "one of type, queue, owner, job_id, worker_id, schedule, session_id, labels.KEY"),
         ("type = output", "at 8: 'output' is no type of event in the feed; types are submitted"),
         ("job_id = 12", "at 10: '12' is no job id"),
     ],

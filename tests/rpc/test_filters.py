@@ -39,7 +39,10 @@ def test_filters_that_are_read(text: str, expected: JobFilter) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("stat = RUNNING", "at 1: a field is expected, one of state, queue, owner, worker_id, session_id, labels.KEY, not 'stat'"),
+        (
+            "stat = RUNNING",
+            "at 1: a field is expected, one of state, queue, owner, worker_id, session_id, labels.KEY, not 'stat'",
+        ),
         ("state = JOGGING", "at 9: 'JOGGING' is no state; states are SCHEDULED, BLOCKED"),
         ("state = running", "at 9: 'running' is no state"),
         ("state : RUNNING", "at 7: '=' is expected, not ':'"),
