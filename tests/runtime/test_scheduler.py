@@ -12,7 +12,7 @@ from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.ids import SECOND, Micros, job_id_text
 from headrace_server.core.states import JobState
 from headrace_server.runtime.cycle import Cycle, run_cycle
-from headrace_server.runtime.registry import Registry
+from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.store.attempts.leases import Holder
 from headrace_server.store.attempts.workers import Release, Word, hear_each, lease_holders
 from headrace_server.store.errors import StoreUnavailable
@@ -48,6 +48,21 @@ def test_nothing_to_do_is_no_cycle(run: Run) -> None:
         await node.submit(new_job(), new_job())
         assert await node.scheduler.run_once() is not None
         assert await node.scheduler.run_once() is None, "no room"
+
+    run(test)
+
+
+def test_i4_a_worker_that_comes_while_a_cycle_is_under_way_gets_what_waits(run: Run) -> None:
+    async def test(node: Node) -> None:
+        (job_id,) = await node.submit()
+        under_way = asyncio.ensure_future(node.scheduler.run_once())
+        await asyncio.sleep(0)
+        lane = ControlLane(HOME, "c", 1, capabilities())
+        node.registry.connect(lane)
+        assert await under_way is not None
+        assert leases_of(lane) == []
+        assert await node.scheduler.run_once() is not None
+        assert [lease.job_id for lease in leases_of(lane)] == [job_id]
 
     run(test)
 

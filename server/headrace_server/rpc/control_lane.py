@@ -185,9 +185,11 @@ class _Served:
         absent = []
         if request.HasField("renewal"):
             self._observe(request.renewal.counter)
-            if lane.draining and not request.renewal.draining:
-                self._all.scheduler.wake()
+            drained = lane.draining
             lane.renewed(request.renewal)
+            if drained and not lane.draining:
+                # A cycle begins at once, and has to see the worker.
+                self._all.scheduler.wake()
             absent = lane.absent(set(held_leases(request.renewal)), request.renewal.handled_message_number)
         word = word_of(lane.holder, request, absent)
         for lease in word.starts:

@@ -3,7 +3,7 @@ workers."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from headrace_server.core.ids import SECOND, Micros
@@ -35,6 +35,7 @@ class _Begun:
     cycle: "asyncio.Future[Cycle]"
     lost: Sequence[Holder]
     lanes: dict[str, ControlLane]
+    offers: Sequence[Offer]
     failures: int
 
 
@@ -123,7 +124,7 @@ class Scheduler:
         )
         # What commits before this cycle is answered may not be in it: only what was known before is forgotten.
         self._queued, self._next_due = False, None
-        return _Begun(cycle, lost, {lane.holder.worker: lane for lane in self._registry.lanes()}, failures)
+        return _Begun(cycle, lost, {lane.holder.worker: lane for lane in self._registry.lanes()}, offers, failures)
 
     async def _complete(self, begun: _Begun) -> Cycle:
         try:
@@ -138,7 +139,7 @@ class Scheduler:
             self._registry.end(holder)
         if len(cycle.granted) == GRANTS_COUNT_MAX:
             self.wake()
-        self._deliver(cycle, begun.lanes)
+        self._deliver(cycle, begun)
         await self._take_back()
         return cycle
 
@@ -152,15 +153,25 @@ class Scheduler:
         ever."""
         return any(_exceeds(offer.free, self._room.get(_holder(offer), NOTHING)) for offer in offers)
 
-    def _deliver(self, cycle: Cycle, lanes: dict[str, ControlLane]) -> None:
+    def _deliver(self, cycle: Cycle, begun: _Begun) -> None:
         for granted in cycle.granted:
-            lane = lanes[granted.worker]
+            lane = begun.lanes[granted.worker]
             if self._registry.lane(granted.worker) is lane:
                 lane.assign(granted.lease, granted.assignment)
             else:
                 self._unsent.append(granted)
-        self._room = {_holder(offer): offer.free for offer in self._registry.offers()}
+        self._room = self._left(begun.offers, {granted.worker for granted in cycle.granted})
         self._registry.reserved = dict(cycle.reserved)
+
+    def _left(self, offers: Sequence[Offer], granted: Set[str]) -> dict[Holder, Resources]:
+        """What a cycle had and left free; who came or got room while it was under way is for the next one."""
+        had = {_holder(offer): offer.free for offer in offers}
+        left = {}
+        for offer in self._registry.offers():
+            holder = _holder(offer)
+            if holder in had:
+                left[holder] = offer.free if offer.worker in granted else _least(offer.free, had[holder])
+        return left
 
     async def _take_back(self) -> None:
         """Takes back what could not be handed over; what can't be committed now is tried again with the next cycle."""
@@ -214,3 +225,9 @@ def _holder(offer: Offer) -> Holder:
 def _exceeds(now: Resources, before: Resources) -> bool:
     """Whether more of anything is there."""
     return now.slots > before.slots or now.memory_bytes > before.memory_bytes or now.cpu_millis > before.cpu_millis
+
+
+def _least(one: Resources, two: Resources) -> Resources:
+    return Resources(
+        min(one.slots, two.slots), min(one.memory_bytes, two.memory_bytes), min(one.cpu_millis, two.cpu_millis)
+    )
