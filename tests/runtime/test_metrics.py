@@ -108,7 +108,9 @@ def test_what_claude_uses_is_added_up_by_queue_and_kind_of_token() -> None:
         ("default", "a", Usage(turns=1, input_tokens=5, output_tokens=2, cost_usd_micros=300, tool_calls=1)),
         ("default", "a", Usage(turns=1, input_tokens=1, cache_read_tokens=9, cost_usd_micros=200)),
     ]
-    counted.committed(Effects(used=used))
+    counted.committed(Effects(used=used, first_tokens=[("default", "a", 250_000), ("default", "a", 750_000)]))
+    (waited,) = (one for one in counted.histograms if one.name == "headrace.claude.time_to_first_token")
+    assert (waited.series["default", "a"].sum, waited.series["default", "a"].longest) == (1.0, 0.75)
     assert points(reader, "headrace.claude.tokens") == {
         ("default", "a", "input"): 6,
         ("default", "a", "output"): 2,

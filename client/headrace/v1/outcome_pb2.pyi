@@ -81,7 +81,7 @@ class Result(_message.Message):
     def __init__(self, claude: _Optional[_Union[ClaudeResult, _Mapping]] = ..., command: _Optional[_Union[CommandResult, _Mapping]] = ..., handler: _Optional[_Union[HandlerResult, _Mapping]] = ...) -> None: ...
 
 class ClaudeResult(_message.Message):
-    __slots__ = ("text", "structured_output", "claude_session_id", "model", "permission_denials", "simulated", "cached")
+    __slots__ = ("text", "structured_output", "claude_session_id", "model", "permission_denials", "simulated", "cached", "time_to_first_token")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     STRUCTURED_OUTPUT_FIELD_NUMBER: _ClassVar[int]
     CLAUDE_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +89,7 @@ class ClaudeResult(_message.Message):
     PERMISSION_DENIALS_FIELD_NUMBER: _ClassVar[int]
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
     CACHED_FIELD_NUMBER: _ClassVar[int]
+    TIME_TO_FIRST_TOKEN_FIELD_NUMBER: _ClassVar[int]
     text: str
     structured_output: _struct_pb2.Struct
     claude_session_id: str
@@ -96,7 +97,8 @@ class ClaudeResult(_message.Message):
     permission_denials: int
     simulated: bool
     cached: bool
-    def __init__(self, text: _Optional[str] = ..., structured_output: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., claude_session_id: _Optional[str] = ..., model: _Optional[str] = ..., permission_denials: _Optional[int] = ..., simulated: _Optional[bool] = ..., cached: _Optional[bool] = ...) -> None: ...
+    time_to_first_token: _duration_pb2.Duration
+    def __init__(self, text: _Optional[str] = ..., structured_output: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., claude_session_id: _Optional[str] = ..., model: _Optional[str] = ..., permission_denials: _Optional[int] = ..., simulated: _Optional[bool] = ..., cached: _Optional[bool] = ..., time_to_first_token: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class CommandResult(_message.Message):
     __slots__ = ("exit_code", "stdout_bytes", "stderr_bytes")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
 
-from headrace.v1 import job_pb2, worker_pb2
+from headrace.v1 import job_pb2, outcome_pb2, worker_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.ids import SECOND, JobId, job_id_text, parse_job_id
@@ -209,7 +209,13 @@ def _finish(message: pb.AttemptFinish) -> Finish:
         last_producer_sequence=message.last_producer_sequence,
         last_report_number=message.last_report_number,
         body=message.SerializeToString(),
+        first_token=_first_token(message.succeeded.claude) if kind == "succeeded" else None,
     )
+
+
+def _first_token(answer: outcome_pb2.ClaudeResult) -> int | None:
+    told = answer.HasField("time_to_first_token")
+    return max(0, answer.time_to_first_token.ToMicroseconds()) if told else None
 
 
 def _error_of(message: pb.CommandAck) -> str:

@@ -120,6 +120,12 @@ class Metrics:
             JOB_SECONDS_BOUNDS,
             attributes=queue,
         )
+        self._first_tokens = Histogram(
+            "headrace.claude.time_to_first_token",
+            "From when the CLI was given a message until the model's first word",
+            JOB_SECONDS_BOUNDS,
+            attributes=queue,
+        )
         self._commits = Histogram(
             "headrace.commit.duration", "From the begin of a transaction until it is durable", COMMIT_SECONDS_BOUNDS
         )
@@ -131,7 +137,7 @@ class Metrics:
     @property
     def histograms(self) -> Sequence[Histogram]:
         """Distributions that are added up here: an instrument would cost more than what it measures."""
-        return (self._waits, self._runs, self._commits)
+        return (self._waits, self._runs, self._first_tokens, self._commits)
 
     def committed(self, effects: Effects) -> None:
         """Adds up what a transaction told."""
@@ -144,6 +150,8 @@ class Metrics:
             if measure is Measure.STARTED and value >= 0:
                 self._waits.add(labels, value / SECOND, count)
             self._counts[measure][(*labels, *_named(measure, value))] += count
+        for namespace, queue, micros in effects.first_tokens:
+            self._first_tokens.add(self._labels(namespace, queue), micros / SECOND)
         for namespace, queue, used in effects.used:
             self._use(self._labels(namespace, queue), used)
 

@@ -94,6 +94,8 @@ class Effects:
     """What attempts are to be told."""
     measured: list[tuple[Measure, str, str, int]] = field(default_factory=list)
     """What happened in queues: measure, namespace, queue, value."""
+    first_tokens: list[tuple[str, str, int]] = field(default_factory=list)
+    """How long Claude attempts waited for the model's first word: namespace, queue, microseconds."""
     used: list[tuple[str, str, Usage]] = field(default_factory=list)
     """What attempts have used more than was known: namespace, queue, and how much."""
     spans: list[Waited | Ran] = field(default_factory=list)

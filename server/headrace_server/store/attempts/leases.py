@@ -96,6 +96,8 @@ class Finish:
     snoozed: Snooze | None = None
     unreadable: bool = False
     """The result is nested deeper than whatever would carry it can be."""
+    first_token: int | None = None
+    """Microseconds until the model's first word, where a model answered."""
 
 
 def held(ledger: Ledger, holder: Holder, lease: Lease) -> Job | None:
@@ -210,6 +212,8 @@ def _succeed(ledger: Ledger, job: Job, word: Finish, result: bytes) -> Dispositi
         _cancelled(ledger, job, word.usage)
     else:
         ledger.record(job, facts.Succeeded(result, word.usage))
+        if word.first_token is not None:
+            ledger.effects.first_tokens.append((job.namespace, job.queue, word.first_token))
     return Disposition.ACCEPTED
 
 

@@ -85,13 +85,16 @@ def failure_with_partial(found: outcome_pb2.Failure, turn: Turn, *, simulated: b
 
 def _claude_result(turn: Turn, simulated: bool) -> outcome_pb2.ClaudeResult:
     result = turn.result or {}
-    return outcome_pb2.ClaudeResult(
+    answer = outcome_pb2.ClaudeResult(
         text=_cut(text(result, "result"), RESULT_TEXT_BYTES_MAX),
         claude_session_id=turn.session_id,
         model=turn.model,
         permission_denials=len(mappings(result, "permission_denials")),
         simulated=simulated,
     )
+    if turn.first_token_seconds is not None:
+        answer.time_to_first_token.FromMicroseconds(round(turn.first_token_seconds * 1e6))
+    return answer
 
 
 def _schema_problem(schema: dict[str, Any], output: Any) -> str:

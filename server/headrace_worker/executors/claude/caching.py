@@ -119,4 +119,5 @@ async def _give_again(attempt: Attempt, answer: Answer) -> Outcome:
     result = outcome_pb2.Result()
     result.CopyFrom(answer.result)
     result.claude.cached = True
+    result.claude.ClearField("time_to_first_token")
     return Succeeded(result)

@@ -164,7 +164,7 @@ class Cli:
 
     def _say_unsaid(self, hearing: Hearing) -> None:
         if self._unsaid is not None:
-            hearing.turn.said()
+            hearing.said()
             self._input.say(self._unsaid)
             self._unsaid = None
             hearing.waits = False

@@ -15,6 +15,8 @@ from headrace_worker.executors.limits import LANE_DISK_BYTES_MAX, LANE_SHED_BYTE
 
 KEEP_ALIVE = "keep_alive"
 LIFECYCLE = "command_lifecycle"
+WORDS = frozenset({"stream_event", "assistant"})
+"""What the model says. Without deltas whole messages come only, so its first word is the end of the first of them."""
 UNDELIVERED = frozenset({"control_response", KEEP_ALIVE, LIFECYCLE})
 """Answers to what we have said, and signs of life: not part of the conversation."""
 
@@ -30,6 +32,8 @@ class Hearing:
         self.asking = Asking(self._asking_changed)
         """What the CLI asks of a person."""
         self.lane = Lane(spool_folder, disk_bytes_max=disk_bytes_max)
+        self._said_at: float | None = None
+        """When the CLI was given the message."""
         self.heard_at = 0.0
         """When the last sign of life came."""
         self.overflow = ""
@@ -56,11 +60,19 @@ class Hearing:
         """Waits until the CLI has said a result, or nothing more will be heard."""
         await self._over.wait()
 
+    def said(self) -> None:
+        """The CLI has been given the message."""
+        self.turn.said()
+        if self._said_at is None:
+            self._said_at = asyncio.get_running_loop().time()
+
     def hear(self, frame: Frame) -> None:
         """Takes in a frame."""
         self.turn.observe(frame)
         if frame.type != KEEP_ALIVE:
             self.heard_at = asyncio.get_running_loop().time()
+        if frame.type in WORDS and self._said_at is not None and self.turn.first_token_seconds is None:
+            self.turn.first_token_seconds = self.delivered.first_token_seconds = self.heard_at - self._said_at
         self.auth_failed = self.auth_failed or self.turn.auth_failed()
         self._keep(frame)
         if self.ended:

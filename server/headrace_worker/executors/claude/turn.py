@@ -79,6 +79,8 @@ class Turn:
         """The last word on a usage limit."""
         self.api_retry: Body | None = None
         """The last retry that nothing good followed."""
+        self.first_token_seconds: float | None = None
+        """From when the message was said until the model's first word."""
         self.last_text = ""
         """What the model said last in the main conversation."""
         self.last_frame = ""
