@@ -255,5 +255,6 @@ def _check_explained(world: World) -> None:
         world.server.run()
         hold(task.done(), "Q8", "no explanation")
         holds = [job_pb2.WAIT_CAUSE_QUEUE_PAUSED] * (known.row.queue in paused)
-        holds += [job_pb2.WAIT_CAUSE_CAPACITY_DOMAIN] * (known.row.key in shut)
+        ready = known.row.state is JobState.QUEUED
+        holds += [job_pb2.WAIT_CAUSE_CAPACITY_DOMAIN] * (ready and known.row.key in shut)
         check_explained(known, list(task.result().wait_reasons), holds)
