@@ -1,6 +1,7 @@
 """What tests of every area may use: the scripted model server and the real Claude CLI."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -12,6 +13,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from model_server.process import STREAM_FLAGS, ClaudeProcess
 from model_server.server import ScriptedModelServer
+
+# A shell that runs the tests in the background has them ignore it, and what they start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 StartSimulator = Callable[..., ClaudeProcess]
 

@@ -61,7 +61,7 @@ def test_what_commits_tell_is_counted_by_queue_state_and_class() -> None:
     assert points(reader, "headrace.attempt.started") == {("default", "a"): 2}
     assert points(reader, "headrace.attempt.failed") == {("default", "a", "CRASH"): 1}
     assert points(reader, "headrace.job.ended") == {("default", "a", "FAILED"): 1}
-    waits, runs, commits = counted.histograms
+    waits, runs, _, commits = counted.histograms
     assert (sum(one(waits, "default", "a").counts), one(waits, "default", "a").sum) == (1, 2.0)
     assert (sum(one(runs, "default", "a").counts), one(runs, "default", "a").sum) == (1, 0.5)
     assert sum(one(commits).counts) == 2
