@@ -126,16 +126,19 @@ def room(domain: Domain, running: int, probes: int) -> int:
     return max(0, domain.most - running) if domain.most else UNBOUNDED
 
 
-def refused(domain: Domain, refusal: Refusal, running: int, now: Micros) -> Domain:
-    """After an attempt was refused; `running` counts the attempts that ran then, this one included.
+def refused(domain: Domain, refusal: Refusal, assigned: Micros, running: int, now: Micros) -> Domain:
+    """After an attempt was refused that was granted then; `running` counts the attempts that ran, this one included.
 
     Attempts that run together are refused together: while it is closed, further refusals count for one, and can only
-    make it longer.
+    make it longer. One that runs since before an operator opened it may have used what has been mended since: the job
+    that tries has the word.
     """
     before = standing(domain, now)
     if before.state is DomainState.CLOSED and not before.until:
         return domain
     if refusal.cause in _FOR_OPERATORS:
+        if before.state is DomainState.HALF_OPEN and assigned < before.since:
+            return domain
         return _closed(before, refusal.cause, refusal.reason, Micros(0), now)
     if refusal.cause is Cause.QUOTA:
         asked = QUOTA_DELAY_SECONDS if refusal.retry_after_seconds is None else refusal.retry_after_seconds

@@ -46,12 +46,22 @@ class _Wall:
         return time < self.until
 
 
+@dataclass
+class _Running:
+    """An attempt that runs."""
+
+    touched: bool
+    """An operator has changed its domain meanwhile."""
+
+
 class CapacityChecker:
     """Reads every log along."""
 
     def __init__(self, told: Told) -> None:
         self._told = told
         self._walls: dict[str, _Wall] = {}
+        self._running: dict[str, dict[str, _Running]] = {}
+        """By domain and job."""
         self._audited = 0
         self._budgets: dict[BudgetName, tuple[Any, ...]] = {}
         self._paid: dict[BudgetName, list[int]] = {}
@@ -86,6 +96,8 @@ class CapacityChecker:
         for number, name, _ in found:
             self._audited = number
             self._walls.pop(name, None)
+            for running in self._running.get(name, {}).values():
+                running.touched = True
         return {name for _, name, _ in found}
 
     def _note_answers(self, fresh: Fresh) -> None:
@@ -99,15 +111,21 @@ class CapacityChecker:
 
     def _check_event(self, known: Known, logged: Logged, domain: str, touched: bool) -> None:
         wall, time = self._walls.get(domain), logged.event.time.ToMicroseconds()
+        if logged.kind == "attempt_assigned":
+            self._running.setdefault(domain, {})[known.id] = _Running(touched)
         if logged.kind == "attempt_assigned" and wall is not None and not touched:
             hold(not wall.is_up(time), "X5", f"{known.id} is granted into the wall of {domain}")
             hold(not wall.tries, "X5", f"{known.id} is granted while {list(wall.tries)} try {domain}")
             wall.tries[known.id] = logged.event.epoch
         elif logged.kind in _OVER:
-            if wall is not None:
-                wall.tries.pop(known.id, None)
+            tried = wall is not None and wall.tries.pop(known.id, None) is not None
+            running = self._running.get(domain, {}).pop(known.id, None)
+            failed = logged.event.attempt_failed.failure
+            if failed.failure_class in _FOR_OPERATORS and not tried:
+                # Of one that runs since before a domain was half open nothing is believed that may have been mended.
+                touched = touched or running is None or running.touched or (wall is not None and not wall.is_up(time))
             if logged.kind == "attempt_failed" and not touched:
-                self._refused(domain, logged.event.attempt_failed.failure, time)
+                self._refused(domain, failed, time)
 
     def _refused(self, domain: str, failure: outcome_pb2.Failure, time: int) -> None:
         kind, asked = failure.failure_class, failure.retry_after.ToMicroseconds()

@@ -73,7 +73,7 @@ def note(ledger: Ledger, word: AttemptWord) -> None:
         assert isinstance(word.fact, facts.AttemptFailed)
         refusal = _refusal(word.fact.failure)
         if refusal is not None:
-            _refuse(ledger, domain_of(ledger, word.job), refusal)
+            _refuse(ledger, domain_of(ledger, word.job), refusal, word.assigned)
             return
     if not domains:
         return
@@ -202,10 +202,11 @@ def read_closed(query: Query, now: Micros, count: int) -> list[tuple[str, Domain
     return [(row[0], standing(_domain(row), now)) for row in found]
 
 
-def _refuse(ledger: Ledger, name: str, refusal: Refusal) -> None:
+def _refuse(ledger: Ledger, name: str, refusal: Refusal, assigned: Micros) -> None:
     if name:
         before = known(ledger).get(name, OPEN)
-        change(ledger, name, refused(before, refusal, running_count(ledger.query, name) + 1, ledger.now))
+        running = running_count(ledger.query, name) + 1
+        change(ledger, name, refused(before, refusal, assigned, running, ledger.now))
 
 
 def _refusal(failure: Failure) -> Refusal | None:
