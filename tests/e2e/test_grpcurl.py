@@ -15,6 +15,7 @@ def test_reflection_lists_every_service_and_describes_them(grpcurl: Grpcurl) -> 
     assert set(grpcurl.lines("list")) == {
         *("headrace.v1.JobService", "headrace.v1.QueueService", "headrace.v1.ScheduleService"),
         *("headrace.v1.WorkerService", "headrace.v1.AdminService", "headrace.v1.EventService"),
+        "headrace.v1.SessionService",
         *("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", "grpc.channelz.v1.Channelz"),
     }
     assert "headrace.v1.JobService.SubmitJob" in grpcurl.lines("list", "headrace.v1.JobService")
@@ -69,14 +70,11 @@ def test_a_bad_request_shows_every_violation_with_its_path(grpcurl: Grpcurl) -> 
     assert all(violation["description"] for violation in violations)
 
 
-def test_a_field_that_is_not_honoured_is_refused_by_name(grpcurl: Grpcurl) -> None:
+def test_a_turn_of_a_session_that_is_not_there_names_the_field(grpcurl: Grpcurl) -> None:
     spec = {"claude": {"prompt": "Hi", "session_id": "01890a5d-ac96-774b-bcce-b302099a8057"}}
     error = grpcurl.refused("headrace.v1.JobService/SubmitJob", {"spec": spec})
     info = error["details"]["ErrorInfo"]
-    assert (error["code"], info["reason"], info["metadata"]["field"]) == (
-        *(12, "NOT_SUPPORTED"),
-        "spec.claude.session_id",
-    )
+    assert (error["code"], info["reason"], info["metadata"]["field"]) == (5, "NOT_FOUND", "spec.claude.session_id")
 
 
 def test_what_is_missing_is_named(grpcurl: Grpcurl) -> None:
