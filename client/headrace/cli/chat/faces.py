@@ -76,6 +76,8 @@ class TerminalFace:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        # Also between two prompts: the terminal itself would swallow a Ctrl-D that comes there.
+        self._stack.enter_context(self._prompt.app.input.raw_mode())
         self._stack.enter_context(patch_stdout(raw=True))
         return self
 
