@@ -121,13 +121,15 @@ class CapacityChecker:
             tried = wall is not None and wall.tries.pop(known.id, None) is not None
             running = self._running.get(domain, {}).pop(known.id, None)
             failed = logged.event.attempt_failed.failure
+            unsure = running is None or running.touched
             if failed.failure_class in _FOR_OPERATORS and not tried:
                 # Of one that runs since before a domain was half open nothing is believed that may have been mended.
-                touched = touched or running is None or running.touched or (wall is not None and not wall.is_up(time))
+                touched = touched or unsure or (wall is not None and not wall.is_up(time))
             if logged.kind == "attempt_failed" and not touched:
-                self._refused(domain, failed, time)
+                self._refused(domain, failed, time, unsure)
 
-    def _refused(self, domain: str, failure: outcome_pb2.Failure, time: int) -> None:
+    def _refused(self, domain: str, failure: outcome_pb2.Failure, time: int, unsure: bool) -> None:
+        """`unsure`: an operator may have closed it meanwhile, and what comes then makes that no longer by itself."""
         kind, asked = failure.failure_class, failure.retry_after.ToMicroseconds()
         if kind not in {_QUOTA} | _SHORT | _FOR_OPERATORS:
             return
@@ -137,7 +139,7 @@ class CapacityChecker:
         elif kind == _QUOTA:
             until = time + (max(asked, SECOND) if failure.HasField("retry_after") else QUOTA_SECONDS * SECOND)
         else:
-            until = time + (asked if before.is_up(time) else max(asked, PAUSE_SECONDS * SECOND))
+            until = time + (asked if before.is_up(time) or unsure else max(asked, PAUSE_SECONDS * SECOND))
         if until > before.until:
             self._walls[domain] = _Wall(until)
 
