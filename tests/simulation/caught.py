@@ -45,6 +45,7 @@ FIRST_SEEDS = {
     "key_freed_at_grant": 3,
     "key_limit_ignored": 2,
     "last_makes_up_for_all": 8,
+    "late_hello_believed": 9540,
     "live_job_deleted": 10,
     "live_job_swept": 0,
     "live_output_dropped": 1,

@@ -51,6 +51,7 @@ MUTANTS: dict[str, Callable[[], words.Patches]] = {
         parts.rolled_back_remembered,
         parts.absent_forgotten,
         words.returning_worker_keeps_all,
+        words.late_hello_believed,
         parts.restart_ends_leases,
         parts.reader_skips,
         parts.promotion_forgotten,

@@ -230,10 +230,10 @@ class Bench:
         """Cancels a job."""
         return self.write(cancel, NAMESPACE, job_id, reason, "tester")
 
-    def welcome(self, holder: Holder = HOME, *held: Lease, reattach: bool = False) -> Welcomed:
+    def welcome(self, holder: Holder = HOME, *held: Lease, reattach: bool = False, counter: int = 1) -> Welcomed:
         """A worker connects."""
         hello = worker_service_pb2.WorkerHello(worker_id=holder.worker, incarnation=holder.incarnation, slots=1)
-        greeting = Greeting(holder, reattach, hello.SerializeToString(), 1, tuple(held))
+        greeting = Greeting(holder, reattach, hello.SerializeToString(), counter, tuple(held))
         return self.write(welcome, greeting)
 
 

@@ -29,6 +29,15 @@ def test_l5_a_worker_that_comes_back_goes_on_with_what_it_holds(bench: Bench) ->
     assert bench.job(lease.job_id).state is JobState.RUNNING
 
 
+def test_l3_a_hello_that_is_heard_after_a_later_one_takes_nothing_back(bench: Bench) -> None:
+    bench.welcome(counter=2)
+    lease = bench.running()
+    late = bench.welcome(HOME, reattach=True, counter=1)
+    assert (late.current, late.newest) == (True, False)
+    assert bench.job(lease.job_id).state is JobState.RUNNING
+    assert bench.welcome(HOME, lease, reattach=True, counter=3).newest
+
+
 def test_l5_after_a_restart_of_the_server_a_worker_goes_on(reopen: OpenStore) -> None:
     bench = reopen()
     bench.welcome()

@@ -131,6 +131,9 @@ class _Served:
         if not welcomed.current:
             message = f"a newer incarnation of worker {hello.worker_id!r} has connected"
             raise Refused(Refusal(Reason.STALE_INCARNATION, message))
+        if not welcomed.newest:
+            message = f"a newer stream of worker {hello.worker_id!r} has connected"
+            raise Refused(Refusal(Reason.CONNECTION_REPLACED, message))
         self._observe(renewal.counter)
         if welcomed.first:
             self._all.registry.succeed(self._lane.holder, living)

@@ -204,3 +204,8 @@ def returning_worker_keeps_all() -> Patches:
 
     original = workers.lose_worker
     return [(workers, "leased_by", of_others), (cycle, "lose_worker", lose_worker)]
+
+
+def late_hello_believed() -> Patches:
+    """A hello of a stream that the worker has given up takes the place of the later one."""
+    return [(workers, "_is_overtaken", lambda greeting, heard: False)]

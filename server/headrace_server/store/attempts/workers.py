@@ -52,10 +52,12 @@ class Greeting:
 
 @dataclass(frozen=True, slots=True)
 class Welcomed:
-    """What the store knows of the attempts that a worker says it holds. `current` is false for an incarnation that
-    was ended."""
+    """What the store knows of the attempts that a worker says it holds."""
 
-    current: bool
+    current: bool = True
+    """False for an incarnation that was ended."""
+    newest: bool = True
+    """False for a stream that the worker has given up: it was welcomed on a later one."""
     first: bool = False
     """It took the place of whatever incarnation was the current one."""
     jobs: tuple[Job, ...] = ()
@@ -135,10 +137,12 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
     so that no job runs twice (L7).
     """
     holder = greeting.holder
-    known = ledger.look_up("SELECT incarnation, connected FROM workers WHERE worker = ?", (holder.worker,))
+    known = ledger.look_up("SELECT incarnation, connected, counter FROM workers WHERE worker = ?", (holder.worker,))
     if greeting.reattach and known and known[0][0] != holder.incarnation:
         return Welcomed(current=False)
     again = bool(known) and known[0][0] == holder.incarnation
+    if again and _is_overtaken(greeting, known[0][2]):
+        return Welcomed(newest=False)
     connected = known[0][1] if again else ledger.now
     ledger.insert(
         "workers",
@@ -174,7 +178,22 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
     taken_by_job = tuple(taken[job.key] for job in jobs)
     inherited = total(taken[key] for key in left)
     commands = pending_commands(ledger, holder)
-    return Welcomed(True, not again, tuple(jobs), tuple(stale), taken_by_job, inherited, drain, wanted, commands)
+    return Welcomed(
+        first=not again,
+        jobs=tuple(jobs),
+        stale=tuple(stale),
+        taken=taken_by_job,
+        inherited=inherited,
+        drain=drain,
+        wanted=wanted,
+        commands=commands,
+    )
+
+
+def _is_overtaken(greeting: Greeting, heard: int) -> bool:
+    """Whether the worker has said more, on a later stream: what it was given there is not in this hello, and would be
+    taken for lost."""
+    return greeting.counter < heard
 
 
 def hear_each(ledger: Ledger, words: Sequence[Word]) -> list[Heard]:
