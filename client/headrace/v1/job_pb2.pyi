@@ -92,6 +92,7 @@ class WaitCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     WAIT_CAUSE_SESSION: _ClassVar[WaitCause]
     WAIT_CAUSE_HOLDER: _ClassVar[WaitCause]
     WAIT_CAUSE_QUEUE_DRAINING: _ClassVar[WaitCause]
+    WAIT_CAUSE_FOLDER: _ClassVar[WaitCause]
 
 class AttemptOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -166,6 +167,7 @@ WAIT_CAUSE_UNIQUE_KEY: WaitCause
 WAIT_CAUSE_SESSION: WaitCause
 WAIT_CAUSE_HOLDER: WaitCause
 WAIT_CAUSE_QUEUE_DRAINING: WaitCause
+WAIT_CAUSE_FOLDER: WaitCause
 ATTEMPT_OUTCOME_UNSPECIFIED: AttemptOutcome
 ATTEMPT_OUTCOME_SUCCEEDED: AttemptOutcome
 ATTEMPT_OUTCOME_FAILED: AttemptOutcome

@@ -128,14 +128,16 @@ class HandlerTask(_message.Message):
     def __init__(self, name: _Optional[str] = ..., input: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class Workspace(_message.Message):
-    __slots__ = ("folder", "git_worktree", "empty")
+    __slots__ = ("folder", "git_worktree", "empty", "shared")
     FOLDER_FIELD_NUMBER: _ClassVar[int]
     GIT_WORKTREE_FIELD_NUMBER: _ClassVar[int]
     EMPTY_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
     folder: str
     git_worktree: GitWorktree
     empty: EmptyWorkspace
-    def __init__(self, folder: _Optional[str] = ..., git_worktree: _Optional[_Union[GitWorktree, _Mapping]] = ..., empty: _Optional[_Union[EmptyWorkspace, _Mapping]] = ...) -> None: ...
+    shared: bool
+    def __init__(self, folder: _Optional[str] = ..., git_worktree: _Optional[_Union[GitWorktree, _Mapping]] = ..., empty: _Optional[_Union[EmptyWorkspace, _Mapping]] = ..., shared: _Optional[bool] = ...) -> None: ...
 
 class GitWorktree(_message.Message):
     __slots__ = ("repository", "ref", "branch")
