@@ -140,10 +140,10 @@ class QueueServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteQueue(self, request, context):
-        """Deletes a queue that has no jobs left that have not ended, and no schedules. Ended jobs stay.
+        """Deletes a queue that has no jobs left that have not ended, no schedules, and no open sessions. Ended jobs stay.
 
-        NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`.
-        ABORTED: the etag does not match.
+        NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or open sessions, or is
+        `default`. ABORTED: the etag does not match.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

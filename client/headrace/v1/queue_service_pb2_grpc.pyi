@@ -62,10 +62,10 @@ class QueueServiceStub:
     match; read it again. UNIMPLEMENTED: the server does not honour the named field.
     """
     DeleteQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _queue_service_pb2.DeleteQueueResponse]
-    """Deletes a queue that has no jobs left that have not ended, and no schedules. Ended jobs stay.
+    """Deletes a queue that has no jobs left that have not ended, no schedules, and no open sessions. Ended jobs stay.
 
-    NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`.
-    ABORTED: the etag does not match.
+    NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or open sessions, or is
+    `default`. ABORTED: the etag does not match.
     """
     PauseQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.PauseQueueRequest, _queue_service_pb2.PauseQueueResponse]
     """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and
@@ -129,10 +129,10 @@ class QueueServiceAsyncStub(QueueServiceStub):
     match; read it again. UNIMPLEMENTED: the server does not honour the named field.
     """
     DeleteQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _queue_service_pb2.DeleteQueueResponse]  # type: ignore[assignment]
-    """Deletes a queue that has no jobs left that have not ended, and no schedules. Ended jobs stay.
+    """Deletes a queue that has no jobs left that have not ended, no schedules, and no open sessions. Ended jobs stay.
 
-    NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`.
-    ABORTED: the etag does not match.
+    NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or open sessions, or is
+    `default`. ABORTED: the etag does not match.
     """
     PauseQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.PauseQueueRequest, _queue_service_pb2.PauseQueueResponse]  # type: ignore[assignment]
     """Has nothing of a queue start; submits are accepted, and what runs goes on. A paused queue gets the new reason and
@@ -223,10 +223,10 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _queue_service_pb2.DeleteQueueRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_queue_service_pb2.DeleteQueueResponse, _abc.Awaitable[_queue_service_pb2.DeleteQueueResponse]]:
-        """Deletes a queue that has no jobs left that have not ended, and no schedules. Ended jobs stay.
+        """Deletes a queue that has no jobs left that have not ended, no schedules, and no open sessions. Ended jobs stay.
 
-        NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or is `default`.
-        ABORTED: the etag does not match.
+        NOT_FOUND: no such queue. FAILED_PRECONDITION (QUEUE_NOT_EMPTY): it has such jobs, or schedules, or open sessions, or is
+        `default`. ABORTED: the etag does not match.
         """
 
     @_abc_1.abstractmethod

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from headrace.v1 import task_pb2 as headrace_dot_v1_dot_task__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aheadrace/v1/settings.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16headrace/v1/task.proto\"\xb9\x03\n\x11NamespaceSettings\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04\x65tag\x18\x02 \x01(\tR\x04\x65tag\x12\x33\n\x06\x63laude\x18\x03 \x01(\x0b\x32\x1b.headrace.v1.ClaudeDefaultsR\x06\x63laude\x12Y\n\x0f\x63laude_by_queue\x18\x04 \x03(\x0b\x32\x31.headrace.v1.NamespaceSettings.ClaudeByQueueEntryR\rclaudeByQueue\x12\x30\n\x14response_cache_epoch\x18\x07 \x01(\tR\x12responseCacheEpoch\x12;\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x14\n\x05\x61\x63tor\x18\x06 \x01(\tR\x05\x61\x63tor\x1a]\n\x12\x43laudeByQueueEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x31\n\x05value\x18\x02 \x01(\x0b\x32\x1b.headrace.v1.ClaudeDefaultsR\x05value:\x02\x38\x01\"\x86\x04\n\x0e\x43laudeDefaults\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12%\n\x0e\x66\x61llback_model\x18\x02 \x01(\tR\rfallbackModel\x12#\n\rallowed_tools\x18\x03 \x03(\tR\x0c\x61llowedTools\x12)\n\x10\x64isallowed_tools\x18\x04 \x03(\tR\x0f\x64isallowedTools\x12\x44\n\x0fpermission_mode\x18\x05 \x01(\x0e\x32\x1b.headrace.v1.PermissionModeR\x0epermissionMode\x12M\n\x12permission_prompts\x18\x06 \x01(\x0e\x32\x1e.headrace.v1.PermissionPromptsR\x11permissionPrompts\x12\x30\n\x14\x61ppend_system_prompt\x18\x07 \x01(\tR\x12\x61ppendSystemPrompt\x12\x31\n\x06limits\x18\x08 \x01(\x0b\x32\x19.headrace.v1.ClaudeLimitsR\x06limits\x12/\n\x13\x65nvironment_profile\x18\t \x01(\tR\x12\x65nvironmentProfile\x12<\n\x0cidle_timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationR\x0bidleTimeoutb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aheadrace/v1/settings.proto\x12\x0bheadrace.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16headrace/v1/task.proto\"\xf1\x03\n\x11NamespaceSettings\x12\x1c\n\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n\x04\x65tag\x18\x02 \x01(\tR\x04\x65tag\x12\x33\n\x06\x63laude\x18\x03 \x01(\x0b\x32\x1b.headrace.v1.ClaudeDefaultsR\x06\x63laude\x12Y\n\x0f\x63laude_by_queue\x18\x04 \x03(\x0b\x32\x31.headrace.v1.NamespaceSettings.ClaudeByQueueEntryR\rclaudeByQueue\x12\x30\n\x14response_cache_epoch\x18\x07 \x01(\tR\x12responseCacheEpoch\x12\x36\n\x08sessions\x18\x08 \x01(\x0b\x32\x1a.headrace.v1.SessionLimitsR\x08sessions\x12;\n\x0bupdate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\x12\x14\n\x05\x61\x63tor\x18\x06 \x01(\tR\x05\x61\x63tor\x1a]\n\x12\x43laudeByQueueEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x31\n\x05value\x18\x02 \x01(\x0b\x32\x1b.headrace.v1.ClaudeDefaultsR\x05value:\x02\x38\x01\"\x83\x01\n\rSessionLimits\x12\x19\n\x08open_max\x18\x01 \x01(\x05R\x07openMax\x12+\n\x12open_per_owner_max\x18\x02 \x01(\x05R\x0fopenPerOwnerMax\x12*\n\x11pending_turns_max\x18\x03 \x01(\x05R\x0fpendingTurnsMax\"\x86\x04\n\x0e\x43laudeDefaults\x12\x14\n\x05model\x18\x01 \x01(\tR\x05model\x12%\n\x0e\x66\x61llback_model\x18\x02 \x01(\tR\rfallbackModel\x12#\n\rallowed_tools\x18\x03 \x03(\tR\x0c\x61llowedTools\x12)\n\x10\x64isallowed_tools\x18\x04 \x03(\tR\x0f\x64isallowedTools\x12\x44\n\x0fpermission_mode\x18\x05 \x01(\x0e\x32\x1b.headrace.v1.PermissionModeR\x0epermissionMode\x12M\n\x12permission_prompts\x18\x06 \x01(\x0e\x32\x1e.headrace.v1.PermissionPromptsR\x11permissionPrompts\x12\x30\n\x14\x61ppend_system_prompt\x18\x07 \x01(\tR\x12\x61ppendSystemPrompt\x12\x31\n\x06limits\x18\x08 \x01(\x0b\x32\x19.headrace.v1.ClaudeLimitsR\x06limits\x12/\n\x13\x65nvironment_profile\x18\t \x01(\tR\x12\x65nvironmentProfile\x12<\n\x0cidle_timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.DurationR\x0bidleTimeoutb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,9 +37,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NAMESPACESETTINGS_CLAUDEBYQUEUEENTRY']._loaded_options = None
   _globals['_NAMESPACESETTINGS_CLAUDEBYQUEUEENTRY']._serialized_options = b'8\001'
   _globals['_NAMESPACESETTINGS']._serialized_start=133
-  _globals['_NAMESPACESETTINGS']._serialized_end=574
-  _globals['_NAMESPACESETTINGS_CLAUDEBYQUEUEENTRY']._serialized_start=481
-  _globals['_NAMESPACESETTINGS_CLAUDEBYQUEUEENTRY']._serialized_end=574
-  _globals['_CLAUDEDEFAULTS']._serialized_start=577
-  _globals['_CLAUDEDEFAULTS']._serialized_end=1095
+  _globals['_NAMESPACESETTINGS']._serialized_end=630
+  _globals['_NAMESPACESETTINGS_CLAUDEBYQUEUEENTRY']._serialized_start=537
+  _globals['_NAMESPACESETTINGS_CLAUDEBYQUEUEENTRY']._serialized_end=630
+  _globals['_SESSIONLIMITS']._serialized_start=633
+  _globals['_SESSIONLIMITS']._serialized_end=764
+  _globals['_CLAUDEDEFAULTS']._serialized_start=767
+  _globals['_CLAUDEDEFAULTS']._serialized_end=1285
 # @@protoc_insertion_point(module_scope)

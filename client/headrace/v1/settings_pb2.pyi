@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class NamespaceSettings(_message.Message):
-    __slots__ = ("namespace", "etag", "claude", "claude_by_queue", "response_cache_epoch", "update_time", "actor")
+    __slots__ = ("namespace", "etag", "claude", "claude_by_queue", "response_cache_epoch", "sessions", "update_time", "actor")
     class ClaudeByQueueEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,7 @@ class NamespaceSettings(_message.Message):
     CLAUDE_FIELD_NUMBER: _ClassVar[int]
     CLAUDE_BY_QUEUE_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_CACHE_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    SESSIONS_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ACTOR_FIELD_NUMBER: _ClassVar[int]
     namespace: str
@@ -32,9 +33,20 @@ class NamespaceSettings(_message.Message):
     claude: ClaudeDefaults
     claude_by_queue: _containers.MessageMap[str, ClaudeDefaults]
     response_cache_epoch: str
+    sessions: SessionLimits
     update_time: _timestamp_pb2.Timestamp
     actor: str
-    def __init__(self, namespace: _Optional[str] = ..., etag: _Optional[str] = ..., claude: _Optional[_Union[ClaudeDefaults, _Mapping]] = ..., claude_by_queue: _Optional[_Mapping[str, ClaudeDefaults]] = ..., response_cache_epoch: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ...) -> None: ...
+    def __init__(self, namespace: _Optional[str] = ..., etag: _Optional[str] = ..., claude: _Optional[_Union[ClaudeDefaults, _Mapping]] = ..., claude_by_queue: _Optional[_Mapping[str, ClaudeDefaults]] = ..., response_cache_epoch: _Optional[str] = ..., sessions: _Optional[_Union[SessionLimits, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ...) -> None: ...
+
+class SessionLimits(_message.Message):
+    __slots__ = ("open_max", "open_per_owner_max", "pending_turns_max")
+    OPEN_MAX_FIELD_NUMBER: _ClassVar[int]
+    OPEN_PER_OWNER_MAX_FIELD_NUMBER: _ClassVar[int]
+    PENDING_TURNS_MAX_FIELD_NUMBER: _ClassVar[int]
+    open_max: int
+    open_per_owner_max: int
+    pending_turns_max: int
+    def __init__(self, open_max: _Optional[int] = ..., open_per_owner_max: _Optional[int] = ..., pending_turns_max: _Optional[int] = ...) -> None: ...
 
 class ClaudeDefaults(_message.Message):
     __slots__ = ("model", "fallback_model", "allowed_tools", "disallowed_tools", "permission_mode", "permission_prompts", "append_system_prompt", "limits", "environment_profile", "idle_timeout")
