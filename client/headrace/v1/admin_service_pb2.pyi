@@ -33,6 +33,38 @@ CAPACITY_ORDER_UNSPECIFIED: CapacityOrder
 CAPACITY_ORDER_OPEN: CapacityOrder
 CAPACITY_ORDER_CLOSE: CapacityOrder
 
+class GetResponseCacheRequest(_message.Message):
+    __slots__ = ("namespace",)
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    def __init__(self, namespace: _Optional[str] = ...) -> None: ...
+
+class GetResponseCacheResponse(_message.Message):
+    __slots__ = ("workers", "total", "invalidate_time", "invalidate_actor")
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    INVALIDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    INVALIDATE_ACTOR_FIELD_NUMBER: _ClassVar[int]
+    workers: int
+    total: _worker_pb2.ResponseCacheState
+    invalidate_time: _timestamp_pb2.Timestamp
+    invalidate_actor: str
+    def __init__(self, workers: _Optional[int] = ..., total: _Optional[_Union[_worker_pb2.ResponseCacheState, _Mapping]] = ..., invalidate_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., invalidate_actor: _Optional[str] = ...) -> None: ...
+
+class InvalidateResponseCacheRequest(_message.Message):
+    __slots__ = ("namespace", "reason")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    reason: str
+    def __init__(self, namespace: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class InvalidateResponseCacheResponse(_message.Message):
+    __slots__ = ("invalidate_time",)
+    INVALIDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    invalidate_time: _timestamp_pb2.Timestamp
+    def __init__(self, invalidate_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
 class GetSettingsRequest(_message.Message):
     __slots__ = ("namespace",)
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]

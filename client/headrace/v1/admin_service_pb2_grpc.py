@@ -85,6 +85,16 @@ class AdminServiceStub:
                 request_serializer=headrace_dot_v1_dot_admin__service__pb2.UpdateSettingsRequest.SerializeToString,
                 response_deserializer=headrace_dot_v1_dot_admin__service__pb2.UpdateSettingsResponse.FromString,
                 _registered_method=True)
+        self.GetResponseCache = channel.unary_unary(
+                '/headrace.v1.AdminService/GetResponseCache',
+                request_serializer=headrace_dot_v1_dot_admin__service__pb2.GetResponseCacheRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_admin__service__pb2.GetResponseCacheResponse.FromString,
+                _registered_method=True)
+        self.InvalidateResponseCache = channel.unary_unary(
+                '/headrace.v1.AdminService/InvalidateResponseCache',
+                request_serializer=headrace_dot_v1_dot_admin__service__pb2.InvalidateResponseCacheRequest.SerializeToString,
+                response_deserializer=headrace_dot_v1_dot_admin__service__pb2.InvalidateResponseCacheResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -178,6 +188,26 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetResponseCache(self, request, context):
+        """Says what the workers that are connected keep of answers, all together, and from when on answers of a namespace count.
+        What each of them keeps is in WorkerService.ListWorkers.
+
+        INVALID_ARGUMENT: bad namespace.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InvalidateResponseCache(self, request, context):
+        """Has no answer given again that a job of the namespace asked for until now, on any worker, also one that is away. Workers
+        that are connected remove them at once, others when they come back. A job that asks just now keeps its own answer.
+
+        INVALID_ARGUMENT: bad namespace.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -225,6 +255,16 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.UpdateSettings,
                     request_deserializer=headrace_dot_v1_dot_admin__service__pb2.UpdateSettingsRequest.FromString,
                     response_serializer=headrace_dot_v1_dot_admin__service__pb2.UpdateSettingsResponse.SerializeToString,
+            ),
+            'GetResponseCache': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetResponseCache,
+                    request_deserializer=headrace_dot_v1_dot_admin__service__pb2.GetResponseCacheRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_admin__service__pb2.GetResponseCacheResponse.SerializeToString,
+            ),
+            'InvalidateResponseCache': grpc.unary_unary_rpc_method_handler(
+                    servicer.InvalidateResponseCache,
+                    request_deserializer=headrace_dot_v1_dot_admin__service__pb2.InvalidateResponseCacheRequest.FromString,
+                    response_serializer=headrace_dot_v1_dot_admin__service__pb2.InvalidateResponseCacheResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -476,6 +516,60 @@ class AdminService:
             '/headrace.v1.AdminService/UpdateSettings',
             headrace_dot_v1_dot_admin__service__pb2.UpdateSettingsRequest.SerializeToString,
             headrace_dot_v1_dot_admin__service__pb2.UpdateSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetResponseCache(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.AdminService/GetResponseCache',
+            headrace_dot_v1_dot_admin__service__pb2.GetResponseCacheRequest.SerializeToString,
+            headrace_dot_v1_dot_admin__service__pb2.GetResponseCacheResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InvalidateResponseCache(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/headrace.v1.AdminService/InvalidateResponseCache',
+            headrace_dot_v1_dot_admin__service__pb2.InvalidateResponseCacheRequest.SerializeToString,
+            headrace_dot_v1_dot_admin__service__pb2.InvalidateResponseCacheResponse.FromString,
             options,
             channel_credentials,
             insecure,

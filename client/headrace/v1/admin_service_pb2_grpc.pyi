@@ -85,6 +85,18 @@ class AdminServiceStub:
     INVALID_ARGUMENT: every bad field is named. NOT_FOUND: a queue that is named is not there. ABORTED: the etag does not
     match; read them again.
     """
+    GetResponseCache: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetResponseCacheRequest, _admin_service_pb2.GetResponseCacheResponse]
+    """Says what the workers that are connected keep of answers, all together, and from when on answers of a namespace count.
+    What each of them keeps is in WorkerService.ListWorkers.
+
+    INVALID_ARGUMENT: bad namespace.
+    """
+    InvalidateResponseCache: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.InvalidateResponseCacheRequest, _admin_service_pb2.InvalidateResponseCacheResponse]
+    """Has no answer given again that a job of the namespace asked for until now, on any worker, also one that is away. Workers
+    that are connected remove them at once, others when they come back. A job that asks just now keeps its own answer.
+
+    INVALID_ARGUMENT: bad namespace.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -142,6 +154,18 @@ class AdminServiceAsyncStub(AdminServiceStub):
 
     INVALID_ARGUMENT: every bad field is named. NOT_FOUND: a queue that is named is not there. ABORTED: the etag does not
     match; read them again.
+    """
+    GetResponseCache: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetResponseCacheRequest, _admin_service_pb2.GetResponseCacheResponse]  # type: ignore[assignment]
+    """Says what the workers that are connected keep of answers, all together, and from when on answers of a namespace count.
+    What each of them keeps is in WorkerService.ListWorkers.
+
+    INVALID_ARGUMENT: bad namespace.
+    """
+    InvalidateResponseCache: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.InvalidateResponseCacheRequest, _admin_service_pb2.InvalidateResponseCacheResponse]  # type: ignore[assignment]
+    """Has no answer given again that a job of the namespace asked for until now, on any worker, also one that is away. Workers
+    that are connected remove them at once, others when they come back. A job that asks just now keeps its own answer.
+
+    INVALID_ARGUMENT: bad namespace.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -251,6 +275,30 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
 
         INVALID_ARGUMENT: every bad field is named. NOT_FOUND: a queue that is named is not there. ABORTED: the etag does not
         match; read them again.
+        """
+
+    @_abc_1.abstractmethod
+    def GetResponseCache(
+        self,
+        request: _admin_service_pb2.GetResponseCacheRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.GetResponseCacheResponse, _abc.Awaitable[_admin_service_pb2.GetResponseCacheResponse]]:
+        """Says what the workers that are connected keep of answers, all together, and from when on answers of a namespace count.
+        What each of them keeps is in WorkerService.ListWorkers.
+
+        INVALID_ARGUMENT: bad namespace.
+        """
+
+    @_abc_1.abstractmethod
+    def InvalidateResponseCache(
+        self,
+        request: _admin_service_pb2.InvalidateResponseCacheRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.InvalidateResponseCacheResponse, _abc.Awaitable[_admin_service_pb2.InvalidateResponseCacheResponse]]:
+        """Has no answer given again that a job of the namespace asked for until now, on any worker, also one that is away. Workers
+        that are connected remove them at once, others when they come back. A job that asks just now keeps its own answer.
+
+        INVALID_ARGUMENT: bad namespace.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

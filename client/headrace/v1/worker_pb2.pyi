@@ -64,18 +64,42 @@ class Worker(_message.Message):
     def __init__(self, id: _Optional[str] = ..., incarnation: _Optional[str] = ..., state: _Optional[_Union[WorkerState, str]] = ..., capabilities: _Optional[_Union[WorkerCapabilities, _Mapping]] = ..., slots: _Optional[int] = ..., slots_used: _Optional[int] = ..., connect_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., renew_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., host: _Optional[str] = ..., version: _Optional[str] = ..., host_resources: _Optional[_Union[HostResources, _Mapping]] = ..., slots_min: _Optional[int] = ..., slots_max: _Optional[int] = ..., resources_used: _Optional[_Union[_job_pb2.Resources, _Mapping]] = ..., drain: _Optional[_Union[WorkerDrain, _Mapping]] = ..., response_cache: _Optional[_Union[ResponseCacheState, _Mapping]] = ...) -> None: ...
 
 class ResponseCacheState(_message.Message):
-    __slots__ = ("entries", "size_bytes", "hits", "misses", "oldest_time")
+    __slots__ = ("entries", "size_bytes", "hits", "misses", "oldest_time", "newest_time", "stores", "evictions", "shared")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     HITS_FIELD_NUMBER: _ClassVar[int]
     MISSES_FIELD_NUMBER: _ClassVar[int]
     OLDEST_TIME_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_TIME_FIELD_NUMBER: _ClassVar[int]
+    STORES_FIELD_NUMBER: _ClassVar[int]
+    EVICTIONS_FIELD_NUMBER: _ClassVar[int]
+    SHARED_FIELD_NUMBER: _ClassVar[int]
     entries: int
     size_bytes: int
     hits: int
     misses: int
     oldest_time: _timestamp_pb2.Timestamp
-    def __init__(self, entries: _Optional[int] = ..., size_bytes: _Optional[int] = ..., hits: _Optional[int] = ..., misses: _Optional[int] = ..., oldest_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    newest_time: _timestamp_pb2.Timestamp
+    stores: int
+    evictions: int
+    shared: int
+    def __init__(self, entries: _Optional[int] = ..., size_bytes: _Optional[int] = ..., hits: _Optional[int] = ..., misses: _Optional[int] = ..., oldest_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., newest_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stores: _Optional[int] = ..., evictions: _Optional[int] = ..., shared: _Optional[int] = ...) -> None: ...
+
+class ResponseCacheInvalidation(_message.Message):
+    __slots__ = ("namespace", "time")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, namespace: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ResponseCacheTerms(_message.Message):
+    __slots__ = ("grant_time", "invalidate_time")
+    GRANT_TIME_FIELD_NUMBER: _ClassVar[int]
+    INVALIDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    grant_time: _timestamp_pb2.Timestamp
+    invalidate_time: _timestamp_pb2.Timestamp
+    def __init__(self, grant_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., invalidate_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class WorkerDrain(_message.Message):
     __slots__ = ("actor", "time", "return_time", "exit")
@@ -143,7 +167,7 @@ class Lease(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("lease", "namespace", "spec", "resume_claude_session_id", "traceparent", "timeouts", "previous_failure", "dependency_results", "checkpoint", "session", "cost_max_usd_micros")
+    __slots__ = ("lease", "namespace", "spec", "resume_claude_session_id", "traceparent", "timeouts", "previous_failure", "dependency_results", "checkpoint", "session", "cost_max_usd_micros", "response_cache")
     LEASE_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -155,6 +179,7 @@ class Assignment(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     SESSION_FIELD_NUMBER: _ClassVar[int]
     COST_MAX_USD_MICROS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_CACHE_FIELD_NUMBER: _ClassVar[int]
     lease: Lease
     namespace: str
     spec: _job_pb2.JobSpec
@@ -166,7 +191,8 @@ class Assignment(_message.Message):
     checkpoint: _struct_pb2.Value
     session: SessionTurn
     cost_max_usd_micros: int
-    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., resume_claude_session_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., previous_failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_results: _Optional[_Iterable[_Union[DependencyResult, _Mapping]]] = ..., checkpoint: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., session: _Optional[_Union[SessionTurn, _Mapping]] = ..., cost_max_usd_micros: _Optional[int] = ...) -> None: ...
+    response_cache: ResponseCacheTerms
+    def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., resume_claude_session_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., previous_failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_results: _Optional[_Iterable[_Union[DependencyResult, _Mapping]]] = ..., checkpoint: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., session: _Optional[_Union[SessionTurn, _Mapping]] = ..., cost_max_usd_micros: _Optional[int] = ..., response_cache: _Optional[_Union[ResponseCacheTerms, _Mapping]] = ...) -> None: ...
 
 class SessionTurn(_message.Message):
     __slots__ = ("session_id", "binding_epoch", "turn", "claude_session_id", "fork_session_id", "fork_claude_session_id", "idle_timeout", "background_number")

@@ -264,7 +264,7 @@ class CommandAck(_message.Message):
     def __init__(self, lease: _Optional[_Union[_worker_pb2.Lease, _Mapping]] = ..., command_number: _Optional[int] = ..., error: _Optional[_Union[_error_pb2.ItemError, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("message_number", "welcome", "renewed_counter", "assignments", "wanted", "commands", "report_acks", "finish_acks", "wanted_worker", "ended_session_ids", "background_turn_acks")
+    __slots__ = ("message_number", "welcome", "renewed_counter", "assignments", "wanted", "commands", "report_acks", "finish_acks", "wanted_worker", "ended_session_ids", "background_turn_acks", "response_cache_invalidations")
     MESSAGE_NUMBER_FIELD_NUMBER: _ClassVar[int]
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     RENEWED_COUNTER_FIELD_NUMBER: _ClassVar[int]
@@ -276,6 +276,7 @@ class ConnectResponse(_message.Message):
     WANTED_WORKER_FIELD_NUMBER: _ClassVar[int]
     ENDED_SESSION_IDS_FIELD_NUMBER: _ClassVar[int]
     BACKGROUND_TURN_ACKS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_CACHE_INVALIDATIONS_FIELD_NUMBER: _ClassVar[int]
     message_number: int
     welcome: WorkerWelcome
     renewed_counter: int
@@ -287,7 +288,8 @@ class ConnectResponse(_message.Message):
     wanted_worker: WantedWorker
     ended_session_ids: _containers.RepeatedScalarFieldContainer[str]
     background_turn_acks: _containers.RepeatedCompositeFieldContainer[BackgroundTurnAck]
-    def __init__(self, message_number: _Optional[int] = ..., welcome: _Optional[_Union[WorkerWelcome, _Mapping]] = ..., renewed_counter: _Optional[int] = ..., assignments: _Optional[_Iterable[_Union[_worker_pb2.Assignment, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[WantedAttempt, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[AttemptCommand, _Mapping]]] = ..., report_acks: _Optional[_Iterable[_Union[ReportAck, _Mapping]]] = ..., finish_acks: _Optional[_Iterable[_Union[FinishAck, _Mapping]]] = ..., wanted_worker: _Optional[_Union[WantedWorker, str]] = ..., ended_session_ids: _Optional[_Iterable[str]] = ..., background_turn_acks: _Optional[_Iterable[_Union[BackgroundTurnAck, _Mapping]]] = ...) -> None: ...
+    response_cache_invalidations: _containers.RepeatedCompositeFieldContainer[_worker_pb2.ResponseCacheInvalidation]
+    def __init__(self, message_number: _Optional[int] = ..., welcome: _Optional[_Union[WorkerWelcome, _Mapping]] = ..., renewed_counter: _Optional[int] = ..., assignments: _Optional[_Iterable[_Union[_worker_pb2.Assignment, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[WantedAttempt, _Mapping]]] = ..., commands: _Optional[_Iterable[_Union[AttemptCommand, _Mapping]]] = ..., report_acks: _Optional[_Iterable[_Union[ReportAck, _Mapping]]] = ..., finish_acks: _Optional[_Iterable[_Union[FinishAck, _Mapping]]] = ..., wanted_worker: _Optional[_Union[WantedWorker, str]] = ..., ended_session_ids: _Optional[_Iterable[str]] = ..., background_turn_acks: _Optional[_Iterable[_Union[BackgroundTurnAck, _Mapping]]] = ..., response_cache_invalidations: _Optional[_Iterable[_Union[_worker_pb2.ResponseCacheInvalidation, _Mapping]]] = ...) -> None: ...
 
 class BackgroundTurnAck(_message.Message):
     __slots__ = ("turn", "job_id")
