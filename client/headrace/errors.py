@@ -158,7 +158,7 @@ class JobStarted(FailedPrecondition):
 
 
 class QueueNotEmpty(FailedPrecondition):
-    """QUEUE_NOT_EMPTY: the queue has jobs that have not ended, or schedules, or is `default`."""
+    """QUEUE_NOT_EMPTY: the queue has jobs that have not ended, or schedules, or open sessions, or is `default`."""
 
 
 class DependencyRefused(FailedPrecondition):

@@ -44,7 +44,7 @@ class Queues:
         return await self._connection.run(calls.queues.update(self._connection.namespace, queue, paths, etag, policy))
 
     async def delete(self, name: str, *, etag: str = "") -> None:
-        """Deletes a queue; its ended jobs stay. Raises QueueNotEmpty while jobs of it live or schedules name it."""
+        """Deletes a queue; its ended jobs stay. Raises QueueNotEmpty while jobs, sessions or schedules need it."""
         await self._connection.run(calls.queues.delete(self._connection.namespace, name, etag))
 
     async def pause(self, name: str = "", *, reason: str = "", duration: Seconds | None = None) -> queue_pb2.Queue:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from headrace.v1 import event_pb2, job_pb2, queue_pb2, schedule_pb2
-from headrace_server.core.ids import SECOND, Micros
+from headrace.v1 import event_pb2, job_pb2, queue_pb2, schedule_pb2, session_pb2
+from headrace_server.core.ids import SECOND, Micros, job_id_text
 from headrace_server.core.placement import Needs
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
@@ -25,6 +25,7 @@ from headrace_server.store.queueing.queues import (
 )
 from headrace_server.store.records.audit import list_audit
 from headrace_server.store.scheduling.schedules import StoredSchedule, create_schedule
+from store.conversing import converse
 from store.driving import NAMESPACE, Bench, OpenStore, new_job
 
 QUEUE = "batch"
@@ -244,6 +245,23 @@ def test_a_queue_that_a_schedule_makes_jobs_in_is_not_deleted(queue: Bench) -> N
     assert refusal is not None
     assert refusal.reason is Reason.QUEUE_NOT_EMPTY
     assert "schedule 'nightly'" in refusal.message
+
+
+def test_a_queue_in_which_open_sessions_have_their_turns_is_not_deleted(queue: Bench) -> None:
+    sessions = [converse(queue, session_pb2.SessionSpec(queue=QUEUE)) for _ in range(7)]
+    ids = [job_id_text(session.id) for session in sessions]
+    refusal = queue.write(delete_queue, NAMESPACE, QUEUE, "", "ada")
+    assert refusal is not None
+    assert refusal.reason is Reason.QUEUE_NOT_EMPTY
+    assert f"7 open sessions have their turns in it: {', '.join(ids[:5])} and 2 more; close them" in refusal.message
+    assert ids[5] not in refusal.message
+    for session in sessions[1:]:
+        session.close()
+    refusal = queue.write(delete_queue, NAMESPACE, QUEUE, "", "ada")
+    assert refusal is not None
+    assert f"1 open session has its turns in it: {ids[0]};" in refusal.message
+    sessions[0].close()
+    assert queue.write(delete_queue, NAMESPACE, QUEUE, "", "ada") is None
 
 
 def test_the_default_queue_is_never_deleted(bench: Bench) -> None:

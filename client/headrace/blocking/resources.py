@@ -44,7 +44,7 @@ class Queues:
         return self._connection.run(calls.queues.update(self._connection.namespace, queue, paths, etag, policy))
 
     def delete(self, name: str, *, etag: str = "") -> None:
-        """Deletes a queue; its ended jobs stay. Raises QueueNotEmpty while jobs of it live or schedules name it."""
+        """Deletes a queue; its ended jobs stay. Raises QueueNotEmpty while jobs, sessions or schedules need it."""
         self._connection.run(calls.queues.delete(self._connection.namespace, name, etag))
 
     def pause(self, name: str = "", *, reason: str = "", duration: Seconds | None = None) -> queue_pb2.Queue:

@@ -8,7 +8,7 @@ from google.protobuf import text_format
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from headrace.v1 import queue_pb2
-from headrace_server.core.ids import Micros
+from headrace_server.core.ids import JobId, Micros, job_id_text
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
 from headrace_server.store.engine import Connection, Query
@@ -21,6 +21,8 @@ from headrace_server.store.queueing.shares import forget_shares
 from headrace_server.store.records.audit import record_audit
 
 _COLUMNS = "name, body, version, created, updated"
+SESSIONS_NAMED_COUNT_MAX = 5
+"""Of the open sessions that keep a queue from being deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,25 @@ def _needed(ledger: Ledger, namespace: str, name: str) -> str:
     schedule = ledger.look_up(
         "SELECT name FROM schedules WHERE namespace = ? AND queue = ? ORDER BY name LIMIT 1", (namespace, name)
     )
-    return f"schedule {schedule[0][0]!r} makes jobs in it" if schedule else ""
+    if schedule:
+        return f"schedule {schedule[0][0]!r} makes jobs in it"
+    return _open_sessions(ledger, namespace, name)
+
+
+def _open_sessions(ledger: Ledger, namespace: str, name: str) -> str:
+    """That sessions have their turns in it, if any do: they could take none any more."""
+    found = ledger.look_up(
+        "SELECT id, count(*) OVER () FROM sessions WHERE namespace = ? AND queue = ? AND ended = 0"
+        " ORDER BY session LIMIT ?",
+        (namespace, name, SESSIONS_NAMED_COUNT_MAX),
+    )
+    if not found:
+        return ""
+    count = int(found[0][1])
+    named = ", ".join(job_id_text(JobId(bytes(session_id))) for session_id, _ in found)
+    more = f" and {count - len(found)} more" if count > len(found) else ""
+    what = "open session has its turns" if count == 1 else "open sessions have their turns"
+    return f"{count} {what} in it: {named}{more}; close them with CloseSession"
 
 
 def _stale(queue: StoredQueue, etag: str) -> Refusal:
