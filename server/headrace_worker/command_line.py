@@ -66,6 +66,10 @@ def work(
             metavar="NAME=FILE", help="Variables that Claude jobs may name, e.g. another credential. Repeatable."
         ),
     ] = None,
+    sessions_max: Annotated[
+        int | None,
+        typer.Option(metavar="COUNT", help="Sessions whose process is kept between turns, 1 to 1000. Default: 16."),
+    ] = None,
     handlers: Annotated[
         list[str] | None,
         typer.Option(metavar="MODULE[:NAME]", help="A Python module whose Worker brings handlers. Repeatable."),

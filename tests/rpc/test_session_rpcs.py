@@ -22,10 +22,9 @@ from headrace_server.rpc.session_service import SessionService
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.store.attempts.leases import Lease
-from headrace_server.store.jobs import planning
-from headrace_server.store.sessions import sessions
 from headrace_server.store.sqlite import SqliteEngine
 from store.checkers import check_store
+from store.conversing import limit_sessions
 from store.driving import HOME, Bench, capabilities, frame
 
 CALL: Any = SimpleNamespace(principal="ada", traceparent="")
@@ -243,19 +242,19 @@ def test_an_answer_may_name_the_session(edge: Edge) -> None:
     assert (code, reason, refusal.resource_name) == (StatusCode.NOT_FOUND, "NOT_FOUND", "ask-2")
 
 
-def test_too_many_sessions_are_a_quota_that_names_the_limit(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "SESSIONS_PER_OWNER_COUNT_MAX", 1)
+def test_too_many_sessions_are_a_quota_that_names_the_limit(edge: Edge) -> None:
+    limit_sessions(edge.bench, open_per_owner_max=1)
     edge.create()
     code, reason, refusal = edge.refused("create_session", pb.CreateSessionRequest())
     assert (code, reason) == (StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_SESSIONS")
-    assert "sessions_per_owner" in refusal.message
+    assert "1 open sessions; at most 1 are allowed (sessions_per_owner)" in refusal.message
     assert refusal.retry_after_seconds is not None
 
 
 def test_too_many_pending_turns_are_a_quota_that_names_the_limit(
-    edge: Edge, monkeypatch: pytest.MonkeyPatch, unpacked: Callable[[bytes], dict[str, Any]]
+    edge: Edge, unpacked: Callable[[bytes], dict[str, Any]]
 ) -> None:
-    monkeypatch.setattr(planning, "SESSION_PENDING_TURNS_COUNT_MAX", 1)
+    limit_sessions(edge.bench, pending_turns_max=1)
     made = edge.create()
     edge.send(made.id)
     code, reason, refusal = edge.refused("send_message", pb.SendMessageRequest(session_id=made.id, text="hi"))

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from headrace.v1 import job_pb2, session_pb2, task_pb2
+from headrace.v1 import job_pb2, session_pb2, settings_pb2, task_pb2
 from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.job import Job
 from headrace_server.core.refusal import Refusal
 from headrace_server.store.attempts.leases import Holder, Lease
 from headrace_server.store.jobs.submission import Accepted
+from headrace_server.store.records.settings import replace_settings
 from headrace_server.store.sessions.session_row import StoredSession, read_session
 from headrace_server.store.sessions.sessions import Fork, Made, close_session, create_session, fork_session
 from headrace_server.store.sessions.turns import send_message
@@ -84,3 +85,10 @@ def converse(bench: Bench, spec: session_pb2.SessionSpec | None = None, request_
 def turn_job(session_id: JobId, prompt: str = "hi", **task: Any) -> job_pb2.JobSpec:
     """A turn as a job that somebody submits."""
     return job_pb2.JobSpec(claude=task_pb2.ClaudeTask(prompt=prompt, session_id=job_id_text(session_id), **task))
+
+
+def limit_sessions(bench: Bench, **limits: int) -> None:
+    """Sets limits on the sessions of the namespace; the others are the default."""
+    wanted = settings_pb2.NamespaceSettings(sessions=settings_pb2.SessionLimits(**limits))
+    made = bench.write(replace_settings, NAMESPACE, wanted, "tester", validate_only=False)
+    assert isinstance(made, settings_pb2.NamespaceSettings), made

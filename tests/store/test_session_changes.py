@@ -21,7 +21,6 @@ from headrace_server.store.ledger import Ledger
 from headrace_server.store.records import reads
 from headrace_server.store.records.audit import list_audit
 from headrace_server.store.records.expiry import drop_requests
-from headrace_server.store.sessions import sessions
 from headrace_server.store.sessions.listing import SeenSession, see_session
 from headrace_server.store.sessions.sessions import (
     Fork,
@@ -273,25 +272,6 @@ def test_a_change_is_told_to_the_turn_that_runs_and_taken_over_by_those_that_wai
     assert spec_of(bench, job).claude.model == "opus"
     assert (spec_of(bench, behind).claude.model, spec_of(bench, behind).claude.append_system_prompt) == ("haiku", "")
     assert spec_of(bench, own).claude.model == "sonnet"
-
-
-def test_there_are_no_more_open_sessions_than_may_be(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "SESSIONS_PER_OWNER_COUNT_MAX", 2)
-    monkeypatch.setattr(sessions, "SESSIONS_PER_NAMESPACE_COUNT_MAX", 3)
-    first = converse(bench)
-    first.turn()
-    converse(bench)
-    refused = create(bench)
-    assert isinstance(refused, Refusal)
-    assert (refused.reason, refused.metadata["limit"]) == (Reason.TOO_MANY_SESSIONS, "sessions_per_owner")
-    assert "owner 'tester' has 2 open sessions" in refused.message
-    assert reason_of(bench.write(fork_session, NAMESPACE, "", Fork(first.id, "", {}), "t")) is Reason.TOO_MANY_SESSIONS
-    assert isinstance(create(bench, owner="ann"), Made)
-    refused = create(bench, owner="ann")
-    assert isinstance(refused, Refusal)
-    assert refused.metadata["limit"] == "sessions_per_namespace"
-    first.close()
-    assert isinstance(create(bench), Made)
 
 
 def test_e8_a_closed_session_goes_with_the_last_of_its_turns(bench: Bench) -> None:

@@ -6,7 +6,6 @@ from headrace.v1 import job_pb2, session_pb2, task_pb2
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId, job_id_text
 from headrace_server.core.job import Job, Usage
-from headrace_server.core.limits import SESSION_PENDING_TURNS_COUNT_MAX
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
 from headrace_server.runtime.explain import wait_reasons
@@ -255,29 +254,6 @@ def test_a_turn_has_the_settings_of_its_session_and_its_own_over_them(bench: Ben
     assert (task.prompt, task.model, list(task.allowed_tools)) == ("hello", "haiku", ["Read"])
     assert (task.limits.max_cost_usd_micros, task.workspace.folder) == (5, "/srv/notes")
     assert (job.owner, job.priority) == ("ann", 7)
-
-
-def test_a_session_takes_no_more_pending_turns_than_it_may(bench: Bench) -> None:
-    session = converse(bench)
-    jobs = [session.say() for _ in range(SESSION_PENDING_TURNS_COUNT_MAX)]
-    refused = session.try_to_say()
-    assert isinstance(refused, Refusal)
-    assert refused.reason is Reason.TOO_MANY_SESSIONS
-    assert refused.metadata["limit"] == "pending_turns_per_session"
-    bench.cancel(jobs[5].id)
-    assert isinstance(session.try_to_say(), Accepted)
-
-
-def test_pending_turns_of_one_call_count(bench: Bench) -> None:
-    session = converse(bench)
-    news = [
-        new_job(NAMESPACE, "", turn_job(session.id), "tester", "") for _ in range(SESSION_PENDING_TURNS_COUNT_MAX + 2)
-    ]
-    answers = bench.write(submit_each, news)
-    assert [isinstance(answer, Accepted) for answer in answers] == [True] * SESSION_PENDING_TURNS_COUNT_MAX + [
-        False,
-        False,
-    ]
 
 
 def test_s8_a_check_of_a_turn_stores_nothing(bench: Bench) -> None:

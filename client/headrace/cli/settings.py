@@ -11,7 +11,8 @@ from headrace.cli.exits import Exit
 from headrace.v1 import settings_pb2
 
 settings = typer.Typer(
-    help="What Claude jobs and sessions of a namespace get where they say nothing themselves.", no_args_is_help=True
+    help="Limits on the sessions of a namespace, and what its Claude jobs and sessions get where they say nothing.",
+    no_args_is_help=True,
 )
 
 Source = Annotated[

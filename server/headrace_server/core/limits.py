@@ -106,12 +106,16 @@ INPUT_JSON_BYTES_MAX = 256 * 1024
 INPUT_MESSAGE_BYTES_MAX = 16 * 1024
 UPDATED_INPUT_BYTES_MAX = 1024 * 1024
 
-SESSIONS_PER_NAMESPACE_COUNT_MAX = 10_000
+SESSIONS_PER_NAMESPACE_COUNT_DEFAULT = 10_000
 """Open ones."""
-SESSIONS_PER_OWNER_COUNT_MAX = 1_000
+SESSIONS_PER_OWNER_COUNT_DEFAULT = 1_000
 """Open ones of an owner in a namespace."""
-SESSION_PENDING_TURNS_COUNT_MAX = 100
+SESSIONS_OPEN_COUNT_MAX = 100_000
+"""The most that settings may allow of either: each new session counts them."""
+SESSION_PENDING_TURNS_COUNT_DEFAULT = 100
 """Turns of a session that have not ended, without those that the CLI began by itself."""
+SESSION_PENDING_TURNS_COUNT_MAX = 1_000
+"""The most that settings may allow: the end of a session cancels all of them in one transaction."""
 SESSION_IDLE_SECONDS_DEFAULT = 300.0
 
 DISK_RESERVE_BYTES = 256 * 1024 * 1024

@@ -8,6 +8,7 @@ from headrace_server.rpc.checks.violations import (
     Rules,
     Violations,
     anything,
+    between,
     bytes_within,
     check_fields,
     duration,
@@ -35,11 +36,17 @@ DEFAULTS: Rules = {
     },
     "idle_timeout": duration,
 }
+SESSIONS: Rules = {
+    "open_max": between(0, limits.SESSIONS_OPEN_COUNT_MAX),
+    "open_per_owner_max": between(0, limits.SESSIONS_OPEN_COUNT_MAX),
+    "pending_turns_max": between(0, limits.SESSION_PENDING_TURNS_COUNT_MAX),
+}
 SETTINGS: Rules = {
     "namespace": namespace,
     "etag": bytes_within(limits.KEY_CHARACTERS_MAX),
     "claude": message_of(DEFAULTS),
     "claude_by_queue": each_entry(queue_name, message_of(DEFAULTS), limits.SETTINGS_QUEUES_COUNT_MAX),
+    "sessions": message_of(SESSIONS),
     "response_cache_epoch": text(limits.KEY_CHARACTERS_MAX),
     # What GetSettings said may be sent back as it is.
     "update_time": anything,
@@ -59,4 +66,7 @@ def check_update_settings(request: admin_service_pb2.UpdateSettingsRequest) -> R
         violations.add(
             "settings.namespace", f"is {named!r}, but the request is about {request.namespace or 'default'!r}"
         )
+    of_owner, of_all = request.settings.sessions.open_per_owner_max, request.settings.sessions.open_max
+    if of_owner > of_all > 0:
+        violations.add("settings.sessions.open_per_owner_max", f"is {of_owner}, more than open_max, {of_all}")
     return violations.refusal()

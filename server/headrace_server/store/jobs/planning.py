@@ -11,7 +11,6 @@ from headrace_server.core.dependencies import Verdict, judge
 from headrace_server.core.graph import ordered
 from headrace_server.core.ids import JobId, Micros
 from headrace_server.core.job import Job
-from headrace_server.core.limits import SESSION_PENDING_TURNS_COUNT_MAX
 from headrace_server.core.refusal import Refusal
 from headrace_server.core.states import ENDED, JobState
 from headrace_server.store.engine import in_list
@@ -32,7 +31,8 @@ from headrace_server.store.jobs.unblocking import hand_over_key
 from headrace_server.store.jobs.unique_keys import KeyName, KeyPlace, holders
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queue_policy import QueuePolicy, policy_of
-from headrace_server.store.sessions.line import pending_count, too_many_turns
+from headrace_server.store.sessions.limits import limits_of, too_many_turns
+from headrace_server.store.sessions.line import pending_count
 from headrace_server.store.sessions.session_row import find_session, session_ended
 from headrace_server.store.sessions.turn_spec import completed, too_many_labels
 
@@ -179,7 +179,8 @@ class Planner:
             return refusal
         if session_id not in self._turns:
             self._turns[session_id] = pending_count(self._ledger, session)
-        return too_many_turns(session) if self._turns[session_id] >= SESSION_PENDING_TURNS_COUNT_MAX else None
+        most = limits_of(self._ledger, new.namespace).pending_turns_max
+        return too_many_turns(session, self._turns[session_id], most)
 
     def _borrow(self, item: int, new: NewJob, answer: Plan) -> None:
         if not new.request_id or not isinstance(answer, Accepted | Repeat):

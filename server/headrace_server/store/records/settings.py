@@ -55,7 +55,9 @@ def _write(ledger: Ledger, namespace: str, kept: settings_pb2.NamespaceSettings,
     )
     ledger.forget(("settings", namespace))
     named = ["the namespace", *(f"queue {queue!r}" for queue in sorted(kept.claude_by_queue))]
-    detail = f"version {version}: defaults of Claude for {', '.join(named)}"
+    limited = [f"{field.name} {value}" for field, value in kept.sessions.ListFields()]
+    sessions = f"; limits on sessions: {', '.join(limited)}" if limited else ""
+    detail = f"version {version}: defaults of Claude for {', '.join(named)}{sessions}"
     record_audit(ledger, actor, "AdminService.UpdateSettings", namespace, "settings", namespace, detail)
 
 
@@ -73,6 +75,7 @@ def _content(settings: settings_pb2.NamespaceSettings) -> settings_pb2.Namespace
         claude=settings.claude,
         claude_by_queue=settings.claude_by_queue,
         response_cache_epoch=settings.response_cache_epoch,
+        sessions=settings.sessions,
     )
 
 

@@ -3,16 +3,13 @@
 A turn behind one that has not ended is BLOCKED. What the CLI began by itself stands outside of the line.
 """
 
-from headrace_server.core.ids import JobId, job_id_text
+from headrace_server.core.ids import JobId
 from headrace_server.core.job import Job, Turn
-from headrace_server.core.limits import SESSION_PENDING_TURNS_COUNT_MAX
-from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.store import rows
 from headrace_server.store.engine import Query
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.sessions.session_row import StoredSession, existing, save_session
 
-TURNS_FULL_RETRY_SECONDS = 5.0
 _LINE = "session_turns.session = ? AND session_turns.ended = 0 AND session_turns.background = 0"
 
 
@@ -91,20 +88,6 @@ def has_background(ledger: Ledger, session: StoredSession) -> bool:
 def pending_count(ledger: Ledger, session: StoredSession) -> int:
     """Turns that somebody said and that have not ended."""
     return int(ledger.look_up(f"SELECT count(*) FROM session_turns WHERE {_LINE}", (session.row,))[0][0])
-
-
-def too_many_turns(session: StoredSession) -> Refusal:
-    """The session takes no more turns until one has ended."""
-    text = job_id_text(session.id)
-    return Refusal(
-        Reason.TOO_MANY_SESSIONS,
-        f"session {text} has {SESSION_PENDING_TURNS_COUNT_MAX} turns that have not ended, as many as it may"
-        " (pending_turns_per_session)",
-        "headrace.v1.Session",
-        text,
-        retry_after_seconds=TURNS_FULL_RETRY_SECONDS,
-        metadata={"limit": "pending_turns_per_session", "max": str(SESSION_PENDING_TURNS_COUNT_MAX)},
-    )
 
 
 def _first(ledger: Ledger, session: StoredSession) -> int | None:

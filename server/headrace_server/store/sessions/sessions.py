@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from headrace.v1 import session_pb2
 from headrace_server.core.ids import JobId, Micros, job_id_text, new_job_id, random_bits_needed
 from headrace_server.core.job import CancelCause, Job
-from headrace_server.core.limits import SESSIONS_PER_NAMESPACE_COUNT_MAX, SESSIONS_PER_OWNER_COUNT_MAX
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import LEASED, JobState
 from headrace_server.store.jobs.cancel import cancel
@@ -18,6 +17,7 @@ from headrace_server.store.queueing.queue_policy import DEFAULT_QUEUE, policy_of
 from headrace_server.store.records.audit import record_audit
 from headrace_server.store.records.settings import settings_of
 from headrace_server.store.sessions.bindings import end_turns
+from headrace_server.store.sessions.limits import too_many_sessions
 from headrace_server.store.sessions.line import pending_turns
 from headrace_server.store.sessions.session_row import (
     StoredSession,
@@ -31,7 +31,6 @@ from headrace_server.store.sessions.session_row import (
 
 _FINGERPRINT_VERSION = b"\x03"
 """Of a session or a fork; never that of a job's spec, so a `request_id` of one is no repeat of the other."""
-SESSIONS_FULL_RETRY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def create_session(
     earlier = _repeated(ledger, namespace, request_id, fingerprint)
     if earlier is not None:
         return earlier
-    refusal = _no_queue(ledger, namespace, spec.queue) or _too_many(ledger, namespace, spec.owner)
+    refusal = _no_queue(ledger, namespace, spec.queue) or too_many_sessions(ledger, namespace, spec.owner)
     if refusal is not None:
         return refusal
     fill_session(spec, settings_of(ledger, namespace), spec.queue)
@@ -80,7 +79,7 @@ def fork_session(ledger: Ledger, namespace: str, request_id: str, fork: Fork, ac
     source = find_session(ledger, namespace, fork.session_id)
     if isinstance(source, Refusal):
         return source
-    refusal = session_ended(source) or _empty(source) or _too_many(ledger, namespace, source.owner)
+    refusal = session_ended(source) or _empty(source) or too_many_sessions(ledger, namespace, source.owner)
     if refusal is not None:
         return refusal
     spec = session_pb2.SessionSpec.FromString(source.spec)
@@ -208,26 +207,6 @@ def _no_queue(ledger: Ledger, namespace: str, queue: str) -> Refusal | None:
         message = f"queue {queue!r} takes {', '.join(sorted(policy.executors))} tasks, not claude"
         metadata = {"field": "spec.queue"}
         return Refusal(Reason.NOT_SUPPORTED, message, "headrace.v1.Queue", queue, metadata=metadata)
-    return None
-
-
-def _too_many(ledger: Ledger, namespace: str, owner: str) -> Refusal | None:
-    """The refusal of one more open session; each limit is judged in the transaction that makes it."""
-    counts = ledger.look_up(
-        "SELECT count(*), coalesce(sum(CASE WHEN owner = ? THEN 1 ELSE 0 END), 0) FROM sessions"
-        " WHERE namespace = ? AND ended = 0",
-        (owner, namespace),
-    )[0]
-    for count, most, limit, who in (
-        (counts[0], SESSIONS_PER_NAMESPACE_COUNT_MAX, "sessions_per_namespace", f"namespace {namespace!r}"),
-        (counts[1], SESSIONS_PER_OWNER_COUNT_MAX, "sessions_per_owner", f"owner {owner!r}"),
-    ):
-        if count >= most:
-            message = f"{who} has {count} open sessions, as many as it may ({limit}); close some"
-            metadata = {"limit": limit, "max": str(most)}
-            return Refusal(
-                Reason.TOO_MANY_SESSIONS, message, retry_after_seconds=SESSIONS_FULL_RETRY_SECONDS, metadata=metadata
-            )
     return None
 
 
