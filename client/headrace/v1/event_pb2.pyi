@@ -7,6 +7,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from headrace.v1 import input_pb2 as _input_pb2
 from headrace.v1 import job_pb2 as _job_pb2
 from headrace.v1 import outcome_pb2 as _outcome_pb2
+from headrace.v1 import session_pb2 as _session_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -22,6 +23,7 @@ class QueuedCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     QUEUED_CAUSE_DUE: _ClassVar[QueuedCause]
     QUEUED_CAUSE_UNBLOCKED: _ClassVar[QueuedCause]
     QUEUED_CAUSE_HOLDER_BUSY: _ClassVar[QueuedCause]
+    QUEUED_CAUSE_HOLDER_LOST: _ClassVar[QueuedCause]
 
 class ReleaseCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -41,6 +43,13 @@ class CancelStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CANCEL_STEP_KILL: _ClassVar[CancelStep]
     CANCEL_STEP_TREE_GONE: _ClassVar[CancelStep]
 
+class SnapshotAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SNAPSHOT_ACTION_UNSPECIFIED: _ClassVar[SnapshotAction]
+    SNAPSHOT_ACTION_TAKEN: _ClassVar[SnapshotAction]
+    SNAPSHOT_ACTION_FAILED: _ClassVar[SnapshotAction]
+    SNAPSHOT_ACTION_RESTORED: _ClassVar[SnapshotAction]
+
 class OutputStream(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     OUTPUT_STREAM_UNSPECIFIED: _ClassVar[OutputStream]
@@ -51,6 +60,7 @@ QUEUED_CAUSE_UNSPECIFIED: QueuedCause
 QUEUED_CAUSE_DUE: QueuedCause
 QUEUED_CAUSE_UNBLOCKED: QueuedCause
 QUEUED_CAUSE_HOLDER_BUSY: QueuedCause
+QUEUED_CAUSE_HOLDER_LOST: QueuedCause
 RELEASE_CAUSE_UNSPECIFIED: ReleaseCause
 RELEASE_CAUSE_NOT_CONFIRMED: ReleaseCause
 RELEASE_CAUSE_DECLINED: ReleaseCause
@@ -63,6 +73,10 @@ CANCEL_STEP_CLOSE_INPUT: CancelStep
 CANCEL_STEP_TERMINATE: CancelStep
 CANCEL_STEP_KILL: CancelStep
 CANCEL_STEP_TREE_GONE: CancelStep
+SNAPSHOT_ACTION_UNSPECIFIED: SnapshotAction
+SNAPSHOT_ACTION_TAKEN: SnapshotAction
+SNAPSHOT_ACTION_FAILED: SnapshotAction
+SNAPSHOT_ACTION_RESTORED: SnapshotAction
 OUTPUT_STREAM_UNSPECIFIED: OutputStream
 OUTPUT_STREAM_STDOUT: OutputStream
 OUTPUT_STREAM_STDERR: OutputStream
@@ -181,14 +195,24 @@ class JobScheduled(_message.Message):
     def __init__(self, due_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class AttemptAssigned(_message.Message):
-    __slots__ = ("worker_id", "rule", "incarnation")
+    __slots__ = ("worker_id", "rule", "incarnation", "session_move")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     RULE_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    SESSION_MOVE_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     rule: str
     incarnation: str
-    def __init__(self, worker_id: _Optional[str] = ..., rule: _Optional[str] = ..., incarnation: _Optional[str] = ...) -> None: ...
+    session_move: SessionMove
+    def __init__(self, worker_id: _Optional[str] = ..., rule: _Optional[str] = ..., incarnation: _Optional[str] = ..., session_move: _Optional[_Union[SessionMove, _Mapping]] = ...) -> None: ...
+
+class SessionMove(_message.Message):
+    __slots__ = ("from_worker_id", "snapshot_turn")
+    FROM_WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_TURN_FIELD_NUMBER: _ClassVar[int]
+    from_worker_id: str
+    snapshot_turn: int
+    def __init__(self, from_worker_id: _Optional[str] = ..., snapshot_turn: _Optional[int] = ...) -> None: ...
 
 class AttemptStarted(_message.Message):
     __slots__ = ("worker_id", "run_deadline_time", "silence_timeout")
@@ -361,7 +385,7 @@ class JobSkipped(_message.Message):
     def __init__(self, failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_job_id: _Optional[str] = ...) -> None: ...
 
 class Output(_message.Message):
-    __slots__ = ("producer_sequence", "time", "dirty", "chunk", "claude", "progress", "usage", "checkpoint", "artifact_part", "artifact")
+    __slots__ = ("producer_sequence", "time", "dirty", "chunk", "claude", "progress", "usage", "checkpoint", "artifact_part", "artifact", "snapshot")
     PRODUCER_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     DIRTY_FIELD_NUMBER: _ClassVar[int]
@@ -372,6 +396,7 @@ class Output(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_PART_FIELD_NUMBER: _ClassVar[int]
     ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     producer_sequence: int
     time: _timestamp_pb2.Timestamp
     dirty: bool
@@ -382,7 +407,18 @@ class Output(_message.Message):
     checkpoint: Checkpoint
     artifact_part: ArtifactPart
     artifact: _outcome_pb2.Artifact
-    def __init__(self, producer_sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dirty: _Optional[bool] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., claude: _Optional[_Union[ClaudeFrame, _Mapping]] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., artifact_part: _Optional[_Union[ArtifactPart, _Mapping]] = ..., artifact: _Optional[_Union[_outcome_pb2.Artifact, _Mapping]] = ...) -> None: ...
+    snapshot: SnapshotNote
+    def __init__(self, producer_sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., dirty: _Optional[bool] = ..., chunk: _Optional[_Union[Chunk, _Mapping]] = ..., claude: _Optional[_Union[ClaudeFrame, _Mapping]] = ..., progress: _Optional[_Union[_job_pb2.Progress, _Mapping]] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., artifact_part: _Optional[_Union[ArtifactPart, _Mapping]] = ..., artifact: _Optional[_Union[_outcome_pb2.Artifact, _Mapping]] = ..., snapshot: _Optional[_Union[SnapshotNote, _Mapping]] = ...) -> None: ...
+
+class SnapshotNote(_message.Message):
+    __slots__ = ("action", "snapshot", "message")
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    action: SnapshotAction
+    snapshot: _session_pb2.SessionSnapshot
+    message: str
+    def __init__(self, action: _Optional[_Union[SnapshotAction, str]] = ..., snapshot: _Optional[_Union[_session_pb2.SessionSnapshot, _Mapping]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class ArtifactPart(_message.Message):
     __slots__ = ("name", "data")

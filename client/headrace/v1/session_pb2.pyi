@@ -15,6 +15,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class SnapshotPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SNAPSHOT_POLICY_UNSPECIFIED: _ClassVar[SnapshotPolicy]
+    SNAPSHOT_POLICY_NONE: _ClassVar[SnapshotPolicy]
+    SNAPSHOT_POLICY_TRANSCRIPT: _ClassVar[SnapshotPolicy]
+    SNAPSHOT_POLICY_TRANSCRIPT_AND_WORKSPACE: _ClassVar[SnapshotPolicy]
+
 class SessionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     SESSION_STATE_UNSPECIFIED: _ClassVar[SessionState]
@@ -25,6 +32,10 @@ class SessionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SESSION_STATE_WAITING_INPUT: _ClassVar[SessionState]
     SESSION_STATE_CLOSED: _ClassVar[SessionState]
     SESSION_STATE_LOST: _ClassVar[SessionState]
+SNAPSHOT_POLICY_UNSPECIFIED: SnapshotPolicy
+SNAPSHOT_POLICY_NONE: SnapshotPolicy
+SNAPSHOT_POLICY_TRANSCRIPT: SnapshotPolicy
+SNAPSHOT_POLICY_TRANSCRIPT_AND_WORKSPACE: SnapshotPolicy
 SESSION_STATE_UNSPECIFIED: SessionState
 SESSION_STATE_CREATED: SessionState
 SESSION_STATE_IDLE: SessionState
@@ -35,7 +46,7 @@ SESSION_STATE_CLOSED: SessionState
 SESSION_STATE_LOST: SessionState
 
 class SessionSpec(_message.Message):
-    __slots__ = ("queue", "owner", "display_name", "labels", "priority", "task", "retry_policy", "timeouts", "placement", "output_bytes_max", "idle_timeout")
+    __slots__ = ("queue", "owner", "display_name", "labels", "priority", "task", "retry_policy", "timeouts", "placement", "output_bytes_max", "idle_timeout", "snapshots")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +65,7 @@ class SessionSpec(_message.Message):
     PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_BYTES_MAX_FIELD_NUMBER: _ClassVar[int]
     IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
     queue: str
     owner: str
     display_name: str
@@ -65,10 +77,33 @@ class SessionSpec(_message.Message):
     placement: _job_pb2.Placement
     output_bytes_max: int
     idle_timeout: _duration_pb2.Duration
-    def __init__(self, queue: _Optional[str] = ..., owner: _Optional[str] = ..., display_name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., priority: _Optional[int] = ..., task: _Optional[_Union[_task_pb2.ClaudeTask, _Mapping]] = ..., retry_policy: _Optional[_Union[_job_pb2.RetryPolicy, _Mapping]] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., placement: _Optional[_Union[_job_pb2.Placement, _Mapping]] = ..., output_bytes_max: _Optional[int] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    snapshots: SnapshotPolicy
+    def __init__(self, queue: _Optional[str] = ..., owner: _Optional[str] = ..., display_name: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., priority: _Optional[int] = ..., task: _Optional[_Union[_task_pb2.ClaudeTask, _Mapping]] = ..., retry_policy: _Optional[_Union[_job_pb2.RetryPolicy, _Mapping]] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., placement: _Optional[_Union[_job_pb2.Placement, _Mapping]] = ..., output_bytes_max: _Optional[int] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., snapshots: _Optional[_Union[SnapshotPolicy, str]] = ...) -> None: ...
+
+class SessionSnapshot(_message.Message):
+    __slots__ = ("job_id", "artifact_name", "size_bytes", "sha256", "turn", "contents", "worker_id", "binding_epoch", "time")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    ARTIFACT_NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    TURN_FIELD_NUMBER: _ClassVar[int]
+    CONTENTS_FIELD_NUMBER: _ClassVar[int]
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    BINDING_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    artifact_name: str
+    size_bytes: int
+    sha256: str
+    turn: int
+    contents: SnapshotPolicy
+    worker_id: str
+    binding_epoch: int
+    time: _timestamp_pb2.Timestamp
+    def __init__(self, job_id: _Optional[str] = ..., artifact_name: _Optional[str] = ..., size_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., turn: _Optional[int] = ..., contents: _Optional[_Union[SnapshotPolicy, str]] = ..., worker_id: _Optional[str] = ..., binding_epoch: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Session(_message.Message):
-    __slots__ = ("id", "namespace", "spec", "state", "etag", "create_time", "update_time", "activity_time", "close_time", "close_reason", "turn_count", "pending_turn_count", "active_job_id", "last_job_id", "usage", "run_duration", "claude_session_id", "forked_from_session_id", "fork_session_ids", "binding", "open_inputs")
+    __slots__ = ("id", "namespace", "spec", "state", "etag", "create_time", "update_time", "activity_time", "close_time", "close_reason", "turn_count", "pending_turn_count", "active_job_id", "last_job_id", "usage", "run_duration", "claude_session_id", "forked_from_session_id", "fork_session_ids", "binding", "open_inputs", "latest_snapshot")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
@@ -90,6 +125,7 @@ class Session(_message.Message):
     FORK_SESSION_IDS_FIELD_NUMBER: _ClassVar[int]
     BINDING_FIELD_NUMBER: _ClassVar[int]
     OPEN_INPUTS_FIELD_NUMBER: _ClassVar[int]
+    LATEST_SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     id: str
     namespace: str
     spec: SessionSpec
@@ -111,7 +147,8 @@ class Session(_message.Message):
     fork_session_ids: _containers.RepeatedScalarFieldContainer[str]
     binding: SessionBinding
     open_inputs: _containers.RepeatedCompositeFieldContainer[OpenInput]
-    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[SessionSpec, _Mapping]] = ..., state: _Optional[_Union[SessionState, str]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., activity_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., close_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., close_reason: _Optional[str] = ..., turn_count: _Optional[int] = ..., pending_turn_count: _Optional[int] = ..., active_job_id: _Optional[str] = ..., last_job_id: _Optional[str] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., run_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., claude_session_id: _Optional[str] = ..., forked_from_session_id: _Optional[str] = ..., fork_session_ids: _Optional[_Iterable[str]] = ..., binding: _Optional[_Union[SessionBinding, _Mapping]] = ..., open_inputs: _Optional[_Iterable[_Union[OpenInput, _Mapping]]] = ...) -> None: ...
+    latest_snapshot: SessionSnapshot
+    def __init__(self, id: _Optional[str] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[SessionSpec, _Mapping]] = ..., state: _Optional[_Union[SessionState, str]] = ..., etag: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., activity_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., close_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., close_reason: _Optional[str] = ..., turn_count: _Optional[int] = ..., pending_turn_count: _Optional[int] = ..., active_job_id: _Optional[str] = ..., last_job_id: _Optional[str] = ..., usage: _Optional[_Union[_outcome_pb2.Usage, _Mapping]] = ..., run_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., claude_session_id: _Optional[str] = ..., forked_from_session_id: _Optional[str] = ..., fork_session_ids: _Optional[_Iterable[str]] = ..., binding: _Optional[_Union[SessionBinding, _Mapping]] = ..., open_inputs: _Optional[_Iterable[_Union[OpenInput, _Mapping]]] = ..., latest_snapshot: _Optional[_Union[SessionSnapshot, _Mapping]] = ...) -> None: ...
 
 class SessionBinding(_message.Message):
     __slots__ = ("worker_id", "epoch", "time", "process")

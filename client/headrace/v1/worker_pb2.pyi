@@ -5,6 +5,7 @@ from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from headrace.v1 import job_pb2 as _job_pb2
 from headrace.v1 import outcome_pb2 as _outcome_pb2
+from headrace.v1 import session_pb2 as _session_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -195,7 +196,7 @@ class Assignment(_message.Message):
     def __init__(self, lease: _Optional[_Union[Lease, _Mapping]] = ..., namespace: _Optional[str] = ..., spec: _Optional[_Union[_job_pb2.JobSpec, _Mapping]] = ..., resume_claude_session_id: _Optional[str] = ..., traceparent: _Optional[str] = ..., timeouts: _Optional[_Union[_job_pb2.Timeouts, _Mapping]] = ..., previous_failure: _Optional[_Union[_outcome_pb2.Failure, _Mapping]] = ..., dependency_results: _Optional[_Iterable[_Union[DependencyResult, _Mapping]]] = ..., checkpoint: _Optional[_Union[_struct_pb2.Value, _Mapping]] = ..., session: _Optional[_Union[SessionTurn, _Mapping]] = ..., cost_max_usd_micros: _Optional[int] = ..., response_cache: _Optional[_Union[ResponseCacheTerms, _Mapping]] = ...) -> None: ...
 
 class SessionTurn(_message.Message):
-    __slots__ = ("session_id", "binding_epoch", "turn", "claude_session_id", "fork_session_id", "fork_claude_session_id", "idle_timeout", "background_number")
+    __slots__ = ("session_id", "binding_epoch", "turn", "claude_session_id", "fork_session_id", "fork_claude_session_id", "idle_timeout", "background_number", "snapshots", "snapshot")
     SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     BINDING_EPOCH_FIELD_NUMBER: _ClassVar[int]
     TURN_FIELD_NUMBER: _ClassVar[int]
@@ -204,6 +205,8 @@ class SessionTurn(_message.Message):
     FORK_CLAUDE_SESSION_ID_FIELD_NUMBER: _ClassVar[int]
     IDLE_TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     BACKGROUND_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     session_id: str
     binding_epoch: int
     turn: int
@@ -212,7 +215,9 @@ class SessionTurn(_message.Message):
     fork_claude_session_id: str
     idle_timeout: _duration_pb2.Duration
     background_number: int
-    def __init__(self, session_id: _Optional[str] = ..., binding_epoch: _Optional[int] = ..., turn: _Optional[int] = ..., claude_session_id: _Optional[str] = ..., fork_session_id: _Optional[str] = ..., fork_claude_session_id: _Optional[str] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., background_number: _Optional[int] = ...) -> None: ...
+    snapshots: _session_pb2.SnapshotPolicy
+    snapshot: _session_pb2.SessionSnapshot
+    def __init__(self, session_id: _Optional[str] = ..., binding_epoch: _Optional[int] = ..., turn: _Optional[int] = ..., claude_session_id: _Optional[str] = ..., fork_session_id: _Optional[str] = ..., fork_claude_session_id: _Optional[str] = ..., idle_timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., background_number: _Optional[int] = ..., snapshots: _Optional[_Union[_session_pb2.SnapshotPolicy, str]] = ..., snapshot: _Optional[_Union[_session_pb2.SessionSnapshot, _Mapping]] = ...) -> None: ...
 
 class DependencyResult(_message.Message):
     __slots__ = ("job_id", "state", "result", "cut")

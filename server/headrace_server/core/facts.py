@@ -19,6 +19,7 @@ class QueuedCause(IntEnum):
     DUE = 1
     UNBLOCKED = 2
     HOLDER_BUSY = 3
+    HOLDER_LOST = 4
 
 
 class ReleaseCause(IntEnum):
@@ -88,6 +89,10 @@ class Assigned:
     worker: str
     incarnation: str
     rule: str
+    moved_from: str = ""
+    """The worker that held its session, when that moves with it."""
+    snapshot_turn: int = 0
+    """Then: the turn after which the snapshot was taken that it goes on from."""
 
 
 @dataclass(frozen=True, slots=True)

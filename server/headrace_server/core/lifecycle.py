@@ -102,7 +102,8 @@ def _queued(job: Job, fact: facts.Queued, now: Micros) -> None:
     if job.state is JobState.QUEUED:
         since = job.queued
     job.due = fact.hold_until
-    job.holder = fact.holder or job.holder
+    lost = fact.cause is facts.QueuedCause.HOLDER_LOST
+    job.holder = "" if lost else fact.holder or job.holder
     _wait(job, JobState.QUEUED, min(since, now))
 
 

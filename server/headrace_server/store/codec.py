@@ -197,6 +197,9 @@ def _assigned(event: event_pb2.Event, fact: facts.Assigned) -> None:
     message.worker_id = fact.worker
     message.incarnation = fact.incarnation
     message.rule = fact.rule
+    if fact.moved_from:
+        message.session_move.from_worker_id = fact.moved_from
+        message.session_move.snapshot_turn = fact.snapshot_turn
 
 
 def _started(event: event_pb2.Event, fact: facts.Started) -> None:

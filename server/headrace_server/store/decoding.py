@@ -98,7 +98,11 @@ _DECODERS: dict[str, Callable[[event_pb2.Event], Fact]] = {
         facts.QueuedCause(e.queued.cause), time_of(e.queued.hold_expire_time), e.queued.holder_worker_id
     ),
     "attempt_assigned": lambda e: facts.Assigned(
-        e.attempt_assigned.worker_id, e.attempt_assigned.incarnation, e.attempt_assigned.rule
+        e.attempt_assigned.worker_id,
+        e.attempt_assigned.incarnation,
+        e.attempt_assigned.rule,
+        e.attempt_assigned.session_move.from_worker_id,
+        e.attempt_assigned.session_move.snapshot_turn,
     ),
     "attempt_started": lambda e: facts.Started(
         e.attempt_started.worker_id,
