@@ -314,9 +314,9 @@ def test_what_has_to_be_there_is_asked_for(edge: Edge) -> None:
 
 
 def test_what_a_session_can_be_changed_in_is_what_the_contract_says() -> None:
-    fields = {name for name in validate_session.UPDATABLE if "." not in name}
+    fields = {name for name in validate_session.FIELDS.updatable if "." not in name}
     assert fields <= set(session_pb2.SessionSpec.DESCRIPTOR.fields_by_name)
-    task = {name.removeprefix("task.") for name in validate_session.UPDATABLE if "." in name}
+    task = {name.removeprefix("task.") for name in validate_session.FIELDS.updatable if "." in name}
     assert task <= set(task_pb2.ClaudeTask.DESCRIPTOR.fields_by_name)
 
 

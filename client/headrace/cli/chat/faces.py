@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from headrace.cli.parts import Answer, Line, Part, Raw, printable
-from headrace.cli.screens import STYLES, PlainScreen, break_line
+from headrace.cli.screens import STYLES, PlainScreen, Screen, break_line
 
 REFRESH_SECONDS = 0.5
 LINE_CHARACTERS_MAX = 1 << 20
@@ -28,14 +28,9 @@ class Interrupted:
     """Ctrl-C instead of a line."""
 
 
-class Face(Protocol):
+class Face(Screen, Protocol):
     """A place where a conversation is shown and typed."""
 
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-    def show(self, part: Part) -> None: ...
     async def read_line(self) -> str | Interrupted | None:
         """The next line; None when no more will come."""
         ...

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from google.protobuf.field_mask_pb2 import FieldMask
-
 from headrace.v1 import job_service_pb2
 from headrace_server.core import limits
 from headrace_server.core.refusal import Refusal
+from headrace_server.rpc.checks.update_masks import SpecFields
 from headrace_server.rpc.checks.validate_job import SPEC
 from headrace_server.rpc.checks.violations import (
     Rules,
@@ -23,22 +22,12 @@ from headrace_server.store.jobs.updates import UPDATABLE
 
 TOKEN_BYTES_MAX = 1024
 _token = bytes_within(TOKEN_BYTES_MAX)
-
-
-def update_mask(value: FieldMask, path: str, violations: Violations) -> None:
-    """Names fields that can be changed, each once."""
-    for name in value.paths:
-        if name not in UPDATABLE:
-            violations.add(path, f"names {name[:64]!r}; only {', '.join(UPDATABLE)} can be changed")
-    if len(set(value.paths)) < len(value.paths):
-        violations.add(path, "names a field twice")
-
-
+_fields = SpecFields(UPDATABLE)
 UPDATE_JOB: Rules = {
     "namespace": namespace,
     "job_id": job_id,
     "spec": anything,
-    "update_mask": update_mask,
+    "update_mask": _fields.check_mask,
     "etag": _token,
 }
 CANCEL_JOBS: Rules = {
@@ -56,11 +45,8 @@ def check_update(request: job_service_pb2.UpdateJobRequest) -> Refusal | None:
     if not request.job_id:
         violations.add("job_id", "is required")
     check_fields(request, UPDATE_JOB, "", violations)
-    if not request.update_mask.paths:
-        violations.add("update_mask", f"has to name at least one of {', '.join(UPDATABLE)}")
-    for field, value in request.spec.ListFields():
-        if field.name in request.update_mask.paths and field.name in UPDATABLE:
-            SPEC[field.name](value, f"spec.{field.name}", violations)
+    _fields.check_not_empty(request.update_mask, violations)
+    _fields.check_named(request.spec, SPEC, request.update_mask, violations)
     return violations.refusal()
 
 

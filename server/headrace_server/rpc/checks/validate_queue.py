@@ -4,6 +4,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from headrace.v1 import queue_pb2, queue_service_pb2
 from headrace_server.core import limits
+from headrace_server.rpc.checks.update_masks import NamedFields
 from headrace_server.rpc.checks.validate_job import TIMEOUTS, retry_policy
 from headrace_server.rpc.checks.violations import (
     Rules,
@@ -23,17 +24,19 @@ from headrace_server.rpc.checks.violations import (
 )
 
 EXECUTORS = ("claude", "command", "handler")
-RESOURCE_TYPES = ("job", "queue", "schedule", "worker", "session", "settings", "capacity", "budget")
+RESOURCE_TYPES = ("job", "queue", "schedule", "worker", "session", "settings", "capacity", "budget", "response_cache")
 WEIGHTS_COUNT_MAX = 1000
 WEIGHT_MIN = 0.001
 WEIGHT_MAX = 1000.0
 
-UPDATABLE = frozenset(
-    {"max_queued", "max_concurrency", "max_concurrency_per_key", "retry_policy", "timeouts", "fairness"}
-    | {"rate_limit", "rate_limit_per_key", "executors"}
+FIELDS = NamedFields(
+    updatable=frozenset(
+        {"max_queued", "max_concurrency", "max_concurrency_per_key", "retry_policy", "timeouts", "fairness"}
+        | {"rate_limit", "rate_limit_per_key", "executors"}
+    ),
+    fixed=frozenset({"name", "priority_head_start"}),
+    output_only=frozenset({"namespace", "etag", "create_time", "update_time", "pause", "drain", "state_counts"}),
 )
-FIXED = frozenset({"name", "priority_head_start"})
-OUTPUT_ONLY = frozenset({"namespace", "etag", "create_time", "update_time", "pause", "drain", "state_counts"})
 
 
 def executor(value: str, path: str, violations: Violations) -> None:
@@ -81,32 +84,15 @@ QUEUE: Rules = {
     "rate_limit": rate_limit,
     "rate_limit_per_key": rate_limit,
     "executors": each(executor, len(EXECUTORS)),
-    **dict.fromkeys(OUTPUT_ONLY, anything),
+    **dict.fromkeys(FIELDS.output_only, anything),
 }
 
 
 def created_queue(value: queue_pb2.Queue, path: str, violations: Violations) -> None:
     """A queue to be made: it has a name, and nothing that only the server sets."""
-    if not value.name:
-        violations.add(path + ".name", "is required")
-    for field, _ in value.ListFields():
-        if field.name in OUTPUT_ONLY:
-            violations.add(f"{path}.{field.name}", "is set by the server only")
-    check_fields(value, QUEUE, path + ".", violations)
+    FIELDS.check_created(value, path, QUEUE, violations)
 
 
 def update(request: queue_service_pb2.UpdateQueueRequest, violations: Violations) -> None:
     """The mask names fields that can change; only these are looked at."""
-    if not request.queue.name:
-        violations.add("queue.name", "is required")
-    else:
-        queue_name(request.queue.name, "queue.name", violations)
-    if not request.update_mask.paths:
-        violations.add("update_mask", f"is required: any of {', '.join(sorted(UPDATABLE))}")
-    paths = set(request.update_mask.paths)
-    for path in sorted(paths - UPDATABLE):
-        reason = "is fixed" if path in FIXED else "is set by the server only" if path in OUTPUT_ONLY else "is unknown"
-        violations.add("update_mask", f"names '{path[:64]}', which {reason}; allowed: {', '.join(sorted(UPDATABLE))}")
-    for field, value in request.queue.ListFields():
-        if field.name in paths & UPDATABLE:
-            QUEUE[field.name](value, f"queue.{field.name}", violations)
+    FIELDS.check_updated(request.queue, "queue", QUEUE, request.update_mask, violations)

@@ -8,6 +8,7 @@ from headrace_server.core.ids import Micros
 from headrace_server.core.recurrence import BadTiming, Timing, parse_cron, parse_interval, shortest_gap
 from headrace_server.core.zones import is_zone
 from headrace_server.rpc.checks import validate_job
+from headrace_server.rpc.checks.update_masks import NamedFields
 from headrace_server.rpc.checks.violations import (
     Rules,
     Violations,
@@ -27,10 +28,12 @@ PREVIEW_COUNT_MAX = 100
 GAPS_LOOKED_AT_COUNT = 100
 """Ticks of a cron expression that its jitter is compared with."""
 
-UPDATABLE = frozenset({"cron", "interval", "time_zone", "spec", "catch_up", "overlap", "jitter"})
-FIXED = frozenset({"name"})
-OUTPUT_ONLY = frozenset(
-    {"namespace", "etag", "create_time", "update_time", "pause", "next_time", "last_time", "firings"}
+FIELDS = NamedFields(
+    updatable=frozenset({"cron", "interval", "time_zone", "spec", "catch_up", "overlap", "jitter"}),
+    fixed=frozenset({"name"}),
+    output_only=frozenset(
+        {"namespace", "etag", "create_time", "update_time", "pause", "next_time", "last_time", "firings"}
+    ),
 )
 
 _COUNTED_FROM = Micros(1_700_000_000_000_000)
@@ -68,7 +71,7 @@ SCHEDULE: Rules = {
     "catch_up": message_of(CATCH_UP),
     "overlap": enum(schedule_pb2.Overlap),
     "jitter": duration,
-    **dict.fromkeys(OUTPUT_ONLY, anything),
+    **dict.fromkeys(FIELDS.output_only, anything),
 }
 """Fields on their own; cron, interval, time zone and jitter are looked at together by `timing`."""
 PREVIEW: Rules = {
@@ -108,35 +111,18 @@ def timing(value: schedule_pb2.Schedule, path: str, violations: Violations) -> N
 
 def created_schedule(value: schedule_pb2.Schedule, path: str, violations: Violations) -> None:
     """A schedule to be made: it has a name, a timing and a job, and nothing that only the server sets."""
-    if not value.name:
-        violations.add(path + ".name", "is required")
+    FIELDS.check_created(value, path, SCHEDULE, violations)
     if not value.HasField("spec"):
         violations.add(path + ".spec", "is required")
-    for field, _ in value.ListFields():
-        if field.name in OUTPUT_ONLY:
-            violations.add(f"{path}.{field.name}", "is set by the server only")
-    check_fields(value, SCHEDULE, path + ".", violations)
     timing(value, path, violations)
 
 
 def update(request: schedule_service_pb2.UpdateScheduleRequest, violations: Violations) -> None:
     """The mask names fields that can change; only these are looked at. How they fit with what stays is looked at once
     that is known: `changed_schedule`."""
-    if not request.schedule.name:
-        violations.add("schedule.name", "is required")
-    else:
-        queue_name(request.schedule.name, "schedule.name", violations)
-    if not request.update_mask.paths:
-        violations.add("update_mask", f"is required: any of {', '.join(sorted(UPDATABLE))}")
-    paths = set(request.update_mask.paths)
-    for path in sorted(paths - UPDATABLE):
-        reason = "is fixed" if path in FIXED else "is set by the server only" if path in OUTPUT_ONLY else "is unknown"
-        violations.add("update_mask", f"names '{path[:64]}', which {reason}; allowed: {', '.join(sorted(UPDATABLE))}")
-    if "spec" in paths and not request.schedule.HasField("spec"):
+    FIELDS.check_updated(request.schedule, "schedule", SCHEDULE, request.update_mask, violations)
+    if "spec" in request.update_mask.paths and not request.schedule.HasField("spec"):
         violations.add("schedule.spec", "is required")
-    for field, value in request.schedule.ListFields():
-        if field.name in paths & UPDATABLE:
-            SCHEDULE[field.name](value, f"schedule.{field.name}", violations)
 
 
 def preview(request: schedule_service_pb2.PreviewScheduleRequest, violations: Violations) -> None:

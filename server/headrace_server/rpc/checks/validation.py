@@ -4,9 +4,8 @@ Faults first, all of them at once; then fields that this server does not honour.
 such a queue, is it full) is not judged here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from headrace.v1 import (
     admin_service_pb2,
@@ -36,6 +35,7 @@ from headrace_server.rpc.checks.validate_graph import graph_faults, no_refs
 from headrace_server.rpc.checks.validate_settings import check_update_settings
 from headrace_server.rpc.checks.validate_worker import check_drain
 from headrace_server.rpc.checks.violations import (
+    Check,
     Rules,
     Violations,
     anything,
@@ -52,6 +52,7 @@ from headrace_server.rpc.checks.violations import (
     namespace,
     queue_name,
     request_id,
+    request_of,
     text,
     timestamp,
     worker_id,
@@ -60,8 +61,6 @@ from headrace_server.rpc.filters import check_filter
 from headrace_server.rpc.health_stream import health_interval
 
 CURSOR_BYTES_MAX = 1024
-
-Check = Callable[[Any], Refusal | None]
 
 _view = enum(job_pb2.JobView)
 _token = bytes_within(CURSOR_BYTES_MAX)
@@ -189,20 +188,6 @@ def _preview_schedule(request: schedule_service_pb2.PreviewScheduleRequest) -> R
     return violations.refusal()
 
 
-def _fields(rules: Rules, *required: str) -> Check:
-    """A request without rules that span fields."""
-
-    def check(request: Any) -> Refusal | None:
-        violations = Violations()
-        for name in required:
-            if not getattr(request, name):
-                violations.add(name, "is required")
-        check_fields(request, rules, "", violations)
-        return violations.refusal()
-
-    return check
-
-
 _SUBMIT_JOB: Rules = {
     "namespace": namespace,
     "request_id": request_id,
@@ -240,46 +225,54 @@ CHECKS: Mapping[str, Check] = {
     for message, check in (
         (job_service_pb2.SubmitJobRequest, _submit_job),
         (job_service_pb2.SubmitJobsRequest, _submit_jobs),
-        (job_service_pb2.GetJobRequest, _fields(_JOB | {"view": _view}, "job_id")),
-        (job_service_pb2.ListJobsRequest, _fields(_LIST_JOBS)),
-        (job_service_pb2.CancelJobRequest, _fields(_JOB | {"reason": _reason}, "job_id")),
+        (job_service_pb2.GetJobRequest, request_of(_JOB | {"view": _view}, "job_id")),
+        (job_service_pb2.ListJobsRequest, request_of(_LIST_JOBS)),
+        (job_service_pb2.CancelJobRequest, request_of(_JOB | {"reason": _reason}, "job_id")),
         (job_service_pb2.UpdateJobRequest, check_update),
         (job_service_pb2.CancelJobsRequest, check_cancel_jobs),
-        (job_service_pb2.RetryJobRequest, _fields(_JOB | {"request_id": request_id}, "job_id")),
-        (job_service_pb2.DeleteJobRequest, _fields(_JOB | {"etag": _token}, "job_id")),
-        (job_service_pb2.ExplainJobRequest, _fields(_JOB, "job_id")),
+        (job_service_pb2.RetryJobRequest, request_of(_JOB | {"request_id": request_id}, "job_id")),
+        (job_service_pb2.DeleteJobRequest, request_of(_JOB | {"etag": _token}, "job_id")),
+        (job_service_pb2.ExplainJobRequest, request_of(_JOB, "job_id")),
         (job_service_pb2.WatchJobRequest, _watch_job),
-        (job_service_pb2.ReadArtifactRequest, _fields(_ARTIFACT, "job_id", "name")),
+        (job_service_pb2.ReadArtifactRequest, request_of(_ARTIFACT, "job_id", "name")),
         (queue_service_pb2.CreateQueueRequest, _create_queue),
-        (queue_service_pb2.GetQueueRequest, _fields(_QUEUE)),
-        (queue_service_pb2.ListQueuesRequest, _fields(_PAGE | {"namespace": namespace})),
+        (queue_service_pb2.GetQueueRequest, request_of(_QUEUE)),
+        (queue_service_pb2.ListQueuesRequest, request_of(_PAGE | {"namespace": namespace})),
         (queue_service_pb2.UpdateQueueRequest, _update_queue),
-        (queue_service_pb2.DeleteQueueRequest, _fields(_QUEUE | {"etag": _token}, "name")),
-        (queue_service_pb2.PauseQueueRequest, _fields(_QUEUE | {"reason": _reason, "duration": duration_above_zero})),
-        (queue_service_pb2.ResumeQueueRequest, _fields(_QUEUE)),
-        (queue_service_pb2.DrainQueueRequest, _fields(_QUEUE | {"reason": _reason, "grace": duration})),
-        (queue_service_pb2.PurgeQueueRequest, _fields(_QUEUE | {"reason": _reason, "validate_only": anything}, "name")),
-        (queue_service_pb2.GetQueueStatisticsRequest, _fields(_QUEUE | {"window": validate_queue.window})),
+        (queue_service_pb2.DeleteQueueRequest, request_of(_QUEUE | {"etag": _token}, "name")),
+        (
+            queue_service_pb2.PauseQueueRequest,
+            request_of(_QUEUE | {"reason": _reason, "duration": duration_above_zero}),
+        ),
+        (queue_service_pb2.ResumeQueueRequest, request_of(_QUEUE)),
+        (queue_service_pb2.DrainQueueRequest, request_of(_QUEUE | {"reason": _reason, "grace": duration})),
+        (
+            queue_service_pb2.PurgeQueueRequest,
+            request_of(_QUEUE | {"reason": _reason, "validate_only": anything}, "name"),
+        ),
+        (queue_service_pb2.GetQueueStatisticsRequest, request_of(_QUEUE | {"window": validate_queue.window})),
         (schedule_service_pb2.CreateScheduleRequest, _create_schedule),
-        (schedule_service_pb2.GetScheduleRequest, _fields(_SCHEDULE, "name")),
-        (schedule_service_pb2.ListSchedulesRequest, _fields(_PAGE | {"namespace": namespace})),
+        (schedule_service_pb2.GetScheduleRequest, request_of(_SCHEDULE, "name")),
+        (schedule_service_pb2.ListSchedulesRequest, request_of(_PAGE | {"namespace": namespace})),
         (schedule_service_pb2.UpdateScheduleRequest, _update_schedule),
-        (schedule_service_pb2.DeleteScheduleRequest, _fields(_SCHEDULE | {"etag": _token}, "name")),
-        (schedule_service_pb2.PauseScheduleRequest, _fields(_SCHEDULE | {"reason": _reason}, "name")),
-        (schedule_service_pb2.ResumeScheduleRequest, _fields(_SCHEDULE, "name")),
-        (schedule_service_pb2.TriggerScheduleRequest, _fields(_SCHEDULE | {"request_id": request_id}, "name")),
+        (schedule_service_pb2.DeleteScheduleRequest, request_of(_SCHEDULE | {"etag": _token}, "name")),
+        (schedule_service_pb2.PauseScheduleRequest, request_of(_SCHEDULE | {"reason": _reason}, "name")),
+        (schedule_service_pb2.ResumeScheduleRequest, request_of(_SCHEDULE, "name")),
+        (schedule_service_pb2.TriggerScheduleRequest, request_of(_SCHEDULE | {"request_id": request_id}, "name")),
         (schedule_service_pb2.PreviewScheduleRequest, _preview_schedule),
-        (worker_service_pb2.ListWorkersRequest, _fields(_PAGE)),
-        (worker_service_pb2.GetWorkerRequest, _fields(_WORKER, "worker_id")),
-        (admin_service_pb2.ListAuditEntriesRequest, _fields(_AUDIT)),
-        (admin_service_pb2.GetSettingsRequest, _fields({"namespace": namespace})),
+        (worker_service_pb2.ListWorkersRequest, request_of(_PAGE)),
+        (worker_service_pb2.GetWorkerRequest, request_of(_WORKER, "worker_id")),
+        (admin_service_pb2.ListAuditEntriesRequest, request_of(_AUDIT)),
+        (admin_service_pb2.GetSettingsRequest, request_of({"namespace": namespace})),
         (admin_service_pb2.UpdateSettingsRequest, check_update_settings),
-        (admin_service_pb2.ListCapacityDomainsRequest, _fields(validate_capacity.LIST_DOMAINS)),
+        (admin_service_pb2.GetResponseCacheRequest, request_of({"namespace": namespace})),
+        (admin_service_pb2.InvalidateResponseCacheRequest, request_of({"namespace": namespace, "reason": _reason})),
+        (admin_service_pb2.ListCapacityDomainsRequest, request_of(validate_capacity.LIST_DOMAINS)),
         (admin_service_pb2.UpdateCapacityDomainRequest, validate_capacity.check_update_domain),
         (admin_service_pb2.SetBudgetRequest, validate_capacity.check_set_budget),
-        (admin_service_pb2.ListBudgetsRequest, _fields(validate_capacity.LIST_BUDGETS)),
-        (admin_service_pb2.DeleteBudgetRequest, _fields(validate_capacity.DELETE_BUDGET, "period")),
-        (admin_service_pb2.WatchHealthRequest, _fields({"interval": health_interval})),
+        (admin_service_pb2.ListBudgetsRequest, request_of(validate_capacity.LIST_BUDGETS)),
+        (admin_service_pb2.DeleteBudgetRequest, request_of(validate_capacity.DELETE_BUDGET, "period")),
+        (admin_service_pb2.WatchHealthRequest, request_of({"interval": health_interval})),
         (worker_service_pb2.DrainWorkerRequest, check_drain),
         (event_service_pb2.ListEventsRequest, check_list),
         (event_service_pb2.WatchEventsRequest, check_watch),

@@ -58,6 +58,8 @@ class Violations:
         return Refusal(Reason.INVALID_FIELD, message, violations=tuple(self.found), metadata=metadata)
 
 
+Check = Callable[[Any], Refusal | None]
+"""Why a request can't be accepted as it is."""
 FieldCheck = Callable[[Any, str, Violations], None]
 Rules = dict[str, FieldCheck]
 """The check of each field of a message, by its name. Complete: a test compares it with the message."""
@@ -68,6 +70,20 @@ def check_fields(message: Any, rules: Rules, prefix: str, violations: Violations
     for field, value in message.ListFields():
         name = field.name
         rules[name](value, prefix + name, violations)
+
+
+def request_of(rules: Rules, *required: str) -> Check:
+    """A request whose fields have these rules, some of which have to be set, and none that spans fields."""
+
+    def check(request: Any) -> Refusal | None:
+        violations = Violations()
+        for name in required:
+            if not getattr(request, name):
+                violations.add(name, "is required")
+        check_fields(request, rules, "", violations)
+        return violations.refusal()
+
+    return check
 
 
 def anything(value: Any, path: str, violations: Violations) -> None:

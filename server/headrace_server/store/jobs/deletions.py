@@ -14,9 +14,9 @@ from headrace_server.core.refusal import Refusal
 from headrace_server.core.states import ENDED
 from headrace_server.store.attempts.artifacts import remove_artifacts
 from headrace_server.store.engine import Connection, in_list
+from headrace_server.store.etags import stale_etag
 from headrace_server.store.jobs.cancel import not_found
 from headrace_server.store.jobs.retries import not_ended
-from headrace_server.store.jobs.updates import stale_etag
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.records.audit import record_audit
 from headrace_server.store.sessions.line import remove_turn
@@ -43,10 +43,10 @@ def delete(ledger: Ledger, namespace: str, job_id: JobId, etag: str, actor: str)
         return not_found(job_id)
     if job.state not in ENDED:
         return not_ended(job, "deleted")
-    refusal = stale_etag(job, etag)
+    text = job_id_text(job_id)
+    refusal = stale_etag("Job", text, job.sequence, etag)
     if refusal is not None:
         return refusal
-    text = job_id_text(job_id)
     record_audit(ledger, actor, "JobService.DeleteJob", namespace, "job", text, f"it had ended as {job.state.name}")
     remove(ledger, [job])
     return None

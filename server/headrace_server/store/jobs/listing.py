@@ -4,7 +4,6 @@ Where an index fits the filter it is walked, else the table; either way a page l
 where the next one goes on. So a filter that matches little costs many short pages, never one long query.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from headrace_server.core.job import Job
 from headrace_server.core.job_filter import JobFilter
 from headrace_server.core.states import LEASED, JobState
 from headrace_server.store import rows
+from headrace_server.store.conditions import Conditions, marks
 from headrace_server.store.engine import Connection
 
 SCANNED_ROWS_COUNT = 20_000
@@ -43,11 +43,11 @@ def list_jobs(connection: Connection, namespace: str, wanted: JobFilter, before:
     top = before or int(connection.rows("SELECT coalesce(max(job), 0) FROM jobs")[0][0]) + 1
     walk = _walk(namespace, wanted)
     end = _end(connection, walk, top)
-    condition, parameters = _condition(namespace, wanted)
+    conditions = _conditions(namespace, wanted)
     found = connection.rows(
         f"{rows.SELECT}{walk.source} WHERE {walk.condition} AND {walk.column} < ? AND {walk.column} >= ?"
-        f" AND {condition} ORDER BY {walk.column} DESC LIMIT ?",
-        (*walk.parameters, top, end, *parameters, count),
+        f" AND {conditions.sql} ORDER BY {walk.column} DESC LIMIT ?",
+        (*walk.parameters, top, end, *conditions.parameters, count),
     )
     jobs = [rows.job_of(row) for row in found]
     if len(jobs) == count:
@@ -95,35 +95,23 @@ def _end(connection: Connection, walk: _Walk, top: int) -> int:
     return int(found[0][0]) if found else 0
 
 
-def _condition(namespace: str, wanted: JobFilter) -> tuple[str, list[Any]]:
-    conditions = ["jobs.namespace = ?"]
-    parameters: list[Any] = [namespace]
+def _conditions(namespace: str, wanted: JobFilter) -> Conditions:
+    conditions = Conditions("jobs.namespace = ?", namespace)
     if wanted.states:
         states = ", ".join(str(int(JobState[name])) for name in sorted(wanted.states))
-        conditions.append(f"jobs.state IN ({states})")
-    named: Sequence[tuple[str, tuple[str, ...]]] = (
-        ("queue", wanted.queues),
-        ("owner", wanted.owners),
-        ("worker", wanted.worker_ids),
-    )
-    for column, values in named:
-        if values:
-            conditions.append(f"jobs.{column} IN ({_marks(values)})")
-            parameters += values
+        conditions.add(f"jobs.state IN ({states})")
+    conditions.add_among("jobs", (("queue", wanted.queues), ("owner", wanted.owners), ("worker", wanted.worker_ids)))
     if wanted.session_ids:
-        conditions.append(
+        conditions.add(
             "jobs.job IN (SELECT session_turns.job FROM session_turns JOIN sessions"
-            f" ON sessions.session = session_turns.session WHERE sessions.id IN ({_marks(wanted.session_ids)}))"
+            f" ON sessions.session = session_turns.session WHERE sessions.id IN ({marks(wanted.session_ids)}))",
+            *wanted.session_ids,
         )
-        parameters += wanted.session_ids
     for label, values in wanted.labels:
-        conditions.append(
+        conditions.add(
             "EXISTS (SELECT 1 FROM job_labels AS labelled WHERE labelled.namespace = jobs.namespace"
-            f" AND labelled.label = ? AND labelled.value IN ({_marks(values)}) AND labelled.job = jobs.job)"
+            f" AND labelled.label = ? AND labelled.value IN ({marks(values)}) AND labelled.job = jobs.job)",
+            label,
+            *values,
         )
-        parameters += [label, *values]
-    return " AND ".join(conditions), parameters
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))
+    return conditions

@@ -16,6 +16,7 @@ from headrace_server.core.ranking import rank
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED, WAITING, JobState
 from headrace_server.store.codec import time_of
+from headrace_server.store.etags import stale_etag
 from headrace_server.store.jobs.cancel import not_found
 from headrace_server.store.jobs.submit import deadlines_of
 from headrace_server.store.ledger import Ledger
@@ -43,7 +44,7 @@ def update(ledger: Ledger, namespace: str, job_id: JobId, change: Change) -> Job
     job = ledger.job(job_id)
     if job is None or job.namespace != namespace:
         return not_found(job_id)
-    refusal = stale_etag(job, change.etag) or _has_started(job)
+    refusal = stale_etag("Job", job_id_text(job_id), job.sequence, change.etag) or _has_started(job)
     if refusal is not None:
         return refusal
     policy = policy_of(ledger, namespace, job.queue)
@@ -61,15 +62,6 @@ def update(ledger: Ledger, namespace: str, job_id: JobId, change: Change) -> Job
         ledger, change.actor, "JobService.UpdateJob", namespace, "job", job_id_text(job_id), _detail(spec, change)
     )
     return job
-
-
-def stale_etag(job: Job, etag: str) -> Refusal | None:
-    """The refusal of a change to a job that somebody else has changed meanwhile."""
-    if not etag or etag == str(job.sequence):
-        return None
-    text = job_id_text(job.id)
-    message = f"job {text} has etag {job.sequence}, not {etag}: it has changed; read it again"
-    return Refusal(Reason.STALE_ETAG, message, "headrace.v1.Job", text)
 
 
 def _has_started(job: Job) -> Refusal | None:

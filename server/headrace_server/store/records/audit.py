@@ -4,14 +4,14 @@ Submits are not in here: the logs of their jobs name who made them.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from headrace_server.core.ids import Micros
 from headrace_server.core.limits import AUDIT_DETAIL_CHARACTERS_MAX
+from headrace_server.store.conditions import Conditions, marks
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
 
-RESOURCE_TYPES = ("job", "queue", "schedule", "worker", "session", "settings", "capacity", "budget")
+RESOURCE_TYPES = ("job", "queue", "schedule", "worker", "session", "settings", "capacity", "budget", "response_cache")
 
 _COLUMNS = ("number", "time", "actor", "action", "namespace", "resource_type", "resource_name", "detail")
 
@@ -48,20 +48,16 @@ def list_audit(
 ) -> list[AuditEntry]:
     """Entries newest first, from right before a number (zero: from the newest). Empty texts filter nothing; entries of
     resources that are in no namespace are among those of every one."""
-    conditions = ["namespace IN (?, '')"]
-    parameters: list[Any] = [namespace]
+    conditions = Conditions("namespace IN (?, '')", namespace)
     if before:
-        conditions.append("number < ?")
-        parameters.append(before)
+        conditions.add("number < ?", before)
     if resource_name or resource_type:
         types = (resource_type,) if resource_type else RESOURCE_TYPES
-        conditions.append(f"resource_type IN ({','.join('?' * len(types))})")
-        parameters += types
+        conditions.add(f"resource_type IN ({marks(types)})", *types)
     if resource_name:
-        conditions.append("resource_name = ?")
-        parameters.append(resource_name)
+        conditions.add("resource_name = ?", resource_name)
     found = connection.rows(
-        f"SELECT {', '.join(_COLUMNS)} FROM audit WHERE {' AND '.join(conditions)} ORDER BY number DESC LIMIT ?",
-        (*parameters, count),
+        f"SELECT {', '.join(_COLUMNS)} FROM audit WHERE {conditions.sql} ORDER BY number DESC LIMIT ?",
+        (*conditions.parameters, count),
     )
     return [AuditEntry(*row) for row in found]

@@ -25,6 +25,7 @@ from headrace_server.core.recurrence import Timing, next_tick, parse_cron, parse
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.store.codec import micros_of
 from headrace_server.store.engine import Connection, Row
+from headrace_server.store.etags import stale_etag
 from headrace_server.store.jobs.new_job import new_job
 from headrace_server.store.jobs.submit import Accepted, NewJob, check_each, submit_each
 from headrace_server.store.ledger import Ledger
@@ -384,10 +385,7 @@ def _matching(ledger: Ledger, namespace: str, name: str, etag: str = "") -> Stor
     schedule = find_schedule(ledger.look_up, namespace, name)
     if schedule is None:
         return not_found(namespace, name)
-    if etag and etag != str(schedule.version):
-        why = f"schedule {name!r} has etag {schedule.version}, not {etag}: somebody changed it; read it again"
-        return Refusal(Reason.STALE_ETAG, why, "headrace.v1.Schedule", name)
-    return schedule
+    return stale_etag("Schedule", name, schedule.version, etag) or schedule
 
 
 def _refused_always(ledger: Ledger, new: NewJob) -> Refusal | None:

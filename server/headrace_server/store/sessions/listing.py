@@ -6,7 +6,6 @@ many short pages, never one long query.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from headrace.v1 import session_pb2
 from headrace_server.core.ids import JobId
@@ -14,6 +13,7 @@ from headrace_server.core.job import Job
 from headrace_server.core.sessions import OVER, SessionFilter, SessionState, session_state, state_of_turn
 from headrace_server.store import rows
 from headrace_server.store.attempts.inputs import open_inputs
+from headrace_server.store.conditions import Conditions, marks
 from headrace_server.store.engine import Connection, in_list
 from headrace_server.store.sessions.session_row import SELECT, StoredSession, read_session, session_of
 
@@ -71,13 +71,13 @@ def list_sessions(
     connection: Connection, namespace: str, wanted: SessionFilter, before: int, count: int
 ) -> ListedSessions:
     """Up to `count` sessions that a filter matches, newest first, from right before a row (zero: from the newest)."""
-    condition, parameters = _condition(namespace, wanted)
+    conditions = _conditions(namespace, wanted)
     found: list[SeenSession] = []
     place = before or (1 << 62)
     for _ in range(0, SCANNED_ROWS_COUNT, _STEP_ROWS_COUNT):
         read = connection.rows(
-            f"{SELECT} WHERE {condition} AND sessions.session < ? ORDER BY sessions.session DESC LIMIT ?",
-            (*parameters, place, _STEP_ROWS_COUNT),
+            f"{SELECT} WHERE {conditions.sql} AND sessions.session < ? ORDER BY sessions.session DESC LIMIT ?",
+            (*conditions.parameters, place, _STEP_ROWS_COUNT),
         )
         for seen in _see(connection, [session_of(row) for row in read]):
             if not wanted.states or seen.state in wanted.states:
@@ -90,23 +90,23 @@ def list_sessions(
     return ListedSessions(found, place)
 
 
-def _condition(namespace: str, wanted: SessionFilter) -> tuple[str, list[Any]]:
-    conditions, parameters = ["sessions.namespace = ?"], [namespace]
+def _conditions(namespace: str, wanted: SessionFilter) -> Conditions:
+    conditions = Conditions("sessions.namespace = ?", namespace)
     if wanted.states and not wanted.states & OVER:
-        conditions.append("sessions.ended = 0")
+        conditions.add("sessions.ended = 0")
     elif wanted.states and wanted.states <= OVER:
-        conditions.append("sessions.ended > 0")
-    for column, values in (("queue", wanted.queues), ("owner", wanted.owners), ("worker", wanted.worker_ids)):
-        if values:
-            conditions.append(f"sessions.{column} IN ({_marks(values)})")
-            parameters += values
+        conditions.add("sessions.ended > 0")
+    conditions.add_among(
+        "sessions", (("queue", wanted.queues), ("owner", wanted.owners), ("worker", wanted.worker_ids))
+    )
     for label, values in wanted.labels:
-        conditions.append(
+        conditions.add(
             "sessions.session IN (SELECT session FROM session_labels WHERE namespace = sessions.namespace"
-            f" AND label = ? AND value IN ({_marks(values)}))"
+            f" AND label = ? AND value IN ({marks(values)}))",
+            label,
+            *values,
         )
-        parameters += [label, *values]
-    return " AND ".join(conditions), parameters
+    return conditions
 
 
 def _see(connection: Connection, sessions: Sequence[StoredSession]) -> list[SeenSession]:
@@ -135,7 +135,3 @@ def _see(connection: Connection, sessions: Sequence[StoredSession]) -> list[Seen
 
 def _seen(connection: Connection, session: StoredSession, pending: list[Job], last: JobId | None) -> SeenSession:
     return SeenSession(session, tuple(pending), last, tuple(open_inputs(connection, pending)))
-
-
-def _marks(values: Sequence[str]) -> str:
-    return ",".join("?" * len(values))

@@ -12,9 +12,10 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from headrace.v1 import job_pb2, session_pb2, task_pb2, worker_service_pb2
 from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.job import Job
-from headrace_server.core.refusal import Reason, Refusal
+from headrace_server.core.refusal import Refusal
 from headrace_server.core.states import WAITING, JobState
 from headrace_server.store.attempts.commands import tell_settings
+from headrace_server.store.etags import stale_etag
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.sessions.line import pending_turns
 from headrace_server.store.sessions.session_row import (
@@ -47,7 +48,7 @@ def update_session(ledger: Ledger, namespace: str, session_id: JobId, change: Se
     session = find_session(ledger, namespace, session_id)
     if isinstance(session, Refusal):
         return session
-    refusal = session_ended(session) or _stale_etag(session, change.etag)
+    refusal = session_ended(session) or stale_etag("Session", job_id_text(session_id), session.version, change.etag)
     if refusal is not None:
         return refusal
     earlier = session_pb2.SessionSpec.FromString(session.spec)
@@ -115,11 +116,3 @@ def _changed_spec(earlier: session_pb2.SessionSpec, change: SessionChange) -> se
         target.ClearField(name)
     FieldMask(paths=list(change.paths)).MergeMessage(change.spec, spec)
     return spec
-
-
-def _stale_etag(session: StoredSession, etag: str) -> Refusal | None:
-    if not etag or etag == str(session.version):
-        return None
-    text = job_id_text(session.id)
-    message = f"session {text} has etag {session.version}, not {etag}: it has changed; read it again"
-    return Refusal(Reason.STALE_ETAG, message, "headrace.v1.Session", text)
