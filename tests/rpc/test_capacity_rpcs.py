@@ -3,7 +3,6 @@ and what a job that waits for them is told (X5, X6, Q8)."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,43 +13,29 @@ from headrace_server.core.budgets import next_day
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId
 from headrace_server.core.job import Usage
-from headrace_server.core.refusal import Reason, Refusal, Refused
+from headrace_server.core.refusal import Reason
 from headrace_server.rpc.admin_service import AdminService
-from headrace_server.rpc.checks.validation import CHECKS
 from headrace_server.rpc.job_view import get_snapshot, reasons
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.store.attempts.leases import Lease
 from headrace_server.store.capacity import budgets as store_budgets
 from headrace_server.store.codec import time_of
 from headrace_server.store.records.audit import list_audit
-from headrace_server.store.sqlite import SqliteEngine
-from store.driving import HOME, NAMESPACE, Bench, capabilities, claude_spec, failure, new_job, offer
+from rpc.calling import Calls
+from store.driving import HOME, NAMESPACE, capabilities, claude_spec, failure, new_job, offer
 
-CALL: Any = SimpleNamespace(principal="ada", traceparent="")
+NOBODY: Any = None
 DOLLAR = 1_000_000
 
 
-class Edge:
+class Edge(Calls):
     """A store with the servicer in front of it, and a worker."""
 
     def __init__(self, folder: Path) -> None:
-        self.bench = Bench(SqliteEngine(folder))
-        self._service = AdminService(self.bench.store, watching=SimpleNamespace())  # type: ignore[arg-type]  # not asked
+        super().__init__(folder)
         self.registry = Registry(30.0)
+        self.serve(AdminService(self.bench.store, watching=NOBODY, registry=self.registry))
         self.registry.connect(ControlLane(HOME, "c", 8, capabilities()))
-
-    def call(self, method: str, request: Any) -> Any:
-        """A call that is answered."""
-        refusal = CHECKS[request.DESCRIPTOR.full_name](request)
-        if refusal is not None:
-            raise Refused(refusal)
-        return self.bench.run(getattr(self._service, method)(request, CALL))
-
-    def refused(self, method: str, request: Any) -> Refusal:
-        """A call that is refused."""
-        with pytest.raises(Refused) as caught:
-            self.call(method, request)
-        return caught.value.refusal
 
     def domains(self) -> dict[str, capacity_pb2.CapacityDomain]:
         found = self.call("list_capacity_domains", pb.ListCapacityDomainsRequest()).domains
@@ -161,7 +146,7 @@ def test_x5_domains_are_listed_page_by_page(edge: Edge) -> None:
     assert [one.name for one in [*page.domains, *rest.domains]] == ["a/opus", "b/opus", "c/opus"]
     assert rest.next_page_token == ""
     token = page.next_page_token
-    assert edge.refused("list_budgets", pb.ListBudgetsRequest(page_token=token)).reason is Reason.INVALID_TOKEN
+    assert edge.refusal("list_budgets", pb.ListBudgetsRequest(page_token=token)).reason is Reason.INVALID_TOKEN
 
 
 @pytest.mark.parametrize(
@@ -175,7 +160,7 @@ def test_x5_domains_are_listed_page_by_page(edge: Edge) -> None:
     ],
 )
 def test_a_bad_order_names_its_fields(edge: Edge, fields: dict[str, Any], bad: list[str]) -> None:
-    refusal = edge.refused("update_capacity_domain", pb.UpdateCapacityDomainRequest(**fields))
+    refusal = edge.refusal("update_capacity_domain", pb.UpdateCapacityDomainRequest(**fields))
     assert [violation.field for violation in refusal.violations] == bad
 
 
@@ -246,7 +231,7 @@ def test_x6_a_deleted_budget_holds_nobody_and_leaves_nothing_reserved(edge: Edge
     edge.call("delete_budget", request)
     assert len(edge.bench.cycle(offer(slots=4)).granted) == 2
     assert edge.budgets() == []
-    assert edge.refused("delete_budget", request).reason is Reason.NOT_FOUND
+    assert edge.refusal("delete_budget", request).reason is Reason.NOT_FOUND
     assert edge.set_budget(owner="me", max_cost_usd_micros=DOLLAR).reserved_usd_micros == 0
 
 
@@ -268,7 +253,7 @@ def test_x6_there_is_a_bound_on_budgets(edge: Edge, monkeypatch: pytest.MonkeyPa
     edge.set_budget(owner="ann", max_tokens=5)
     edge.set_budget(owner="ann", max_tokens=6)
     bob = capacity_pb2.Budget(owner="bob", max_tokens=5, period=capacity_pb2.BUDGET_PERIOD_DAY)
-    assert edge.refused("set_budget", pb.SetBudgetRequest(budget=bob)).reason is Reason.INVALID_FIELD
+    assert edge.refusal("set_budget", pb.SetBudgetRequest(budget=bob)).reason is Reason.INVALID_FIELD
     assert store_budgets.BUDGETS_COUNT_MAX == 1000
 
 
@@ -285,7 +270,7 @@ def test_x6_there_is_a_bound_on_budgets(edge: Edge, monkeypatch: pytest.MonkeyPa
 )
 def test_a_bad_budget_names_its_fields(edge: Edge, fields: dict[str, Any] | None, bad: list[str]) -> None:
     request = pb.SetBudgetRequest() if fields is None else pb.SetBudgetRequest(budget=capacity_pb2.Budget(**fields))
-    refusal = edge.refused("set_budget", request)
+    refusal = edge.refusal("set_budget", request)
     assert [violation.field for violation in refusal.violations] == bad
 
 

@@ -15,7 +15,6 @@ from headrace_server.core.placement import Needs
 from headrace_server.core.refusal import Reason, Refused
 from headrace_server.core.resources import Resources
 from headrace_server.rpc.checks.validation import CHECKS
-from headrace_server.rpc.control_lane import Lanes
 from headrace_server.rpc.worker_service import WorkerService
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
@@ -23,6 +22,7 @@ from headrace_server.runtime.registry import ControlLane, SlotBounds
 from headrace_server.store.attempts.leases import Holder
 from headrace_server.store.attempts.worker_drains import WorkerDrain
 from headrace_server.store.attempts.workers import Greeting, welcome
+from rpc.worker_lanes import lanes_of
 from runtime.conftest import Node
 from store.driving import HANDLER, new_job
 
@@ -37,17 +37,7 @@ class Edge:
     def __init__(self, folder: Path) -> None:
         self.node = node = Node(folder)
         self.drains: list[tuple[str, WorkerDrain | None]] = []
-        lanes = Lanes(
-            store=node.store,
-            registry=node.registry,
-            scheduler=node.scheduler,
-            clock=node.clock,
-            draining=asyncio.Event(),
-            renewal_seconds=5.0,
-            server_version="1",
-            new_id=lambda: "c",
-        )
-        self.service = WorkerService(lanes, Deltas(), Feed(), lambda *drain: self.drains.append(drain))
+        self.service = WorkerService(lanes_of(node), Deltas(), Feed(), lambda *drain: self.drains.append(drain))
 
     async def connect(self, worker: str = "w1") -> ControlLane:
         """A worker connects."""

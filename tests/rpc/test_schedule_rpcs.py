@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,39 +10,24 @@ from headrace.v1 import job_pb2, schedule_pb2, task_pb2
 from headrace.v1 import schedule_service_pb2 as pb
 from headrace_server.core.firing import CatchUpPolicy, FiringOutcome, Overlap
 from headrace_server.core.ids import SECOND
-from headrace_server.core.refusal import Reason, Refusal, Refused
-from headrace_server.rpc.checks.validation import CHECKS
+from headrace_server.core.refusal import Reason, Refused
 from headrace_server.rpc.schedule_service import ScheduleService
 from headrace_server.store.codec import time_of
 from headrace_server.store.records.audit import list_audit
-from headrace_server.store.sqlite import SqliteEngine
-from store.driving import NAMESPACE, Bench
+from rpc.calling import Calls
+from store.driving import NAMESPACE
 from store.scheduling import at, end, jobs, move_to, run_until
 
 SPEC: dict[str, Any] = {"handler": {"name": "echo"}}
-CALL: Any = SimpleNamespace(principal="ada", traceparent="")
 
 
-class Edge:
+class Edge(Calls):
     """A store at a certain time with the servicer in front of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.bench = Bench(SqliteEngine(folder))
-        self._service = ScheduleService(self.bench.store)
+        super().__init__(folder)
+        self.serve(ScheduleService(self.bench.store))
         move_to(self.bench, at("2027-03-27T12:00:00"))
-
-    def call(self, method: str, request: Any) -> Any:
-        """A call that is answered."""
-        refusal = CHECKS[request.DESCRIPTOR.full_name](request)
-        if refusal is not None:
-            raise Refused(refusal)
-        return self.bench.run(getattr(self._service, method)(request, CALL))
-
-    def refused(self, method: str, request: Any) -> Refusal:
-        """A call that is refused."""
-        with pytest.raises(Refused) as caught:
-            self.call(method, request)
-        return caught.value.refusal
 
     def create(self, name: str = "s", cron: str = "30 2 * * *", **parts: Any) -> schedule_pb2.Schedule:
         fields: dict[str, Any] = {"name": name, "spec": SPEC} | ({} if "interval" in parts else {"cron": cron}) | parts
@@ -119,7 +103,7 @@ def test_schedules_are_listed_in_pages(edge: Edge) -> None:
     rest = edge.call("list_schedules", pb.ListSchedulesRequest(page_size=2, page_token=first.next_page_token))
     assert [schedule.name for schedule in rest.schedules] == ["c"]
     assert rest.next_page_token == ""
-    refusal = edge.refused("list_schedules", pb.ListSchedulesRequest(page_token="nonsense"))
+    refusal = edge.refusal("list_schedules", pb.ListSchedulesRequest(page_token="nonsense"))
     assert refusal.reason is Reason.INVALID_TOKEN
 
 
@@ -201,7 +185,7 @@ def test_a_bad_update_changes_nothing(edge: Edge, paths: list[str], parts: dict[
 )
 def test_s6_a_bad_schedule_is_refused_by_its_field(edge: Edge, schedule: dict[str, Any], field: str, part: str) -> None:
     request = pb.CreateScheduleRequest(schedule=schedule_pb2.Schedule(**({"name": "s", "spec": SPEC} | schedule)))
-    refusal = edge.refused("create_schedule", request)
+    refusal = edge.refusal("create_schedule", request)
     found = {violation.field: violation.description for violation in refusal.violations}
     assert set(found) == {field}
     assert part in found[field]
@@ -216,7 +200,7 @@ def test_what_is_not_there_is_not_found(edge: Edge) -> None:
         ("trigger_schedule", pb.TriggerScheduleRequest(name="x")),
         ("preview_schedule", pb.PreviewScheduleRequest(name="x")),
     ):
-        refusal = edge.refused(method, request)
+        refusal = edge.refusal(method, request)
         assert (refusal.reason, refusal.resource_type) == (Reason.NOT_FOUND, "headrace.v1.Schedule")
 
 
@@ -230,7 +214,7 @@ def test_a_pause_is_shown_until_it_is_resumed(edge: Edge) -> None:
     assert not resumed.HasField("pause")
     assert resumed.HasField("next_time")
     edge.call("delete_schedule", pb.DeleteScheduleRequest(name="s", etag=resumed.etag))
-    assert edge.refused("get_schedule", pb.GetScheduleRequest(name="s")).reason is Reason.NOT_FOUND
+    assert edge.refusal("get_schedule", pb.GetScheduleRequest(name="s")).reason is Reason.NOT_FOUND
 
 
 def test_a_trigger_answers_with_its_job(edge: Edge) -> None:
@@ -303,7 +287,7 @@ def test_k4_a_preview_of_a_schedule_that_is_only_thought_of(edge: Edge) -> None:
     ],
 )
 def test_a_bad_preview_is_refused(edge: Edge, parts: dict[str, Any], field: str) -> None:
-    refusal = edge.refused("preview_schedule", pb.PreviewScheduleRequest(**parts))
+    refusal = edge.refusal("preview_schedule", pb.PreviewScheduleRequest(**parts))
     assert [violation.field for violation in refusal.violations] == [field]
 
 

@@ -11,13 +11,14 @@ from headrace.v1 import session_pb2, worker_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core.ids import JobId, job_id_text, parse_job_id
 from headrace_server.core.refusal import Reason, Refused
-from headrace_server.rpc.control_lane import Lanes, serve_control_lane
+from headrace_server.rpc.control_lane import serve_control_lane
 from headrace_server.store.attempts.leases import Lease, finish, grant
 from headrace_server.store.attempts.outputs import Batch, append_each
 from headrace_server.store.jobs.submission import Accepted
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.sessions.sessions import Made, close_session, create_session
 from headrace_server.store.sessions.turns import send_message
+from rpc.worker_lanes import lanes_of
 from runtime.conftest import Node
 from store.driving import HOME, NAMESPACE, finished, frame, offer
 
@@ -32,21 +33,11 @@ class Lane:
         self._requests: asyncio.Queue[pb.ConnectRequest | None] = asyncio.Queue()
         self._messages: asyncio.Queue[pb.ConnectResponse] = asyncio.Queue()
         self._counter = 1
-        lanes = Lanes(
-            store=node.store,
-            registry=node.registry,
-            scheduler=node.scheduler,
-            clock=node.clock,
-            draining=asyncio.Event(),
-            renewal_seconds=5.0,
-            server_version="1",
-            new_id=lambda: "c",
-        )
         capabilities = worker_pb2.WorkerCapabilities(executors=["claude"])
         hello = pb.WorkerHello(worker_id="w1", incarnation="i1", protocol_version=1, slots=2, capabilities=capabilities)
         self.say(hello=hello, renewal=pb.WorkerRenewal(counter=1))
         call: Any = self
-        self.serving = asyncio.ensure_future(serve_control_lane(lanes, self._said(), call))
+        self.serving = asyncio.ensure_future(serve_control_lane(lanes_of(node), self._said(), call))
 
     async def _said(self) -> AsyncIterator[pb.ConnectRequest]:
         while (request := await self._requests.get()) is not None:
