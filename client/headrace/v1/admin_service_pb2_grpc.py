@@ -134,9 +134,10 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateCapacityDomain(self, request, context):
-        """Opens or closes a capacity domain by hand.
+        """Opens or closes a capacity domain by hand. One that no job has used yet can be closed; the answer says that it is `unused`.
 
-        INVALID_ARGUMENT: bad name, a duration with an order to open, or one out of bounds.
+        INVALID_ARGUMENT: bad name, a duration with an order to open, or one out of bounds. NOT_FOUND: the domain that is to be
+        opened has no jobs and was never closed; the message names domains that there are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

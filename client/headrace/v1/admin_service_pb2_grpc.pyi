@@ -55,9 +55,10 @@ class AdminServiceStub:
     INVALID_ARGUMENT: bad page token.
     """
     UpdateCapacityDomain: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateCapacityDomainRequest, _admin_service_pb2.UpdateCapacityDomainResponse]
-    """Opens or closes a capacity domain by hand.
+    """Opens or closes a capacity domain by hand. One that no job has used yet can be closed; the answer says that it is `unused`.
 
-    INVALID_ARGUMENT: bad name, a duration with an order to open, or one out of bounds.
+    INVALID_ARGUMENT: bad name, a duration with an order to open, or one out of bounds. NOT_FOUND: the domain that is to be
+    opened has no jobs and was never closed; the message names domains that there are.
     """
     SetBudget: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetBudgetRequest, _admin_service_pb2.SetBudgetResponse]
     """Sets the limits of a budget, which is made when there is none; what was spent stays.
@@ -125,9 +126,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     INVALID_ARGUMENT: bad page token.
     """
     UpdateCapacityDomain: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateCapacityDomainRequest, _admin_service_pb2.UpdateCapacityDomainResponse]  # type: ignore[assignment]
-    """Opens or closes a capacity domain by hand.
+    """Opens or closes a capacity domain by hand. One that no job has used yet can be closed; the answer says that it is `unused`.
 
-    INVALID_ARGUMENT: bad name, a duration with an order to open, or one out of bounds.
+    INVALID_ARGUMENT: bad name, a duration with an order to open, or one out of bounds. NOT_FOUND: the domain that is to be
+    opened has no jobs and was never closed; the message names domains that there are.
     """
     SetBudget: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetBudgetRequest, _admin_service_pb2.SetBudgetResponse]  # type: ignore[assignment]
     """Sets the limits of a budget, which is made when there is none; what was spent stays.
@@ -216,9 +218,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.UpdateCapacityDomainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.UpdateCapacityDomainResponse, _abc.Awaitable[_admin_service_pb2.UpdateCapacityDomainResponse]]:
-        """Opens or closes a capacity domain by hand.
+        """Opens or closes a capacity domain by hand. One that no job has used yet can be closed; the answer says that it is `unused`.
 
-        INVALID_ARGUMENT: bad name, a duration with an order to open, or one out of bounds.
+        INVALID_ARGUMENT: bad name, a duration with an order to open, or one out of bounds. NOT_FOUND: the domain that is to be
+        opened has no jobs and was never closed; the message names domains that there are.
         """
 
     @_abc_1.abstractmethod

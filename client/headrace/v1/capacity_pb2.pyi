@@ -47,7 +47,7 @@ BUDGET_PERIOD_DAY: BudgetPeriod
 BUDGET_PERIOD_TOTAL: BudgetPeriod
 
 class CapacityDomain(_message.Message):
-    __slots__ = ("name", "state", "since_time", "until_time", "cause", "reason", "actor", "max_concurrency", "running", "waiting", "refusals")
+    __slots__ = ("name", "state", "since_time", "until_time", "cause", "reason", "actor", "max_concurrency", "running", "waiting", "refusals", "unused")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -59,6 +59,7 @@ class CapacityDomain(_message.Message):
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
     REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    UNUSED_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: CapacityState
     since_time: _timestamp_pb2.Timestamp
@@ -70,7 +71,8 @@ class CapacityDomain(_message.Message):
     running: int
     waiting: int
     refusals: int
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[CapacityState, str]] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cause: _Optional[_Union[CapacityCause, str]] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ..., max_concurrency: _Optional[int] = ..., running: _Optional[int] = ..., waiting: _Optional[int] = ..., refusals: _Optional[int] = ...) -> None: ...
+    unused: bool
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[CapacityState, str]] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., cause: _Optional[_Union[CapacityCause, str]] = ..., reason: _Optional[str] = ..., actor: _Optional[str] = ..., max_concurrency: _Optional[int] = ..., running: _Optional[int] = ..., waiting: _Optional[int] = ..., refusals: _Optional[int] = ..., unused: _Optional[bool] = ...) -> None: ...
 
 class Budget(_message.Message):
     __slots__ = ("namespace", "owner", "period", "max_cost_usd_micros", "max_tokens", "warn_fraction", "reservation_usd_micros", "spent_usd_micros", "spent_tokens", "reserved_usd_micros", "running_tokens", "left_usd_micros", "left_tokens", "reset_time", "create_time", "update_time", "actor")
