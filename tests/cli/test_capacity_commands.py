@@ -55,6 +55,13 @@ def test_a_domain_is_opened_and_closed_with_a_reason_and_for_a_while(headrace_co
     assert (opened.order, opened.HasField("duration")) == (admin_service_pb2.CAPACITY_ORDER_OPEN, False)
 
 
+def test_a_domain_that_no_job_uses_is_said_to_be_unused(headrace_command: Any, answers: Any) -> None:
+    unused = capacity_pb2.CapacityDomain(name="default/*", state=capacity_pb2.CAPACITY_STATE_CLOSED, unused=True)
+    answers.by_rpc["UpdateCapacityDomain"] = admin_service_pb2.UpdateCapacityDomainResponse(domain=unused)
+    said = headrace_command("capacity", "close", "default/*")
+    assert "CLOSED until somebody opens it; no job uses it yet, see `headrace capacity list`" in said.stdout
+
+
 def test_budgets_are_listed_with_what_is_spent_reserved_and_left(headrace_command: Any, answers: Any) -> None:
     answers.by_rpc["ListBudgets"] = admin_service_pb2.ListBudgetsResponse(budgets=[BUDGET])
     header, row = headrace_command("budget", "list", "--owner", "ann").stdout.splitlines()

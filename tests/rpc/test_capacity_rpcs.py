@@ -138,6 +138,33 @@ def test_x5_an_operator_closes_and_opens_with_a_reason_that_is_kept(edge: Edge) 
     assert (second[2], third[2]) == ("closed; reason: for good", "opened; reason: enough")
 
 
+def test_x5_a_domain_that_is_not_there_is_not_opened_and_those_that_are_there_are_named(edge: Edge) -> None:
+    request = pb.UpdateCapacityDomainRequest(name="default/*", order=pb.CAPACITY_ORDER_OPEN)
+    refusal = edge.refusal("update_capacity_domain", request)
+    assert (refusal.reason, refusal.resource_name) == (Reason.NOT_FOUND, "default/*")
+    assert refusal.message.endswith("; there is none yet")
+    submit(edge, 1)
+    for number in range(10):
+        edge.order(pb.CAPACITY_ORDER_CLOSE, name=f"team{number}/opus")
+    refusal = edge.refusal("update_capacity_domain", request)
+    named = refusal.message.split("; there are ")[1]
+    assert named == ", ".join(["default/default", *(f"team{number}/opus" for number in range(9))]) + " …"
+    assert edge.domains()["default/default"].state == capacity_pb2.CAPACITY_STATE_OPEN
+    assert [detail for _, _, detail in edge.audited("capacity")] == ["closed"] * 10
+
+
+def test_x5_a_domain_may_be_closed_ahead_of_its_first_job_and_says_that_it_is_unused(edge: Edge) -> None:
+    request = pb.UpdateCapacityDomainRequest(name="default/default", order=pb.CAPACITY_ORDER_CLOSE, reason="later")
+    closed = edge.call("update_capacity_domain", request).domain
+    assert (closed.unused, closed.state) == (True, capacity_pb2.CAPACITY_STATE_CLOSED)
+    submit(edge, 1)
+    assert not edge.domains()["default/default"].unused
+    assert edge.bench.cycle(offer(slots=4)).granted == ()
+    edge.order(pb.CAPACITY_ORDER_CLOSE, name="team/opus")
+    assert edge.domains()["team/opus"].unused
+    edge.order(pb.CAPACITY_ORDER_OPEN, name="team/opus")
+
+
 def test_x5_domains_are_listed_page_by_page(edge: Edge) -> None:
     for name in ("a/opus", "b/opus", "c/opus"):
         edge.order(pb.CAPACITY_ORDER_CLOSE, name=name)

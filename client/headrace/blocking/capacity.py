@@ -23,11 +23,13 @@ class Capacity:
         return self._connection.pages(lambda token: calls.capacity.domains_page(page_size, token))
 
     def open(self, name: str, *, reason: str = "") -> capacity_pb2.CapacityDomain:
-        """Lets one job try; when the service answers it, the others follow."""
+        """Lets one job try; when the service answers it, the others follow. Raises NotFound when no job uses it and
+        nobody closed it."""
         return self._connection.run(calls.capacity.open_domain(name, reason))
 
     def close(self, name: str, *, reason: str = "", duration: Seconds | None = None) -> capacity_pb2.CapacityDomain:
-        """Has no job of the domain start, for `duration` or until `open`; what runs goes on."""
+        """Has no job of the domain start, for `duration` or until `open`; what runs goes on. `unused` says that
+        no job of it is known."""
         return self._connection.run(calls.capacity.close_domain(name, reason, duration))
 
 

@@ -76,12 +76,15 @@ class AdminService:
     ) -> pb.UpdateCapacityDomainResponse:
         length = micros_of(request.duration) if request.HasField("duration") else None
 
-        def change(ledger: Ledger) -> DomainRow:
+        def change(ledger: Ledger) -> DomainRow | Refusal:
             if request.order == pb.CAPACITY_ORDER_OPEN:
                 return open_domain(ledger, request.name, request.reason, call.principal)
             return close_domain(ledger, request.name, request.reason, length, call.principal)
 
-        return pb.UpdateCapacityDomainResponse(domain=domain_message(await self.store.write(change)))
+        answer = await self.store.write(change)
+        if isinstance(answer, Refusal):
+            raise Refused(answer)
+        return pb.UpdateCapacityDomainResponse(domain=domain_message(answer))
 
     async def set_budget(self, request: pb.SetBudgetRequest, call: Call) -> pb.SetBudgetResponse:
         budget = budget_of(request.budget)

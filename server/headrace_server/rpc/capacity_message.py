@@ -30,6 +30,7 @@ def domain_message(row: DomainRow) -> capacity_pb2.CapacityDomain:
         running=row.running,
         waiting=row.waiting,
         refusals=domain.refusals,
+        unused=not row.used,
     )
     for field, time in ((message.since_time, domain.since), (message.until_time, domain.until)):
         if time:

@@ -23,7 +23,8 @@ def domain_table(domains: Sequence[capacity_pb2.CapacityDomain]) -> list[str]:
 def domain_line(domain: capacity_pb2.CapacityDomain) -> str:
     """What became of one."""
     until = f" until {_until(domain)}" if _until(domain) else ""
-    return f"{domain.name}: {_state(domain)}{until}"
+    unused = "; no job uses it yet, see `headrace capacity list` for those in use" if domain.unused else ""
+    return f"{domain.name}: {_state(domain)}{until}{unused}"
 
 
 def budget_table(budgets: Sequence[capacity_pb2.Budget]) -> list[str]:

@@ -22,10 +22,14 @@ from headrace_server.store.ledger import Ledger
 from headrace_server.store.records.audit import record_audit
 
 _UPDATE = "AdminService.UpdateCapacityDomain"
+DOMAINS_NAMED_COUNT_MAX = 10
+"""In the refusal of one that is not there."""
 
 
-def open_domain(ledger: Ledger, name: str, reason: str, actor: str) -> DomainRow:
+def open_domain(ledger: Ledger, name: str, reason: str, actor: str) -> DomainRow | Refusal:
     """Lets one job of a domain try, and the others after it."""
+    if name not in domains.known(ledger) and not read_row(ledger.query, name, ledger.now).used:
+        return _no_domain(ledger, name)
     before = standing(domains.known(ledger).get(name, OPEN), ledger.now)
     domains.change(ledger, name, opened_by(before, actor, reason, ledger.now))
     record_audit(ledger, actor, _UPDATE, "", "capacity", name, "; ".join(["opened", *_because(reason)]))
@@ -33,7 +37,7 @@ def open_domain(ledger: Ledger, name: str, reason: str, actor: str) -> DomainRow
 
 
 def close_domain(ledger: Ledger, name: str, reason: str, length: int | None, actor: str) -> DomainRow:
-    """Has no job of a domain start, for so many microseconds or until somebody opens it."""
+    """Has no job of a domain start, for so many microseconds or until somebody opens it; also ahead of its first."""
     until = Micros(0) if length is None else Micros(ledger.now + length)
     before = standing(domains.known(ledger).get(name, OPEN), ledger.now)
     domains.change(ledger, name, closed_by(before, actor, reason, until, ledger.now))
@@ -71,6 +75,15 @@ def delete_budget(ledger: Ledger, namespace: str, owner: str, period: BudgetPeri
     name = budget_name(before.budget)
     record_audit(ledger, actor, "AdminService.DeleteBudget", namespace, "budget", name, _limits(before.budget))
     return None
+
+
+def _no_domain(ledger: Ledger, name: str) -> Refusal:
+    """Nothing is closed by that name; most likely another one was meant."""
+    found = domains.names(ledger.query, "", DOMAINS_NAMED_COUNT_MAX + 1)
+    named, more = ", ".join(found[:DOMAINS_NAMED_COUNT_MAX]), " …" if len(found) > DOMAINS_NAMED_COUNT_MAX else ""
+    there_are = f"there are {named}{more}" if found else "there is none yet"
+    message = f"there is no capacity domain {name!r} to open: no job uses it, and nobody closed it; {there_are}"
+    return Refusal(Reason.NOT_FOUND, message, "headrace.v1.CapacityDomain", name)
 
 
 def budget_name(budget: Budget) -> str:

@@ -44,6 +44,8 @@ class DomainRow:
     domain: Domain
     running: int
     waiting: int
+    used: bool
+    """Jobs of it are known, also such as have ended of late."""
 
 
 def domain_of(ledger: Ledger, job: Job) -> str:
@@ -177,23 +179,28 @@ def read_domain(query: Query, name: str, now: Micros) -> Domain:
 
 def list_domains(connection: Connection, after: str, count: int, now: Micros) -> list[DomainRow]:
     """Domains by name, from right after one: those that have jobs, and those that are not simply open."""
-    found = connection.rows(
+    return [read_row(connection.rows, name, now) for name in names(connection.rows, after, count)]
+
+
+def names(query: Query, after: str, count: int) -> list[str]:
+    """Names of the domains that there are, from right after one."""
+    found = query(
         "SELECT name FROM (SELECT name FROM capacity_domains"
         " UNION SELECT domain AS name FROM ready_groups WHERE domain <> '') AS names"
         " WHERE name > ? ORDER BY name LIMIT ?",
         (after, count),
     )
-    return [read_row(connection.rows, name, now) for (name,) in found]
+    return [str(name) for (name,) in found]
 
 
 def read_row(query: Query, name: str, now: Micros) -> DomainRow:
     """A domain with its counts."""
     counts = query(
-        f"SELECT coalesce(sum(leased), 0), coalesce(sum(ready_keys.ready), 0) {_OF_DOMAIN}"
+        f"SELECT coalesce(sum(leased), 0), coalesce(sum(ready_keys.ready), 0), count(*) {_OF_DOMAIN}"
         " WHERE ready_groups.domain = ? AND ready_groups.domain <> ''",
         (name,),
     )[0]
-    return DomainRow(name, read_domain(query, name, now), int(counts[0]), int(counts[1]))
+    return DomainRow(name, read_domain(query, name, now), int(counts[0]), int(counts[1]), counts[2] > 0)
 
 
 def read_closed(query: Query, now: Micros, count: int) -> list[tuple[str, Domain]]:
