@@ -3,14 +3,12 @@
 import asyncio
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import pytest
 
 import headrace
 from e2e.control_plane import ControlPlane, wait_for
-from headrace.v1 import event_pb2, watch_pb2
+from survival.hearing import Heard, read
 
 StartControlPlane = Callable[..., ControlPlane]
 FOLLOWERS = 5
@@ -23,38 +21,6 @@ def program(condition: str, pause: str = ":") -> str:
 
 def told(lines: int) -> bytes:
     return b"".join(b"%d\n" % number for number in range(1, lines + 1))
-
-
-@dataclass
-class Heard:
-    """What a reader was handed, over any number of streams."""
-
-    sequence: int = 0
-    digest: Any = field(default_factory=hashlib.sha256)
-    ended: bool = False
-    breaks: int = 0
-
-    def take(self, item: object) -> None:
-        match item:
-            case event_pb2.Event():
-                assert item.sequence == self.sequence + 1, "a hole or a repeat"
-                self.sequence = item.sequence
-                self.digest.update(item.output.chunk.data)
-            case watch_pb2.WatchEnd():
-                self.ended = item.reason == watch_pb2.END_REASON_JOB_ENDED
-            case watch_pb2.WatchGap():
-                raise AssertionError("nothing was removed")
-            case headrace.follow.Reconnecting():
-                self.breaks += 1
-
-
-async def read(job: headrace.Job) -> Heard:
-    """Reads to the end."""
-    heard = Heard()
-    async with job.watch() as stream:
-        async for item in stream:
-            heard.take(item)
-    return heard
 
 
 def start(start_plane: StartControlPlane) -> ControlPlane:
@@ -71,13 +37,15 @@ def follow_through_kills(plane: ControlPlane, kills: int, followers: int) -> Non
             gate = plane.folder / "go"
             command = program(f"[ ! -e {gate} ]", "sleep 0.01")
             job = await client.submit(headrace.command("sh", "-c", command, folder=str(plane.folder)))
-            readers = [asyncio.create_task(read(job)) for _ in range(followers)]
+            heard = [Heard() for _ in range(followers)]
+            readers = [asyncio.create_task(read(job, one)) for one in heard]
             for _ in range(kills):
                 await _something_new(job)
                 await asyncio.to_thread(plane.kill)
                 await asyncio.to_thread(plane.start)
             gate.touch()
-            return await asyncio.gather(*readers)
+            await asyncio.gather(*readers)
+            return heard
 
     heard = asyncio.run(asyncio.wait_for(scenario(), 30 + 20 * kills))
     lines = int((plane.folder / "said").read_text())

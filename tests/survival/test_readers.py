@@ -2,18 +2,17 @@
 time, one that comes late. Each gets every byte in order, a fast one waits for none, and memory is bounded (E1, E4)."""
 
 import asyncio
-import hashlib
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 import headrace
 from e2e.control_plane import ControlPlane, wait_for
-from headrace.v1 import event_pb2, watch_pb2
+from headrace.v1 import event_pb2
+from survival.hearing import Heard, read
 from survival.memory import MIB, Peak
 from survival.wire import Wire, wire
 
@@ -29,42 +28,11 @@ def program(size: int) -> str:
     return f"seq 1 1000000000 | head -c {size}"
 
 
-@dataclass
-class Heard:
-    """What a reader was handed, over any number of streams."""
-
-    digest: Any = field(default_factory=hashlib.sha256)
-    size: int = 0
-    sequence: int = 0
-    ended: bool = False
-    streams: int = 1
-
-    def take(self, item: object) -> None:
-        match item:
-            case event_pb2.Event():
-                assert item.sequence == self.sequence + 1, "a hole or a repeat"
-                self.sequence = item.sequence
-                self.digest.update(item.output.chunk.data)
-                self.size += len(item.output.chunk.data)
-            case watch_pb2.WatchEnd():
-                self.ended = item.reason == watch_pb2.END_REASON_JOB_ENDED
-            case watch_pb2.WatchGap():
-                raise AssertionError("nothing was removed")
-            case headrace.follow.Reconnecting():
-                raise AssertionError(f"nothing was cut: {item.cause}")
-
-
-async def read(job: headrace.Job, heard: Heard) -> None:
-    """Reads to the end."""
-    async with job.watch() as stream:
-        async for item in stream:
-            heard.take(item)
-
-
-async def read_restlessly(job: headrace.Job, heard: Heard) -> None:
-    """Reads with one stream after the other, each from the cursor of the one before."""
-    cursor = ""
+async def read_restlessly(job: headrace.Job, heard: Heard) -> int:
+    """Reads with one stream after the other, each from the cursor of the one before; says with how many."""
+    cursor, streams = "", 0
     while not heard.ended:
+        streams += 1
         until = heard.size + RECONNECT_BYTES
         async with job.watch(cursor=cursor) as stream:
             async for item in stream:
@@ -74,8 +42,8 @@ async def read_restlessly(job: headrace.Job, heard: Heard) -> None:
                 heard.take(item)
                 cursor = stream.cursor
                 if heard.size >= until and cursor:
-                    heard.streams += 1
                     break
+    return streams
 
 
 async def read_after_a_stop(job: headrace.Job, heard: Heard, opened: asyncio.Event, go_on: asyncio.Event) -> None:
@@ -120,12 +88,12 @@ async def produce_past_readers(plane: ControlPlane, size: int) -> None:
             await read(job, heard["late"])
         slow.bytes_per_second = 0
         go_on.set()
-        await asyncio.gather(stopped, restless, slowly)
+        streams, _, _ = await asyncio.gather(restless, stopped, slowly)
     assert behind["stopped"] == 0
     assert behind["slow"] < size // 4, "the fast one has not waited for it"
     assert {name: one.digest.hexdigest() for name, one in heard.items()} == dict.fromkeys(heard, expected)
-    assert all(one.ended and one.size == size for one in heard.values())
-    assert heard["restless"].streams > size // (2 * RECONNECT_BYTES)
+    assert all(one.ended and one.size == size and not one.breaks for one in heard.values())
+    assert streams > size // (2 * RECONNECT_BYTES)
     assert max(peak.growth) < GROWTH_BYTES_MAX, peak.growth
 
 
