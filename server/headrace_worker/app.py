@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from time import time
+from typing import Any
 
 from headrace.v1 import worker_pb2
 from headrace_worker.agent import Agent, Terms
@@ -41,9 +42,12 @@ from headrace_worker.simulator.frames import VERSION as SIMULATOR_VERSION
 from headrace_worker.slots import Run
 from headrace_worker.sweep import end_left_trees, folder_mark
 from headrace_worker.trees import MemoryLimits, Trees
+from headrace_worker.user import User, UserUnusable, find_user, let_pass
 from headrace_worker.workspace import Workspaces
 
 PROGRAM_VARIABLES = ("PATH", "LANG", "HOME")
+PASSED_FOLDERS = ("workspaces", "tmp", "claude", "sessions")
+"""In the data folder: what programs of another user than the worker's own find their folders in."""
 VERSION_SECONDS = 30.0
 KEPT_SECONDS = 7 * 86_400.0
 """What was kept of jobs is removed when nothing was made in it for this long."""
@@ -113,7 +117,8 @@ def clear_sessions(folder: Path) -> frozenset[str]:
 def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tuple[Agent, Identity]]:
     """An agent as the settings want it. Only on a running loop. Raises SetupFailed."""
     data = data_folder(settings)
-    claude = find_claude(settings.claude, environment)
+    user = find_run_as(settings, data)
+    claude = find_claude(settings.claude, environment, user)
     handlers = load_handlers(settings.handlers)
     trees = Trees(folder_mark(data))
     executors = Executors(
@@ -122,7 +127,9 @@ def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tup
         )
     )
     shared = {name: environment[name] for name in PROGRAM_VARIABLES if name in environment}
-    workspaces = Workspaces(data, settings.allow_root, shared)
+    if user is not None:
+        shared["HOME"] = user.home
+    workspaces = Workspaces(data, settings.allow_root, shared, user)
     sessions: HeldSessions = NoSessions()
     cache: ResponseCache | None = None
     if claude is not None:
@@ -158,28 +165,60 @@ def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tup
         threads.shutdown(wait=False, cancel_futures=True)
 
 
-def find_claude(setting: str, environment: Mapping[str, str]) -> Claude | None:
+def find_run_as(settings: Settings, data: Path) -> User | None:
+    """The user that programs are to run as, with its way to the data folder open. Raises SetupFailed, OSError."""
+    if not settings.run_as:
+        return None
+    try:
+        user = find_user(settings.run_as)
+        let_pass(data, user, PASSED_FOLDERS)
+    except UserUnusable as unusable:
+        raise SetupFailed(f"--run-as: {unusable}") from None
+    obstacle = user.obstacle(settings.claude_config) if settings.claude_config is not None else ""
+    if obstacle:
+        raise SetupFailed(f"--claude-config: {obstacle}, as whom programs run by --run-as")
+    return user
+
+
+def find_claude(setting: str, environment: Mapping[str, str], user: User | None = None) -> Claude | None:
     """The CLI that the setting names. Raises SetupFailed when it was named and can't be run."""
     if setting == "none":
         return None
     if setting == "simulated":
-        return Claude((sys.executable, "-m", "headrace_worker.simulator"), SIMULATOR_VERSION, simulated=True)
+        simulator = (sys.executable, "-m", "headrace_worker.simulator")
+        if user is not None:
+            try:
+                _version_of(simulator, environment, user)
+            except (OSError, subprocess.SubprocessError) as error:
+                raise SetupFailed(f"--run-as: {user.name} can't run the simulated CLI: {error}") from error
+        return Claude(simulator, SIMULATOR_VERSION, simulated=True)
     program = shutil.which(setting or "claude", path=environment.get("PATH", ""))
     if program is None:
         if setting:
             raise SetupFailed(f"--claude: {setting!r} is not a program")
         return None
     try:
-        found = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=True
-        )
+        version = _version_of((program,), environment, user)
     except (OSError, subprocess.SubprocessError) as error:
+        whose = f", as {user.name}," if user is not None else ""
         if setting:
-            raise SetupFailed(f"--claude: `{setting} --version` failed: {error}") from error
-        logger.warning("claude on the PATH is left out: `%s --version` failed: %s", program, error)
+            raise SetupFailed(f"--claude: `{setting} --version`{whose} failed: {error}") from error
+        logger.warning("claude on the PATH is left out: `%s --version`%s failed: %s", program, whose, error)
         return None
-    version = (found.stdout.split() or ["unknown"])[0]
     return Claude((str(Path(program).absolute()),), version, simulated=False)
+
+
+def _version_of(program: tuple[str, ...], environment: Mapping[str, str], user: User | None) -> str:
+    """What the program says of itself, run as whom it will be run. Raises OSError, SubprocessError."""
+    options: dict[str, Any] = {}
+    if user is not None:
+        variables = {"PATH": environment.get("PATH", ""), "HOME": user.home}
+        options = {"user": user.uid, "group": user.gid, "extra_groups": user.groups, "cwd": "/", "env": variables}
+    found = subprocess.run(
+        [*program, "--version"], capture_output=True, text=True, timeout=VERSION_SECONDS, check=True, **options
+    )
+    said: list[str] = found.stdout.split()
+    return said[0] if said else "unknown"
 
 
 def load_handlers(modules: tuple[str, ...]) -> dict[str, Handler]:

@@ -60,6 +60,13 @@ def work(
         Path | None,
         typer.Option(metavar="FOLDER", help="A config folder that all Claude jobs share. Default: one for each job."),
     ] = None,
+    run_as: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER",
+            help="The user that Claude and commands run as; the worker has to be root. Default: the worker's own.",
+        ),
+    ] = None,
     profile: Annotated[
         list[str] | None,
         typer.Option(

@@ -11,12 +11,16 @@ import os
 import select
 import signal
 import socket
+import stat
 import sys
 import time
 from typing import Any, NamedTuple, NoReturn
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+CAPABILITY_VERSION = 0x20080522
+USER_UMASK = 0o077
 KILL_INTERVAL_SECONDS_MIN = 0.01
 KILL_INTERVAL_SECONDS_MAX = 1.0
 POLL_SECONDS_MAX = 1.0
@@ -44,6 +48,29 @@ def prctl(option: int, value: int) -> None:
     if library.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+def drop_capabilities() -> None:
+    """Gives up every capability, ambient ones too."""
+    library = ctypes.CDLL(None, use_errno=True)
+    header, none = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0), (ctypes.c_uint32 * 6)()
+    if library.capset(header, none) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def become(user: dict[str, Any]) -> None:
+    """Becomes a user, with its groups and no more; there is no way back."""
+    for handle in range(3):
+        # A program that opens /dev/stdout anew needs to own it.
+        if stat.S_ISFIFO(os.fstat(handle).st_mode):
+            os.fchown(handle, user["uid"], user["gid"])
+    os.setgroups(user["groups"])
+    os.setresgid(user["gid"], user["gid"], user["gid"])
+    os.setresuid(user["uid"], user["uid"], user["uid"])
+    drop_capabilities()
+    prctl(PR_SET_NO_NEW_PRIVS, 1)
+    os.umask(USER_UMASK)
 
 
 def read_stat(pid: int) -> tuple[str, int, int] | None:
@@ -100,9 +127,6 @@ def exec_program(spec: dict[str, Any], keeper_pid: int, failure: int) -> NoRetur
     """Becomes the program, or writes why not to `failure`; runs in the forked child."""
     try:
         os.setsid()
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != keeper_pid:
-            os._exit(127)
         for target, name in enumerate(("stdin", "stdout", "stderr")):
             os.dup2(spec[name], target)
         for number in PROGRAM_SIGNALS:
@@ -110,10 +134,17 @@ def exec_program(spec: dict[str, Any], keeper_pid: int, failure: int) -> NoRetur
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write(OUT_OF_MEMORY_SCORE)
+        if spec["user"]:
+            become(spec["user"])
+        # A change of the user would undo it.
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != keeper_pid:
+            os._exit(127)
         os.chdir(spec["cwd"])
         os.execve(spec["argv"][0], spec["argv"], spec["env"])
     except OSError as error:
-        os.write(failure, json.dumps([error.errno, str(error)]).encode())
+        whose = f", as the user {spec['user']['name']}" if spec["user"] else ""
+        os.write(failure, json.dumps([error.errno, f"{error}{whose}"]).encode())
     except BaseException as error:
         os.write(failure, json.dumps([0, repr(error)]).encode())
     os._exit(127)

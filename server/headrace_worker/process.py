@@ -26,6 +26,7 @@ from headrace_worker.pipe import PipeReader, PipeWriter
 from headrace_worker.process_table import Process
 from headrace_worker.sweep import KEEPER_VARIABLE, TREE_VARIABLE, sweep
 from headrace_worker.trees import Memory, MemoryLimits, Trees
+from headrace_worker.user import User
 
 KEEPER = str(Path(__file__).with_name("keeper.py"))
 INVALID_ERRNOS = frozenset(
@@ -42,6 +43,8 @@ class Program:
     arguments: tuple[str, ...]
     folder: str
     environment: Mapping[str, str]
+    user: User | None = None
+    """Whom it runs as; None: the worker's own. Its keeper runs as the worker's in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +245,7 @@ async def _start_tree(program: Program, trees: Trees, limits: MemoryLimits) -> P
     handles: list[int] = []
     mark = f"{trees.mark}.{uuid4().hex}"
     try:
-        keeper, control = _start_keeper(program, trees.deadline, mark, handles)
+        keeper, control = start_keeper(program, trees.deadline, mark, handles)
     except OSError:
         _close_all(handles)
         raise
@@ -260,7 +263,7 @@ async def _start_tree(program: Program, trees: Trees, limits: MemoryLimits) -> P
     )
 
 
-def _start_keeper(
+def start_keeper(
     program: Program, deadline: float | None, mark: str, opened: list[int]
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Leaves the worker's ends of the program's streams in `opened`, or, when it fails, what has to be closed."""
@@ -305,6 +308,7 @@ def _write_spec(handle: int, program: Program, deadline: float | None, mark: str
         "stderr": stderr,
         "deadline": deadline,
         "orphan_grace_seconds": ORPHAN_GRACE_SECONDS,
+        "user": program.user.message() if program.user is not None else None,
     }
     with os.fdopen(os.dup(handle), "wb") as file:
         file.write(json.dumps(spec).encode())

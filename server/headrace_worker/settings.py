@@ -60,6 +60,8 @@ class Settings(BaseSettings):
     """A config folder that all Claude jobs share; without it every job has its own."""
     sessions_max: int = Field(default=SESSIONS_COUNT_DEFAULT, ge=1, le=SESSIONS_COUNT_MAX)
     """Sessions whose process is kept at once; past it, the one that was idle for longest is ended."""
+    run_as: str = ""
+    """The user that programs of jobs run as; empty for the worker's own. The worker has to be root, or nearly so."""
     profile: Profiles = Field(default_factory=dict)
     """Environment profiles that Claude jobs may name: `NAME=FILE`; a file has a line `NAME=VALUE` for each variable."""
     handlers: Names = ()

@@ -14,7 +14,16 @@ from threading import Lock
 
 from headrace.v1 import task_pb2, worker_pb2
 from headrace_worker.folders import remove_folder
-from headrace_worker.worktree import GitFailed, Worktree, add_worktree, check_branch, find_worktree, remove_worktree
+from headrace_worker.user import User, make_folder
+from headrace_worker.worktree import (
+    Git,
+    GitFailed,
+    Worktree,
+    add_worktree,
+    check_branch,
+    find_worktree,
+    remove_worktree,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +43,29 @@ class PreparedWorkspace:
     """Whether `folder` was made for the job, and goes with it."""
     worktree: Worktree | None = None
     """Set for a worktree of a git repository."""
+    user: User | None = None
+    """Whom `folder` and `temporary` are meant for; None: the worker's own user."""
+
+    @property
+    def private(self) -> Path:
+        """A folder for what the worker itself makes of the attempt's work, which no other user can reach."""
+        return self.temporary if self.user is None else self.temporary.with_name(f"{self.temporary.name}.private")
 
 
 class Workspaces:
     """The workspaces of one worker. Its methods block on the disk; call them in a thread."""
 
-    def __init__(self, data_folder: Path, roots: Sequence[Path], environment: Mapping[str, str] | None = None) -> None:
-        """`environment`: what git gets, e.g. PATH, HOME."""
-        self._environment = dict(environment or {})
+    def __init__(
+        self,
+        data_folder: Path,
+        roots: Sequence[Path],
+        environment: Mapping[str, str] | None = None,
+        user: User | None = None,
+    ) -> None:
+        """`environment`: what git gets, e.g. PATH, HOME. `user`: who works in the folders, when not the worker's own;
+        see `let_pass`."""
+        self._git = Git(dict(environment or {}), user)
+        self._user = user
         self._workspaces = data_folder / "workspaces"
         self._temporary = data_folder / "tmp"
         self._roots = tuple(Path(os.path.realpath(root)) for root in roots)
@@ -65,7 +89,10 @@ class Workspaces:
             folder = self._own_folder(lease.job_id, resumed)
         self._temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f"{lease.attempt}-", dir=self._temporary))
-        return PreparedWorkspace(folder, temporary, kind != "folder", worktree)
+        make_folder(temporary, self._user)
+        prepared = PreparedWorkspace(folder, temporary, kind != "folder", worktree, self._user)
+        prepared.private.mkdir(mode=0o700, exist_ok=True)
+        return prepared
 
     def remove(self, prepared: PreparedWorkspace, *, keep_folder: bool) -> None:
         """Removes what was made for the attempt; with `keep_folder`, a later attempt will find the job's folder.
@@ -74,7 +101,7 @@ class Workspaces:
         """
         with self._lock:
             folders, self._left = self._left, set()
-        folders.add(prepared.temporary)
+        folders |= {prepared.temporary, prepared.private}
         if prepared.owned and not keep_folder:
             folders.add(prepared.folder)
             if prepared.worktree is not None:
@@ -95,19 +122,27 @@ class Workspaces:
         folder = self._place(job_id)
         if not resumed:
             remove_folder(folder)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_own(folder)
         return folder
+
+    def _make_own(self, folder: Path) -> None:
+        try:
+            make_folder(folder, self._user)
+        except PermissionError as error:
+            raise WorkspaceRefused(f"an earlier attempt ran as another user: {error}") from error
 
     def _worktree(self, job_id: str, wanted: task_pb2.GitWorktree, resumed: bool) -> Worktree:
         repository, folder = self._given_folder(wanted.repository), self._place(job_id)
-        found = find_worktree(self._environment, repository, folder) if resumed else None
+        found = find_worktree(self._git, repository, folder) if resumed else None
         if found is not None:
             return found
         remove_folder(folder)
         try:
             if wanted.branch:
-                check_branch(self._environment, repository, wanted.branch, job_id)
-            return add_worktree(self._environment, repository, wanted.ref, folder)
+                check_branch(self._git, repository, wanted.branch, job_id)
+            if self._user is not None:
+                self._make_own(folder)
+            return add_worktree(self._git, repository, wanted.ref, folder)
         except GitFailed as failed:
             raise WorkspaceRefused(f"no worktree of {wanted.repository!r}: {failed}") from failed
 
@@ -136,4 +171,7 @@ class Workspaces:
             raise WorkspaceRefused(f"the folder {text!r} does not lie inside a root that this worker allows")
         if not folder.is_dir():
             raise WorkspaceRefused(f"{text!r} is not a folder")
+        obstacle = self._user.obstacle(folder) if self._user is not None else ""
+        if obstacle:
+            raise WorkspaceRefused(f"the folder {text!r} is closed to the user that programs run as: {obstacle}")
         return folder

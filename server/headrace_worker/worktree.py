@@ -5,16 +5,22 @@ when a worktree is wanted, is decided elsewhere. Its functions block; call them 
 """
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
+from headrace_worker.acting import as_owner
+from headrace_worker.errand import ErrandFailed, run_errand
 from headrace_worker.executors.limits import GIT_SECONDS
 from headrace_worker.folders import remove_folder
+from headrace_worker.process import Program
+from headrace_worker.user import User
 
 SETTINGS = (
     "core.hooksPath=/dev/null",
@@ -31,6 +37,7 @@ NOBODY = {
     "GIT_COMMITTER_NAME": "Headrace",
     "GIT_COMMITTER_EMAIL": "headrace@localhost",
 }
+OWN_VARIABLES = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
 _NONE: Mapping[str, str] = {}
 BASE_FILE = "headrace-base"
 """In the worktree's own git folder: the commit that it began with."""
@@ -41,21 +48,53 @@ class GitFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Git:
+    """How git is run."""
+
+    environment: Mapping[str, str]
+    """PATH, LANG, HOME: what every program of the worker gets."""
+    user: User | None = None
+    """Whom it runs as, kept like every program of that user: what it is told to run by a repository has no other
+    rights, and ends with it. None: the worker's own user."""
+
+    def run(
+        self,
+        folder: Path,
+        *arguments: str,
+        output: IO[bytes] | None = None,
+        variables: Mapping[str, str] = _NONE,
+    ) -> str:
+        """Runs git in a folder; returns what it printed, unless that goes to `output`. Raises GitFailed."""
+        command = ["git", "-C", str(folder), "-c", "safe.directory=*"]
+        for setting in SETTINGS:
+            command += ["-c", setting]
+        command += arguments
+        environment = {**self.environment, **OWN_VARIABLES, **variables}
+        run = _run_here if self.user is None else partial(_run_as, self.user)
+        status, printed, complaint = run(command, environment, output)
+        if status:
+            words = complaint.decode("utf-8", "replace").strip().splitlines()
+            raise GitFailed(f"git {arguments[0]}: {words[-1] if words else f'exit status {status}'}")
+        return printed.decode("utf-8", "replace").strip()
+
+
+@dataclass(frozen=True, slots=True)
 class Worktree:
     """A worktree that is there."""
 
     repository: Path
     folder: Path
-    environment: Mapping[str, str]
-    """PATH, LANG, HOME: what every program of the worker gets."""
+    how: Git
 
     def git(self, *arguments: str, output: IO[bytes] | None = None, variables: Mapping[str, str] = _NONE) -> str:
         """Runs git in the worktree; returns what it printed. Raises GitFailed."""
-        return _git(self.environment, self.folder, *arguments, output=output, variables=variables)
+        return self.how.run(self.folder, *arguments, output=output, variables=variables)
 
     def base(self) -> str:
         """The commit that it began with. Raises GitFailed, OSError."""
-        return self._base_file().read_text()
+        path = self._base_file()
+        with as_owner(self.folder):
+            return path.read_text()
 
     def write_changes(self, target: Path, index: Path) -> None:
         """Writes everything that differs from its base as a patch: commits, changes, and files that git did not know.
@@ -78,7 +117,9 @@ class Worktree:
 
     def note_base(self) -> None:
         """Notes the commit that it is at as the one that it began with."""
-        self._base_file().write_text(self.git("rev-parse", "HEAD"))
+        path, commit = self._base_file(), self.git("rev-parse", "HEAD")
+        with as_owner(self.folder):
+            path.write_text(commit)
 
     def _base_file(self) -> Path:
         return Path(self.folder, self.git("rev-parse", "--git-dir"), BASE_FILE)
@@ -91,34 +132,36 @@ class Worktree:
         return self.git("write-tree", variables=own)
 
 
-def add_worktree(environment: Mapping[str, str], repository: Path, ref: str, folder: Path) -> Worktree:
+def add_worktree(git: Git, repository: Path, ref: str, folder: Path) -> Worktree:
     """Makes a worktree of a repository at a commit, in a folder that is not there. Raises GitFailed."""
-    _git(environment, repository, "rev-parse", "--git-dir")
-    commit = _git(environment, repository, "rev-parse", "--verify", "--end-of-options", f"{ref or 'HEAD'}^{{commit}}")
-    _git(environment, repository, "worktree", "prune")
+    git.run(repository, "rev-parse", "--git-dir")
+    commit = git.run(repository, "rev-parse", "--verify", "--end-of-options", f"{ref or 'HEAD'}^{{commit}}")
+    git.run(repository, "worktree", "prune")
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _git(environment, repository, "worktree", "add", "--detach", "--quiet", str(folder), commit)
-    worktree = Worktree(repository, folder, environment)
+    git.run(repository, "worktree", "add", "--detach", "--quiet", str(folder), commit)
+    worktree = Worktree(repository, folder, git)
     worktree.note_base()
     return worktree
 
 
-def check_branch(environment: Mapping[str, str], repository: Path, branch: str, job_id: str) -> None:
+def check_branch(git: Git, repository: Path, branch: str, job_id: str) -> None:
     """Whether a branch can be made for a job: it must not be there, but of an earlier attempt. Raises GitFailed."""
     if branch.startswith("-"):
         raise GitFailed("the name of a branch can't begin with a hyphen")
-    _git(environment, repository, "check-ref-format", "--branch", branch)
+    git.run(repository, "check-ref-format", "--branch", branch)
     name = f"refs/heads/{branch}"
-    there = _git(environment, repository, "for-each-ref", "--format=%(refname)", name).splitlines()
-    if name in there and _trailer(job_id) not in _git(environment, repository, "log", "-1", "--format=%B", name):
+    there = git.run(repository, "for-each-ref", "--format=%(refname)", name).splitlines()
+    if name in there and _trailer(job_id) not in git.run(repository, "log", "-1", "--format=%B", name):
         raise GitFailed(f"there is a branch {branch!r} already")
 
 
-def find_worktree(environment: Mapping[str, str], repository: Path, folder: Path) -> Worktree | None:
+def find_worktree(git: Git, repository: Path, folder: Path) -> Worktree | None:
     """The worktree that an earlier attempt left, or None."""
-    worktree = Worktree(repository, folder, environment)
+    worktree = Worktree(repository, folder, git)
     with suppress(GitFailed, OSError):
-        if (folder / ".git").is_file() and worktree.base():
+        with as_owner(folder):
+            found = (folder / ".git").is_file()
+        if found and worktree.base():
             return worktree
     return None
 
@@ -127,28 +170,18 @@ def remove_worktree(worktree: Worktree) -> None:
     """Removes a worktree, also when its repository is gone. Raises OSError."""
     remove_folder(worktree.folder)
     with suppress(GitFailed):
-        _git(worktree.environment, worktree.repository, "worktree", "prune")
+        worktree.how.run(worktree.repository, "worktree", "prune")
 
 
 def _trailer(job_id: str) -> str:
     return f"Headrace-Job: {job_id}"
 
 
-def _git(
-    environment: Mapping[str, str],
-    folder: Path,
-    *arguments: str,
-    output: IO[bytes] | None = None,
-    variables: Mapping[str, str] = _NONE,
-) -> str:
-    command = ["git", "-C", str(folder), "-c", "safe.directory=*"]
-    for setting in SETTINGS:
-        command += ["-c", setting]
-    own = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+def _run_here(command: list[str], environment: Mapping[str, str], output: IO[bytes] | None) -> tuple[int, bytes, bytes]:
     try:
         process = subprocess.Popen(
-            [*command, *arguments],
-            env={**environment, **own, **variables},
+            command,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output or subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -162,8 +195,18 @@ def _git(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        raise GitFailed(f"git {arguments[0]} took longer than {GIT_SECONDS:g} s") from expired
-    if process.returncode:
-        words = complaint.decode("utf-8", "replace").strip().splitlines()
-        raise GitFailed(f"git {arguments[0]}: {words[-1] if words else f'exit status {process.returncode}'}")
-    return (printed or b"").decode("utf-8", "replace").strip()
+        raise GitFailed(f"git took longer than {GIT_SECONDS:g} s") from expired
+    return process.returncode, printed or b"", complaint
+
+
+def _run_as(
+    user: User, command: list[str], environment: Mapping[str, str], output: IO[bytes] | None
+) -> tuple[int, bytes, bytes]:
+    program = shutil.which(command[0], path=environment.get("PATH", ""))
+    if program is None:
+        raise GitFailed("git can't be run: it is not on the PATH")
+    try:
+        ended = run_errand(Program((program, *command[1:]), "/", environment, user), GIT_SECONDS, output)
+    except ErrandFailed as failed:
+        raise GitFailed(f"git {failed}") from failed
+    return ended.status, ended.printed, ended.complaint

@@ -35,6 +35,7 @@ class Kept:
             "stderr": out,
             "deadline": deadline,
             "orphan_grace_seconds": 0.2,
+            "user": None,
         }
         os.write(spec, json.dumps(body).encode())
         self.control, end = socket.socketpair()

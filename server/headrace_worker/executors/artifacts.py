@@ -26,7 +26,7 @@ async def deliver_changes(attempt: Attempt, workspace: PreparedWorkspace, branch
     worktree, stop = workspace.worktree, attempt.stop_requested()
     if worktree is None or (stop is not None and stop.kill):
         return outcome
-    patch, index = workspace.temporary / CHANGES, workspace.temporary / "headrace-index"
+    patch, index = workspace.private / CHANGES, workspace.temporary / "headrace-index"
     try:
         await asyncio.to_thread(worktree.write_changes, patch, index)
         await deliver_file(attempt, CHANGES, PATCH, patch)

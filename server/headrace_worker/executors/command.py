@@ -100,6 +100,7 @@ class CommandExecutor:
             (self._programs[task.program], *task.arguments),
             str(workspace.folder),
             {**self._environment, **task.environment, "TMPDIR": str(workspace.temporary)},
+            workspace.user,
         )
         try:
             tree = await spawn(program, self._trees, self._memory)

@@ -21,6 +21,8 @@ ORPHAN_GRACE_SECONDS = 3.0
 """From SIGTERM to SIGKILL when the worker is gone or its lease ended."""
 GIT_SECONDS = 120.0
 """One run of git for a worktree."""
+ERRAND_OUTPUT_BYTES_MAX = 1024 * 1024
+"""Of what a short program prints for the worker; what comes after it is dropped."""
 SPAWN_SECONDS = 30.0
 """From starting a keeper to its word that the program runs."""
 STDIN_WRITE_SECONDS = 60.0

@@ -1,10 +1,11 @@
 """How the CLI is started for a task: its arguments, its environment, its folders.
 
 The environment is built from an allow-list, never inherited; a repository's own settings, hooks and servers stay off;
-what is long goes into files that only the worker's user can read.
+what is long goes into files that only the CLI's user can read.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from google.protobuf import json_format, struct_pb2
 from headrace.v1 import task_pb2, worker_pb2
 from headrace_worker.executors.limits import ARGUMENT_BYTES_MAX, ARGUMENT_INLINE_BYTES_MAX
 from headrace_worker.process import Program
+from headrace_worker.user import make_folder, make_passage
 from headrace_worker.workspace import PreparedWorkspace
 
 CREDENTIAL_NAMES = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN")
@@ -118,9 +120,11 @@ class Launch:
     key: tuple[object, ...]
     """Equal for two starts that differ in nothing but the conversation and what a running CLI can be told to change."""
     files: Mapping[Path, str]
-    """Files to write first, readable by the worker's user only."""
-    folders: tuple[Path, ...]
-    """Folders to make first."""
+    """Files to write first, readable by the program's user only."""
+    folder: Path
+    """The worker's own, made first: what the CLI is to read lies in it."""
+    config_folder: Path
+    """Made first, too: the CLI's own, unless all jobs share it."""
 
 
 def credentials_of(environment: Mapping[str, str]) -> dict[str, str]:
@@ -158,8 +162,8 @@ def plan_in(
     environment = _environment(command, task, config_folder, workspace)
     bypasses = task.permission_mode == task_pb2.PERMISSION_MODE_BYPASS_PERMISSIONS
     key = (tuple(settings), bypasses, tuple(sorted(environment.items())), tuple(files.items()), str(workspace.folder))
-    program = Program(arguments, str(workspace.folder), environment)
-    return Launch(program, opening.claude_session_id, key, files, (config_folder, folder))
+    program = Program(arguments, str(workspace.folder), environment, workspace.user)
+    return Launch(program, opening.claude_session_id, key, files, folder, config_folder)
 
 
 def cap_cost(assignment: worker_pb2.Assignment) -> None:
@@ -249,13 +253,19 @@ def _environment(
 
 
 def write_files(launch: Launch) -> None:
-    """Makes the folders and files that the start needs."""
-    for folder in launch.folders:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Makes the folders and files that the start needs. Raises OSError."""
+    user = launch.program.user
+    make_passage(launch.folder, user)
+    if launch.config_folder.parent == launch.folder:
+        make_folder(launch.config_folder, user)
+    else:
+        launch.config_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path, content in launch.files.items():
         path.unlink(missing_ok=True)
         path.touch(mode=0o600, exist_ok=False)
         path.write_text(content)
+        if user is not None:
+            os.chown(path, user.uid, user.gid)
 
 
 def plain(struct: struct_pb2.Struct) -> dict[str, Any]:

@@ -1,29 +1,42 @@
 """The transcripts that the CLI keeps in its config folder: whether one is there, what was said in it, and copies.
 
-They are the CLI's: nothing is written into one here. Its functions block on the disk; call them in a thread.
+They are the CLI's: nothing is written into one here, and whatever is read there is read with the rights of the config
+folder's owner. Its functions block on the disk; call them in a thread.
 """
 
 import json
 import shutil
 from pathlib import Path
 
+from headrace_worker.acting import as_owner
+from headrace_worker.user import make_folder_like
+
 
 def find(config_folder: Path, claude_session_id: str) -> Path | None:
     """The transcript of a conversation, whichever folder it was held in."""
-    found = (config_folder / "projects").glob(f"*/{claude_session_id}.jsonl")
-    return next(iter(sorted(found)), None)
+    if not config_folder.is_dir():
+        return None
+    with as_owner(config_folder):
+        found = sorted((config_folder / "projects").glob(f"*/{claude_session_id}.jsonl"))
+    return next(iter(found), None)
 
 
 def holds(transcript: Path, message: str) -> bool:
     """Whether a message of the user with that id stands in the transcript."""
     needle = message.encode()
-    with transcript.open("rb") as file:
+    with as_owner(_config_folder(transcript)), transcript.open("rb") as file:
         return any(needle in line and _is_message(line, message) for line in file)
 
 
 def copy(transcript: Path, config_folder: Path) -> None:
     """Gives another config folder the transcript, with what the CLI keeps beside it."""
-    target = config_folder / "projects" / transcript.parent.name / transcript.name
+    source = _config_folder(transcript)
+    make_folder_like(config_folder, source)
+    with as_owner(source):
+        _copy(transcript, config_folder / "projects" / transcript.parent.name / transcript.name)
+
+
+def _copy(transcript: Path, target: Path) -> None:
     if target == transcript or target.exists():
         return
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -34,6 +47,10 @@ def copy(transcript: Path, config_folder: Path) -> None:
     part = target.with_suffix(".part")
     shutil.copyfile(transcript, part)
     part.replace(target)
+
+
+def _config_folder(transcript: Path) -> Path:
+    return transcript.parents[2]
 
 
 def _is_message(line: bytes, message: str) -> bool:
