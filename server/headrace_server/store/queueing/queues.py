@@ -12,6 +12,7 @@ from headrace_server.core.ids import JobId, Micros, job_id_text
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
 from headrace_server.store.engine import Connection, Query
+from headrace_server.store.etags import stale_etag
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queue_policy import DEFAULT_QUEUE, forget_policy
 from headrace_server.store.queueing.queue_stops import NO_STOP, Stop, StopKind, remove_stop, stop_of
@@ -71,8 +72,9 @@ def update_queue(
     queue = stored_queue(ledger.look_up, namespace, name)
     if queue is None:
         return not_found(namespace, name)
-    if etag and etag != str(queue.version):
-        return _stale(queue, etag)
+    refusal = stale_etag("Queue", name, queue.version, etag)
+    if refusal is not None:
+        return refusal
     body = queue_pb2.Queue()
     body.CopyFrom(queue.body)
     change(body)
@@ -90,8 +92,9 @@ def delete_queue(ledger: Ledger, namespace: str, name: str, etag: str, actor: st
     queue = stored_queue(ledger.look_up, namespace, name)
     if queue is None:
         return not_found(namespace, name)
-    if etag and etag != str(queue.version):
-        return _stale(queue, etag)
+    refusal = stale_etag("Queue", name, queue.version, etag)
+    if refusal is not None:
+        return refusal
     why = _needed(ledger, namespace, name)
     if why:
         return Refusal(Reason.QUEUE_NOT_EMPTY, f"queue {name!r} can't be deleted: {why}", "headrace.v1.Queue", name)
@@ -199,15 +202,6 @@ def _open_sessions(ledger: Ledger, namespace: str, name: str) -> str:
     more = f" and {count - len(found)} more" if count > len(found) else ""
     what = "open session has its turns" if count == 1 else "open sessions have their turns"
     return f"{count} {what} in it: {named}{more}; close them with CloseSession"
-
-
-def _stale(queue: StoredQueue, etag: str) -> Refusal:
-    return Refusal(
-        Reason.STALE_ETAG,
-        f"queue {queue.name!r} has etag {queue.version}, not {etag}: somebody changed it; read it again",
-        "headrace.v1.Queue",
-        queue.name,
-    )
 
 
 def _changes(before: queue_pb2.Queue, after: queue_pb2.Queue, fields: Iterable[str]) -> str:
