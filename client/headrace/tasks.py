@@ -54,6 +54,8 @@ class ConversationOptions(TypedDict, total=False):
 
     folder: str
     """An existing folder to work in; absent means a new empty one."""
+    share_folder: bool
+    """Other jobs may work in that folder at the same time."""
     repository: str
     """A git repository to make a worktree of, at `ref`."""
     ref: str
@@ -115,6 +117,10 @@ def claude(prompt: str, **options: Unpack[ClaudeOptions]) -> task_pb2.ClaudeTask
     place = workspace(
         options.get("folder", ""), options.get("repository", ""), options.get("ref", ""), options.get("branch", "")
     )
+    if options.get("share_folder"):
+        if not options.get("folder"):
+            raise ValueError("`share_folder` needs a `folder`")
+        place = task_pb2.Workspace(folder=options["folder"], shared=True)
     if place is not None:
         task.workspace.CopyFrom(place)
     return task

@@ -25,6 +25,7 @@ class ConversationChoices:
     """What all turns of a conversation have in common."""
 
     folder: Annotated[str, typer.Option(help="An existing folder to work in; absent means a new empty one.")] = ""
+    share_folder: Annotated[bool, typer.Option("--share-folder", help="Let other jobs work in it as well.")] = False
     repository: Annotated[str, typer.Option(help="A git repository to make a worktree of.")] = ""
     ref: Annotated[str, typer.Option(help="What to check out in the worktree; absent means HEAD.")] = ""
     branch: Annotated[str, typer.Option(help="A branch of the repository to make of the result.")] = ""
@@ -44,6 +45,7 @@ class ConversationChoices:
         """The choices; a relative folder is taken from here."""
         chosen = tasks.ConversationOptions(
             folder=inputs.absolute(self.folder),
+            share_folder=self.share_folder,
             repository=inputs.absolute(self.repository),
             ref=self.ref,
             branch=self.branch,

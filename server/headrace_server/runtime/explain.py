@@ -13,11 +13,19 @@ from headrace_server.core.states import WAITING, JobState
 from headrace_server.runtime.explain_capacity import capacity_reasons
 from headrace_server.runtime.registry import Registry
 from headrace_server.store.codec import set_time, time_of
+from headrace_server.store.queueing.folders import FolderWait
 from headrace_server.store.queueing.waiting import NOT_WAITING, Waiting
 
 NAMED_COUNT_MAX = 5
 """Workers or jobs that a reason names."""
-_PASSING = frozenset({job_pb2.WAIT_CAUSE_CONCURRENCY, job_pb2.WAIT_CAUSE_NO_FREE_SLOT, job_pb2.WAIT_CAUSE_RANK})
+_PASSING = frozenset(
+    {
+        job_pb2.WAIT_CAUSE_CONCURRENCY,
+        job_pb2.WAIT_CAUSE_FOLDER,
+        job_pb2.WAIT_CAUSE_NO_FREE_SLOT,
+        job_pb2.WAIT_CAUSE_RANK,
+    }
+)
 """Reasons that pass as other jobs start and end."""
 
 
@@ -111,7 +119,14 @@ def _of_limits(job: Job, waiting: Waiting) -> list[job_pb2.WaitReason]:
         if spent is not None:
             message = f"{what} may start {spent.limit.count} jobs in {spent.limit.period / SECOND:g} s, and has"
             reasons.append(_reason(job_pb2.WAIT_CAUSE_RATE, message, spent.until))
+    if waiting.folder is not None:
+        reasons.append(_of_folder(waiting.folder))
     return reasons
+
+
+def _of_folder(wait: FolderWait) -> job_pb2.WaitReason:
+    other = "a job of another namespace" if wait.job_id is None else f"job {job_id_text(wait.job_id)}"
+    return _reason(job_pb2.WAIT_CAUSE_FOLDER, f"{other} works in folder {wait.folder!r}")
 
 
 def _of_order(job: Job, waiting: Waiting, position: int) -> list[job_pb2.WaitReason]:

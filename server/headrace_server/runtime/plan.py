@@ -4,6 +4,7 @@ Queues, keys and jobs are read only as far as their turn comes, so what is held 
 granted in here; what the plan learns about keys, buckets and shares is written at its end.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from headrace_server.store.capacity.domains import DomainRoom
 from headrace_server.store.capacity.reservations import park_keys
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing import queue_stops, ready
+from headrace_server.store.queueing.folders import FolderRoom
 from headrace_server.store.queueing.queue_limits import Hold, QueueLimits
 from headrace_server.store.queueing.queue_policy import QueuePolicy, policy_of
 from headrace_server.store.queueing.ready import KEPT_COUNT_MAX, Kept, OpenGroup, ReadyGroup, ReadyKey
@@ -111,6 +113,7 @@ class _Planner:
         self.reserved: list[tuple[str, JobId]] = []
         self._domains = DomainRoom(ledger)
         self._budgets = BudgetRoom(ledger)
+        self._folders = FolderRoom(ledger)
         self._ledger = ledger
         self._workers = [offer.worker for offer in offers if offer.free_slots > 0]
         self._full: set[Needs] = set()
@@ -153,6 +156,9 @@ class _Planner:
             return True
         if needs.domain and (self._is_shut(needs.domain) or self._is_spent(job.namespace, job.owner)):
             return True
+        folder = self._folder_of(job.key, needs)
+        if self._folders.is_taken(folder):
+            return True
         taken = self.room.take(needs, job.holder)
         if taken is None:
             self._keep_room(job, needs)
@@ -163,6 +169,7 @@ class _Planner:
             reserved = self._budgets.take(job)
         self.placements.append(Placement(job, needs, *taken, reserved))
         self._heads.pop(job.key, None)
+        self._folders.take(folder)
         queue.limits.take(job.concurrency_key)
         if isinstance(queue.line, FairLine):
             queue.line.charge(queue.share_of(job), job.slots)
@@ -190,6 +197,10 @@ class _Planner:
         self._wake_at(hold)
         return True
 
+    def _folder_of(self, key: int, needs: Needs) -> str:
+        """The folder that jobs of a key want to have to themselves; only Claude jobs do."""
+        return self._ledger.place_of(key).folder if needs.domain else ""
+
     def _is_shut(self, domain: str) -> bool:
         """Whether nothing more of a capacity domain may start."""
         hold = self._domains.hold(domain)
@@ -214,6 +225,7 @@ class _Planner:
         ready.park(self._ledger, self._held.items())
         for (namespace, owner), until in self._parked.items():
             park_keys(self._ledger, namespace, owner, until)
+        self._folders.park()
         ready.raise_heads(self._ledger, self._heads.items())
         for queue in queues:
             queue.limits.store()
@@ -241,20 +253,27 @@ class _Planner:
 
     def _held_jobs(self, stopped: tuple[tuple[str, str], ...]) -> dict[tuple[str, str], list[Waiting]]:
         """The first jobs by queue that wait for one of the workers. Where there are more, those of a queue of which
-        nothing can start are passed over."""
+        nothing can start are passed over, and further ones of a folder of which one alone can start."""
         domains, owners = self._domains.shut(), self._budgets.spent_owners()
+        held: dict[int, Waiting] = {}
+        crowded: set[str] = set()
         while True:
-            held: dict[tuple[str, str], list[Waiting]] = {}
-            kept = Kept(domains, owners, stopped)
+            kept = Kept(domains, owners, stopped, sorted(crowded))
             found = ready.held_window(self._ledger, self._workers, GRANTS_COUNT_MAX, kept)
-            for job, needs in found:
-                held.setdefault((job.namespace, job.queue), []).append((job, needs))
-            if len(found) < GRANTS_COUNT_MAX or len(stopped) >= KEPT_COUNT_MAX:
-                return held
-            shut = tuple(name for name in held if self._queue(name) is None)
-            if not shut:
-                return held
+            held.update((job.row, (job, needs)) for job, needs in found)
+            if len(found) < GRANTS_COUNT_MAX or len(stopped) + len(crowded) >= KEPT_COUNT_MAX:
+                return _by_queue(held.values())
+            shut = tuple(name for name in _by_queue(found) if self._queue(name) is None)
+            more = self._crowded(found)
+            if not shut and not more:
+                return _by_queue(held.values())
             stopped += shut
+            crowded |= more
+
+    def _crowded(self, found: Iterable[Waiting]) -> set[str]:
+        """The folders that several of these jobs want to have to themselves."""
+        folders = Counter(self._folder_of(job.key, needs) for job, needs in found)
+        return {folder for folder, count in folders.items() if folder and count > 1}
 
     def _queue(self, name: tuple[str, str]) -> _Queue | None:
         """A queue, unless a limit holds all of it."""
@@ -330,7 +349,10 @@ class _Planner:
             return
         if needs.domain and (self._is_shut(needs.domain) or self._is_spent(key.group.namespace, key.owner)):
             return
-        wanted = GRANTS_COUNT_MAX - len(self.placements)
+        folder = self._folder_of(key.key, needs)
+        if self._folders.is_taken(folder):
+            return
+        wanted = 1 if folder else GRANTS_COUNT_MAX - len(self.placements)
         alone = alone and self._one_queue
         wanted = max(1, min(wanted, queue.limits.room(key.concurrency_key)))
         count = min(wanted, max(1, self.room.free_for(needs)) if alone else count)
@@ -342,3 +364,10 @@ class _Planner:
         if len(jobs) == count:
             last = (jobs[-1].rank, jobs[-1].row)
             yield last, Source(partial(self._open_jobs, queue, key, last, 4 * count))
+
+
+def _by_queue(jobs: Iterable[Waiting]) -> dict[tuple[str, str], list[Waiting]]:
+    found: dict[tuple[str, str], list[Waiting]] = {}
+    for job, needs in jobs:
+        found.setdefault((job.namespace, job.queue), []).append((job, needs))
+    return found

@@ -31,6 +31,8 @@ class KeyPlace:
     queue: str
     owner: str
     concurrency_key: str
+    folder: str
+    """That its jobs want to have to themselves; empty for most."""
 
 
 @dataclass(slots=True)
@@ -52,6 +54,8 @@ class _KeyChange:
     """Milliseconds: the sum over leased jobs of slots times the time of their grant."""
     head: tuple[int, int] | None = None
     """Rank and row of the first job that came to be ready."""
+    freed: bool = False
+    """A lease of its jobs has ended."""
 
 
 class Counters:
@@ -98,15 +102,17 @@ class Counters:
             charge = self.charges[job.namespace, job.queue, job.owner, job.concurrency_key]
             charge.slot_micros += job.slots * max(0, now - assigned)
             charge.slots += job.slots
-        if job.concurrency_key and state in LEASED and job.state not in LEASED:
-            self._freed.add((job.namespace, job.queue, job.concurrency_key))
+        if state in LEASED and job.state not in LEASED:
+            self._keys[job.key].freed = True
+            if job.concurrency_key:
+                self._freed.add((job.namespace, job.queue, job.concurrency_key))
 
     def leave(self, job: Job) -> None:
         """Takes an ended job out of what is counted."""
         self._states[job.namespace, job.queue, int(job.state)] -= 1
 
-    def flush(self, connection: Connection, groups: dict[int, int]) -> None:
-        """Writes what has changed. `groups` has the group of every key that was counted."""
+    def flush(self, connection: Connection, places: dict[int, KeyPlace]) -> None:
+        """Writes what has changed. `places` has what every key stands for that was counted."""
         states = [(*name, count) for name, count in self._states.items() if count]
         if states:
             connection.insert_many(
@@ -115,7 +121,8 @@ class Counters:
                 states,
                 "ON CONFLICT (namespace, queue, state) DO UPDATE SET jobs = state_counts.jobs + excluded.jobs",
             )
-        self._flush_keys(connection, groups)
+        self._flush_keys(connection, places)
+        self._open_folders(connection, places)
         for freed in self._freed:
             connection.run(
                 "UPDATE ready_keys SET parked = 0"
@@ -130,7 +137,13 @@ class Counters:
         """The keys whose counts have changed."""
         return list(self._keys)
 
-    def _flush_keys(self, connection: Connection, groups: dict[int, int]) -> None:
+    def _open_folders(self, connection: Connection, places: dict[int, KeyPlace]) -> None:
+        """Has what waits for a folder looked at again that is free now."""
+        open_keys = "UPDATE ready_keys SET parked = 0 WHERE folder = ? AND folder <> '' AND parked > 0"
+        for folder in sorted({places[key].folder for key, one in self._keys.items() if one.freed} - {""}):
+            connection.run(open_keys, (folder,))
+
+    def _flush_keys(self, connection: Connection, places: dict[int, KeyPlace]) -> None:
         changes: list[tuple[int, ...]] = []
         heads: list[tuple[int, ...]] = []
         ready = defaultdict[int, int](int)
@@ -138,7 +151,7 @@ class Counters:
             counts = (one.live, one.ready, one.leased, one.leased_slots, one.leased_since)
             if one.head is None and not any(counts):
                 continue
-            ready[groups[key]] += one.ready
+            ready[places[key].group] += one.ready
             if one.head is None:
                 changes.append((*counts, key))
             else:

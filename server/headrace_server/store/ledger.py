@@ -271,27 +271,29 @@ class Ledger:
             self.effects.changed.add(job.id)
             self.effects.removed = True
 
-    def key_of(self, namespace: str, queue: str, needs: Needs, owner: str, concurrency_key: str) -> int:
+    def key_of(
+        self, namespace: str, queue: str, needs: Needs, owner: str, concurrency_key: str, folder: str = ""
+    ) -> int:
         """The ready key of such jobs; made when there is none."""
-        name = (namespace, queue, needs, owner, concurrency_key)
+        name = (namespace, queue, needs, owner, concurrency_key, folder)
         return self.value(("key", *name), lambda: self._find_key(*name))
 
     def place_of(self, key: int) -> KeyPlace:
         """What a ready key stands for."""
         return self.value(("place", key), lambda: self._read_place(key))
 
-    def _find_key(self, namespace: str, queue: str, needs: Needs, owner: str, concurrency_key: str) -> int:
+    def _find_key(self, namespace: str, queue: str, needs: Needs, owner: str, concurrency_key: str, folder: str) -> int:
         group = self.value(("group", namespace, queue, needs), lambda: self._find_group(namespace, queue, needs))
-        name = (group, owner, concurrency_key)
         found = self.look_up(
-            "SELECT key FROM ready_keys WHERE ready_group = ? AND owner = ? AND concurrency_key = ?", name
+            "SELECT key FROM ready_keys WHERE ready_group = ? AND owner = ? AND concurrency_key = ? AND folder = ?",
+            (group, owner, concurrency_key, folder),
         )
         if found:
             return int(found[0][0])
         self._sequences["key"] += 1
         key = self._sequences["key"]
-        columns = ("key", "ready_group", "namespace", "queue", "owner", "concurrency_key", *_COUNTED)
-        values = (key, group, namespace, queue, owner, concurrency_key, *(0 for _ in _COUNTED))
+        columns = ("key", "ready_group", "namespace", "queue", "owner", "concurrency_key", "folder", *_COUNTED)
+        values = (key, group, namespace, queue, owner, concurrency_key, folder, *(0 for _ in _COUNTED))
         self.insert("ready_keys", columns, [values])
         return key
 
@@ -310,7 +312,7 @@ class Ledger:
 
     def _read_place(self, key: int) -> KeyPlace:
         found = self.look_up(
-            "SELECT ready_group, namespace, queue, owner, concurrency_key FROM ready_keys WHERE key = ?", (key,)
+            "SELECT ready_group, namespace, queue, owner, concurrency_key, folder FROM ready_keys WHERE key = ?", (key,)
         )
         return KeyPlace(*found[0])
 
@@ -345,7 +347,7 @@ class Ledger:
         if self._outputs:
             self._connection.insert_many("outputs", ("job", "sequence", "body", "attempt", "kind"), self._outputs)
             self._outputs.clear()
-        self.counters.flush(self._connection, {key: self.place_of(key).group for key in self.counters.changed_keys()})
+        self.counters.flush(self._connection, {key: self.place_of(key) for key in self.counters.changed_keys()})
 
     def _flush_new(self) -> None:
         if not self._new:

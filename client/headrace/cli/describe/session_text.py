@@ -11,7 +11,7 @@ from headrace import tasks
 from headrace.cli import amounts, narration
 from headrace.cli.describe import job_text, tables
 from headrace.cli.parts import one_line
-from headrace.v1 import input_pb2, session_pb2
+from headrace.v1 import input_pb2, session_pb2, task_pb2
 
 COLUMNS = ("ID", "STATE", "OWNER", "ACTIVE", "TURNS", "COST", "WORKER", "WHAT")
 
@@ -73,9 +73,13 @@ def _what(session: session_pb2.Session) -> dict[str, str]:
         "labels": job_text.pairs(spec.labels),
         "model": spec.task.model,
         "mode": mode_word(mode) if mode else "",
-        "folder": spec.task.workspace.folder or spec.task.workspace.git_worktree.repository,
+        "folder": _folder(spec.task.workspace),
         "fork of": session.forked_from_session_id,
     }
+
+
+def _folder(workspace: task_pb2.Workspace) -> str:
+    return workspace.git_worktree.repository or workspace.folder + (" (shared)" if workspace.shared else "")
 
 
 def mode_word(mode: int) -> str:

@@ -96,6 +96,14 @@ def workspace(value: task_pb2.Workspace, path: str, violations: Violations) -> N
         violations.add(path + ".folder", "is empty")
     elif kind == "git_worktree" and not value.git_worktree.repository:
         violations.add(path + ".git_worktree.repository", "is required")
+    if value.shared and kind != "folder":
+        violations.add(path + ".shared", "can be said of a given folder only: any other one is the job's own")
+
+
+def _of_command(value: task_pb2.Workspace, path: str, violations: Violations) -> None:
+    workspace(value, path, violations)
+    if value.shared and value.folder:
+        violations.add(path + ".shared", "can't be said of a command: it has no folder to itself")
 
 
 def claude(value: task_pb2.ClaudeTask, path: str, violations: Violations) -> None:
@@ -145,7 +153,12 @@ GIT_WORKTREE: Rules = {
     "ref": option_value(limits.KEY_CHARACTERS_MAX),
     "branch": option_value(limits.KEY_CHARACTERS_MAX),
 }
-WORKSPACE: Rules = {"folder": absolute_folder, "git_worktree": message_of(GIT_WORKTREE), "empty": anything}
+WORKSPACE: Rules = {
+    "folder": absolute_folder,
+    "git_worktree": message_of(GIT_WORKTREE),
+    "empty": anything,
+    "shared": anything,
+}
 CLAUDE_LIMITS: Rules = {"max_turns": at_least_zero, "max_cost_usd_micros": at_least_zero}
 RESPONSE_CACHE: Rules = {"ttl": duration, "epoch": text(limits.KEY_CHARACTERS_MAX)}
 CLAUDE: Rules = {
@@ -172,7 +185,7 @@ COMMAND: Rules = {
     "environment": each_entry(
         _variable_name, bytes_within(limits.ARGUMENTS_BYTES_MAX - 4096), limits.ENVIRONMENT_COUNT_MAX
     ),
-    "workspace": workspace,
+    "workspace": _of_command,
     "stdin": bytes_within(limits.STDIN_BYTES_MAX),
 }
 HANDLER: Rules = {

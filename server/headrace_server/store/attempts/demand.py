@@ -6,6 +6,7 @@ from headrace_server.core.placement import Needs
 from headrace_server.core.resources import Resources, total
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.queueing.folders import NOT_TAKEN
 
 _NEEDS = (
     "SELECT ready_groups.needs FROM ready_keys JOIN ready_groups ON ready_groups.ready_group = ready_keys.ready_group"
@@ -54,7 +55,10 @@ def _waiting_for(connection: Connection, worker: str, count_max: int) -> int:
     return sum(
         int(row[0])
         for row in connection.rows(
-            "SELECT slots FROM jobs WHERE holder = ? AND holder <> '' AND state = 3 LIMIT ?", (worker, count_max)
+            "SELECT jobs.slots FROM jobs JOIN ready_keys ON ready_keys.key = jobs.key"
+            f" WHERE jobs.holder = ? AND jobs.holder <> '' AND jobs.state = 3"
+            f" AND (ready_keys.folder = '' OR {NOT_TAKEN}) LIMIT ?",
+            (worker, count_max),
         )
     )
 
@@ -63,7 +67,9 @@ def _ready_jobs(connection: Connection, group: int, keys_max: int) -> int:
     return sum(
         int(row[0])
         for row in connection.rows(
-            "SELECT ready FROM ready_keys WHERE ready_group = ? AND ready > 0 AND parked = 0 ORDER BY head LIMIT ?",
+            # Of a folder one job runs at a time.
+            "SELECT CASE WHEN folder = '' THEN ready ELSE 1 END FROM ready_keys"
+            " WHERE ready_group = ? AND ready > 0 AND parked = 0 ORDER BY head LIMIT ?",
             (group, keys_max),
         )
     )

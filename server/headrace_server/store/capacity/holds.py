@@ -1,4 +1,5 @@
-"""Whether a job is kept from starting by its capacity domain or by a budget, whatever workers there are (X5, X6)."""
+"""Whether a job is kept from starting by its capacity domain, by a budget or by another job in its folder, whatever
+workers there are (X5, X6, Q3)."""
 
 from headrace_server.core.budgets import is_spent
 from headrace_server.core.capacity import standing
@@ -6,6 +7,7 @@ from headrace_server.core.job import Job
 from headrace_server.store.capacity.budgets import covering, spendings
 from headrace_server.store.capacity.domains import domain_of, known, room_of
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.queueing.folders import waits_for_folder
 
 
 def is_kept(ledger: Ledger, job: Job) -> bool:
@@ -15,6 +17,8 @@ def is_kept(ledger: Ledger, job: Job) -> bool:
         return False
     domain = known(ledger).get(name)
     if domain is not None and room_of(ledger.query, name, standing(domain, ledger.now)) == 0:
+        return True
+    if waits_for_folder(ledger, job):
         return True
     paid = covering(ledger, job.namespace, job.owner)
     if not paid:

@@ -2,9 +2,10 @@
 fingerprinted."""
 
 import hashlib
+import posixpath
 from functools import lru_cache
 
-from headrace.v1 import job_pb2
+from headrace.v1 import job_pb2, task_pb2
 from headrace_server.core.capacity import domain_name
 from headrace_server.core.dependencies import CancelAction, Condition, DependencyRule, FailureAction
 from headrace_server.core.ids import JobId, Micros, parse_job_id
@@ -47,6 +48,7 @@ def new_job(
         actor=actor,
         traceparent=traceparent,
         concurrency_key=spec.concurrency_key,
+        folder=_own_folder(spec.claude.workspace) if spec.HasField("claude") else "",
         ref=ref,
         timeouts=timeouts_of(spec.timeouts) if spec.HasField("timeouts") else NONE_STATED,
         session_id=session_id,
@@ -82,6 +84,14 @@ def _dependency_rule(spec: job_pb2.JobSpec) -> DependencyRule:
 def _fingerprint(body: bytes) -> bytes:
     """Of the fields that are set (S2); versioned, so that another way to compute it never takes one for the other."""
     return _FINGERPRINT_VERSION + hashlib.blake2b(body, digest_size=16).digest()
+
+
+def _own_folder(workspace: task_pb2.Workspace) -> str:
+    """The given folder that a Claude job has to itself, as it is compared; no link can be followed from here."""
+    if not workspace.folder or workspace.shared:
+        return ""
+    # Two slashes at the beginning would be kept.
+    return posixpath.normpath("/" + workspace.folder.lstrip("/"))
 
 
 def _needs(spec: job_pb2.JobSpec) -> Needs:

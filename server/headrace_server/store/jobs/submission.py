@@ -41,6 +41,8 @@ class NewJob:
     actor: str
     traceparent: str = ""
     concurrency_key: str = ""
+    folder: str = ""
+    """That it wants to have to itself: a normalised path."""
     unique_key: str = ""
     on_conflict: UniqueKeyConflict = UniqueKeyConflict.REFUSE
     dependencies: tuple[JobId | str, ...] = ()

@@ -182,13 +182,15 @@ class _Submitting:
 
 def _job(ledger: Ledger, plan: Create, arrival: Micros, row: int, job_id: JobId) -> Job:
     new = plan.new
+    # A turn that the CLI began runs already, and waits for nothing.
+    folder = "" if new.background else new.folder
     return Job(
         row=row,
         id=job_id,
         namespace=new.namespace,
         queue=new.queue,
         owner=new.owner,
-        key=ledger.key_of(new.namespace, new.queue, new.needs, new.owner, new.concurrency_key),
+        key=ledger.key_of(new.namespace, new.queue, new.needs, new.owner, new.concurrency_key, folder),
         rank=rank(arrival, new.priority, int(plan.policy.priority_head_start_seconds * SECOND)),
         priority=new.priority,
         created=ledger.now,

@@ -18,6 +18,7 @@ from headrace_server.store import rows
 from headrace_server.store.counters import UNTIL_FREED
 from headrace_server.store.engine import Query, in_list
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.queueing.folders import NOT_TAKEN
 
 T = TypeVar("T")
 
@@ -85,6 +86,8 @@ class Kept:
     """Namespace and owner; an empty owner stands for all of the namespace."""
     queues: Sequence[tuple[str, str]] = ()
     """Of which nothing may start, Claude or not."""
+    folders: Sequence[str] = ()
+    """That jobs want to have to themselves, and of which enough are known."""
 
     def condition(self) -> tuple[str, list[str]]:
         """As SQL, for jobs with their groups; empty when there are none."""
@@ -100,6 +103,10 @@ class Kept:
         for name in self.queues[:KEPT_COUNT_MAX]:
             parts.append(" AND NOT (jobs.namespace = ? AND jobs.queue = ?)")
             values += name
+        if self.folders:
+            marks, folders = in_list(self.folders)
+            parts.append(f" AND ready_keys.folder NOT IN ({marks})")
+            values += folders
         return "".join(parts), values
 
 
@@ -186,13 +193,13 @@ def held_window(
     ledger: Ledger, holders: Iterable[str], count: int, kept: Kept = NOBODY_KEPT
 ) -> list[tuple[Job, Needs]]:
     """The first jobs that wait for one of these workers, because it holds their session, but for those that are kept
-    from starting."""
+    from starting, and those whose folder another job has."""
     held: list[tuple[Job, Needs]] = []
     but_for, values = kept.condition()
     for holder in holders:
         found = ledger.query(
             f"{_SELECT_WITH_NEEDS} WHERE jobs.holder = ? AND jobs.holder <> '' AND jobs.state = 3"
-            f"{but_for} ORDER BY jobs.rank, jobs.job LIMIT ?",
+            f" AND (ready_keys.folder = '' OR {NOT_TAKEN}){but_for} ORDER BY jobs.rank, jobs.job LIMIT ?",
             (holder, *values, count),
         )
         held += [(job, _decoded(row[-1])) for job, row in zip(ledger.adopt(found), found, strict=True)]

@@ -12,6 +12,7 @@ from headrace_server.store.capacity.waits import BudgetWait, DomainWait, budget_
 from headrace_server.store.engine import Connection
 from headrace_server.store.jobs.dependencies import parent_states
 from headrace_server.store.queueing import rate_buckets
+from headrace_server.store.queueing.folders import FolderWait, folder_wait
 from headrace_server.store.queueing.queue_limits import LEASED_STATES, key_running_count, running_count
 from headrace_server.store.queueing.queue_policy import QueuePolicy, read_policy
 from headrace_server.store.queueing.queue_stops import NO_STOP, Stop, stop_of
@@ -66,6 +67,7 @@ class Waiting:
     key: Reached | None = None
     queue_rate: Spent | None = None
     key_rate: Spent | None = None
+    folder: FolderWait | None = None
     share: ShareStanding | None = None
     """Only when another share goes first."""
     domain: DomainWait | None = None
@@ -94,6 +96,7 @@ def read_waiting(connection: Connection, job: Job, now: Micros) -> Waiting:
         key_rate=_spent(connection, job, policy.rate_limit_per_key, job.concurrency_key, now)
         if job.concurrency_key
         else None,
+        folder=folder_wait(connection.rows, job),
         share=_share(connection, job, policy, now),
         domain=domain_wait(connection.rows, job.key, now),
         budgets=budget_waits(connection.rows, job, now),

@@ -62,6 +62,7 @@ class _IdleKey:
     queue: str
     owner: str
     concurrency_key: str
+    folder: str
     needs: Needs
 
 
@@ -70,16 +71,14 @@ def drop_idle_keys(ledger: Ledger, after: int) -> int | None:
     key to go on after, None at the end. Ended jobs may still name a key that is gone."""
     found = ledger.query(
         "SELECT key, ready_keys.ready_group, ready_keys.namespace, ready_keys.queue, owner, concurrency_key,"
-        " needs, live FROM ready_keys JOIN ready_groups ON ready_groups.ready_group = ready_keys.ready_group"
+        " folder, needs, live FROM ready_keys JOIN ready_groups ON ready_groups.ready_group = ready_keys.ready_group"
         " WHERE key > ? ORDER BY key LIMIT ?",
         (after, STEP_ROWS_COUNT),
     )
-    idle = [
-        _IdleKey(row[0], row[1], row[2], row[3], row[4], row[5], Needs.decode(row[6])) for row in found if not row[7]
-    ]
+    idle = [_IdleKey(*row[:7], needs=Needs.decode(row[7])) for row in found if not row[8]]
     for one in idle:
         ledger.run("DELETE FROM ready_keys WHERE key = ?", (one.key,))
-        ledger.forget(("key", one.namespace, one.queue, one.needs, one.owner, one.concurrency_key))
+        ledger.forget(("key", one.namespace, one.queue, one.needs, one.owner, one.concurrency_key, one.folder))
         ledger.forget(("place", one.key))
     _drop_groups(ledger, {one.group: one for one in idle}, ledger.forget)
     return int(found[-1][0]) if len(found) == STEP_ROWS_COUNT else None
