@@ -335,7 +335,7 @@ class App:
             Service(_SERVICES["ScheduleService"], ScheduleService(self._store)),
             Service(_SERVICES["SessionService"], sessions),
             Service(_SERVICES["EventService"], EventService(FeedFollowing(following, self._feed_pages, may_see))),
-            Service(_SERVICES["AdminService"], AdminService(self._store, watching)),
+            Service(_SERVICES["AdminService"], AdminService(self._store, watching, self._registry)),
             Service(
                 _SERVICES["WorkerService"],
                 WorkerService(lanes, self._deltas, self._feed, self._drained),

@@ -77,7 +77,7 @@ async def watched(tmp_path: Path, socket_path: Path) -> AsyncIterator[Watched]:
     await node.look()
     pipeline = Pipeline(node.admission, CHECKS, lambda: "made")
     watching = HealthWatching(node.monitor, node.admission.draining, lambda: node.health.serving)
-    server = build_server(pipeline, [Service(ADMIN, AdminService(node.store, watching))], node.health)
+    server = build_server(pipeline, [Service(ADMIN, AdminService(node.store, watching, node.registry))], node.health)
     listen_unix(server, socket_path)
     await server.start()
     options = [("grpc.default_authority", "localhost"), ("grpc.use_local_subchannel_pool", 1)]

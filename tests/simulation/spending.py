@@ -186,7 +186,7 @@ def _speak(worker: Worker, chance: Random) -> None:
 def _ask(world: World, chance: Random, method: str, request: Any, promise: str, *, surely: bool = False) -> None:
     if world.server is None or (not surely and is_lost(chance)):
         return
-    admin = AdminService(world.server.inline, watching=None)  # type: ignore[arg-type]  # nobody watches
+    admin = AdminService(world.server.inline, None, world.server.registry)  # type: ignore[arg-type]  # nobody watches
 
     def judge(answer: Any) -> None:
         refused = isinstance(answer, Refused)

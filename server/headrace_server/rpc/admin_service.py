@@ -17,12 +17,15 @@ from headrace_server.rpc.page_token import (
     page_rows,
     row_of,
 )
+from headrace_server.rpc.response_cache_message import invalidation_message, response_cache_message
+from headrace_server.runtime.registry import Registry
 from headrace_server.store.capacity.budgets import list_budgets
 from headrace_server.store.capacity.control import close_domain, delete_budget, open_domain, set_budget
 from headrace_server.store.capacity.domains import DomainRow, list_domains
 from headrace_server.store.codec import micros_of, set_time
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.records.audit import AuditEntry, list_audit
+from headrace_server.store.records.response_cache import invalidate_answers, read_invalidation
 from headrace_server.store.records.settings import read_settings, replace_settings
 from headrace_server.store.store import Store
 
@@ -33,6 +36,7 @@ class AdminService:
 
     store: Store
     watching: HealthWatching
+    registry: Registry
 
     async def list_audit_entries(self, request: pb.ListAuditEntriesRequest, call: Call) -> pb.ListAuditEntriesResponse:
         namespace = namespace_of(request.namespace)
@@ -59,6 +63,18 @@ class AdminService:
         if isinstance(answer, Refusal):
             raise Refused(answer)
         return pb.UpdateSettingsResponse(settings=answer)
+
+    async def get_response_cache(self, request: pb.GetResponseCacheRequest, call: Call) -> pb.GetResponseCacheResponse:
+        invalidation = await self.store.read(read_invalidation, namespace_of(request.namespace))
+        return response_cache_message(self.registry.response_caches(), invalidation)
+
+    async def invalidate_response_cache(
+        self, request: pb.InvalidateResponseCacheRequest, call: Call
+    ) -> pb.InvalidateResponseCacheResponse:
+        scope = (namespace_of(request.namespace), request.reason, call.principal)
+        message = invalidation_message(await self.store.write(lambda ledger: invalidate_answers(ledger, *scope)))
+        self.registry.invalidate_answers(message)
+        return pb.InvalidateResponseCacheResponse(invalidate_time=message.time)
 
     async def list_capacity_domains(
         self, request: pb.ListCapacityDomainsRequest, call: Call

@@ -23,6 +23,7 @@ from headrace_server.rpc.call import Call
 from headrace_server.rpc.checks.validate_worker import check_connect
 from headrace_server.rpc.lane_end import end_lane
 from headrace_server.rpc.lane_limits import check_word
+from headrace_server.rpc.response_cache_message import invalidation_message
 from headrace_server.rpc.worker_message import (
     background_ack,
     capabilities_of,
@@ -150,6 +151,7 @@ class _Served:
         waiting.wanted_worker = self._lane.wanted_worker
         waiting.welcome.CopyFrom(self._welcome_message(welcomed))
         waiting.wanted.extend(wanted_message(ending, self._all.store.generation) for ending in welcomed.wanted)
+        waiting.response_cache_invalidations.extend(map(invalidation_message, welcomed.invalidations))
         for command in welcomed.commands:
             self._lane.tell(command, self._all.store.generation)
         self._lane.wake.set()

@@ -10,10 +10,11 @@ from headrace_server.core.states import JobState
 from headrace_server.core.timeouts import DEFAULTS, Timeouts
 from headrace_server.store.attempts.checkpoints import checkpoint_of
 from headrace_server.store.attempts.timeouts import timeouts_of_job
-from headrace_server.store.codec import number
+from headrace_server.store.codec import number, set_time
 from headrace_server.store.jobs.dependencies import parents_of
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.ready import Candidate
+from headrace_server.store.records.response_cache import invalidated_time
 from headrace_server.store.sessions.background import background_number
 from headrace_server.store.sessions.session_row import existing
 from headrace_server.store.sessions.turn_spec import idle_timeout_of
@@ -39,7 +40,16 @@ def assignment_of(ledger: Ledger, candidate: Candidate) -> worker_pb2.Assignment
         _tell_of_parents(ledger, job, assignment)
     if job.turn is not None:
         _tell_of_session(ledger, job, job.turn, assignment)
+    if assignment.spec.claude.HasField("response_cache"):
+        _tell_of_cache(ledger, job, assignment.response_cache)
     return assignment
+
+
+def _tell_of_cache(ledger: Ledger, job: Job, terms: worker_pb2.ResponseCacheTerms) -> None:
+    set_time(terms.grant_time, ledger.now)
+    invalidated = invalidated_time(ledger, job.namespace)
+    if invalidated:
+        set_time(terms.invalidate_time, invalidated)
 
 
 def _tell_of_session(ledger: Ledger, job: Job, turn: Turn, assignment: worker_pb2.Assignment) -> None:

@@ -20,6 +20,8 @@ from headrace_server.store.effects import Command
 from headrace_server.store.jobs.new_job import resources_of
 
 LEFT_COUNT_MAX = 1000
+INVALIDATIONS_COUNT_MAX = 1000
+"""That wait to be sent to a worker; it hears of others with the next job that asks."""
 UNSENT = 1 << 62
 """In place of a message's number, for an assignment that waits to be sent."""
 
@@ -157,6 +159,14 @@ class ControlLane:
             self.host = renewal.host_resources
         self.recent = {lease for lease in self.recent if lease in self.unstarted or self.leases.get(lease) == UNSENT}
 
+    def invalidate_answers(self, said: worker_pb2.ResponseCacheInvalidation) -> None:
+        """Has it said that kept answers of a namespace count no more; of what waits, the latest of each namespace."""
+        waiting = self.waiting.response_cache_invalidations
+        later = [one for one in waiting if one.namespace != said.namespace]
+        del waiting[:]
+        waiting.extend([*later[1 - INVALIDATIONS_COUNT_MAX :], said])
+        self.wake.set()
+
     def want(self, wanted: worker_service_pb2.WantedAttempt) -> None:
         """Has it said what is wanted of an attempt."""
         self.waiting.wanted.append(wanted)
@@ -284,6 +294,15 @@ class Registry:
         found = self.lane_of_job(command.worker, command.job_id, command.epoch)
         if found is not None:
             found[0].tell(command, generation)
+
+    def invalidate_answers(self, said: worker_pb2.ResponseCacheInvalidation) -> None:
+        """Has every worker that is connected here told that kept answers of a namespace count no more."""
+        for lane in self._lanes.values():
+            lane.invalidate_answers(said)
+
+    def response_caches(self) -> list[worker_pb2.ResponseCacheState]:
+        """What each worker keeps of answers that is connected here and keeps any."""
+        return [lane.response_cache for lane in self._lanes.values() if lane.response_cache is not None]
 
     def living(self, holder: Holder) -> frozenset[str]:
         """Other incarnations of a worker that may still run what they hold: they were connected when a newer one came,

@@ -76,6 +76,10 @@ RESPONSE_CACHE: Rules = {
     "hits": at_least_zero,
     "misses": at_least_zero,
     "oldest_time": timestamp,
+    "newest_time": timestamp,
+    "stores": at_least_zero,
+    "evictions": at_least_zero,
+    "shared": at_least_zero,
 }
 RENEWAL: Rules = {
     "counter": at_least_zero,

@@ -19,6 +19,7 @@ from headrace_server.store.attempts.worker_drains import WorkerDrain, drain_of
 from headrace_server.store.effects import Command
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.records.response_cache import Invalidation, recent_invalidations
 from headrace_server.store.sessions.background import BackgroundTurn, begin_each, drop_orphans
 from headrace_server.store.sessions.bindings import ended_sessions, kept_in_vain
 
@@ -72,6 +73,8 @@ class Welcomed:
     """Those of the jobs whose attempts it is to end."""
     commands: tuple[Command, ...] = ()
     """What its attempts are to be told."""
+    invalidations: tuple[Invalidation, ...] = ()
+    """Answers that it may keep and that count no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,7 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
         drain=drain,
         wanted=wanted,
         commands=commands,
+        invalidations=recent_invalidations(ledger),
     )
 
 
