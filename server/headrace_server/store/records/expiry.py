@@ -75,7 +75,11 @@ def drop_idle_keys(ledger: Ledger, after: int) -> int | None:
         " WHERE key > ? ORDER BY key LIMIT ?",
         (after, STEP_ROWS_COUNT),
     )
-    idle = [_IdleKey(*row[:7], needs=Needs.decode(row[7])) for row in found if not row[8]]
+    idle = [
+        _IdleKey(row[0], row[1], row[2], row[3], row[4], row[5], row[6], Needs.decode(row[7]))
+        for row in found
+        if not row[8]
+    ]
     for one in idle:
         ledger.run("DELETE FROM ready_keys WHERE key = ?", (one.key,))
         ledger.forget(("key", one.namespace, one.queue, one.needs, one.owner, one.concurrency_key, one.folder))
