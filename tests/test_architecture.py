@@ -1,5 +1,5 @@
-"""What ARCHITECTURE.md names is there: the tree of its layout, the files of its text, and what its table of promises says
-holds each of them."""
+"""What ARCHITECTURE.md names is there: the tree of its layout, the files of its text, and what its table says keeps and
+holds each promise."""
 
 import re
 from collections.abc import Iterator
