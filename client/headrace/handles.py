@@ -67,8 +67,8 @@ class Job:
     async def answer(
         self,
         request_id: str,
-        allow: bool = True,
         *,
+        allow: bool,
         message: str = "",
         updated_input: Mapping[str, Any] | None = None,
         interrupt: bool = False,

@@ -51,8 +51,8 @@ class Session:
     async def answer(
         self,
         request_id: str,
-        allow: bool = True,
         *,
+        allow: bool,
         message: str = "",
         updated_input: Mapping[str, Any] | None = None,
         interrupt: bool = False,

@@ -1,4 +1,4 @@
-"""`headrace job answer`, and how what a job asks is told: what is sent, printed and returned."""
+"""`headrace job answer`, `session answer`, and how what is asked is told: what is sent, printed and returned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from headrace.cli import narration
 from headrace.cli.describe import job_text
-from headrace.v1 import event_pb2, input_pb2, job_pb2, job_service_pb2, session_service_pb2
+from headrace.v1 import event_pb2, input_pb2, job_pb2, job_service_pb2, session_pb2, session_service_pb2
 
 JOB_ID = "0199b3a0-0000-7000-8000-000000000001"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,6 +71,32 @@ def test_x3_nobody_allows_what_was_not_meant(
     result = headrace_command("job", "answer", JOB_ID, *arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 2
     assert told in " ".join(result.output.split())
+    assert not any(isinstance(one, session_service_pb2.AnswerRequestRequest) for one in answers.requests)
+
+
+def session_asking(*requests: input_pb2.InputRequest) -> Any:
+    open_inputs = [session_pb2.OpenInput(job_id=JOB_ID, request=one) for one in requests]
+    return session_service_pb2.GetSessionResponse(session=session_pb2.Session(id=JOB_ID, open_inputs=open_inputs))
+
+
+def test_x3_what_a_session_asks_is_answered_as_what_a_job_asks(headrace_command: Any, answers: Any) -> None:
+    write = input_pb2.InputRequest(request_id="r1", tool_name="Write")
+    answers.by_rpc |= {"GetSession": session_asking(write), "AnswerRequest": resolved()}
+    result = headrace_command("session", "answer", JOB_ID, "--allow", "--input", '{"a": 1}')
+    assert (result.exit_code, result.stdout) == (0, "allowed\n")
+    (request,) = [one for one in answers.requests if isinstance(one, session_service_pb2.AnswerRequestRequest)]
+    assert (request.session_id, request.job_id) == (JOB_ID, "")
+    assert request.answer == input_pb2.InputAnswer(request_id="r1", allow=True, updated_input_json='{"a": 1}')
+
+
+@pytest.mark.parametrize("arguments", [(), ("r1",), ("-m", "go on")])
+def test_x3_a_session_is_allowed_nothing_that_was_not_said(
+    headrace_command: Any, answers: Any, arguments: tuple[str, ...]
+) -> None:
+    answers.by_rpc["GetSession"] = session_asking(input_pb2.InputRequest(request_id="r1", tool_name="Write"))
+    result = headrace_command("session", "answer", JOB_ID, *arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert "say --allow or --deny" in " ".join(result.output.split())
     assert not any(isinstance(one, session_service_pb2.AnswerRequestRequest) for one in answers.requests)
 
 

@@ -78,7 +78,8 @@ SESSION_CALLS: dict[str, tuple[Callable[[Any], Any], dict[str, Any], Any]] = {
     "AnswerRequest": (
         lambda c: (
             "j"
-            if c.session("s").answer("q", False, message="no", interrupt=True) == input_pb2.INPUT_RESOLUTION_DENIED
+            if c.session("s").answer("q", allow=False, message="no", interrupt=True)
+            == input_pb2.INPUT_RESOLUTION_DENIED
             else ""
         ),
         {"sessionId": "s", "answer": {"requestId": "q", "message": "no", "interrupt": True}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,22 @@ async def one_turn(side: Side) -> None:
     await side.say(inputs(), batch(1, 4), ended())
 
 
+@pytest.mark.parametrize(
+    "face",
+    [
+        headrace.Job,
+        headrace.Session,
+        headrace.Conversation,
+        blocking.Job,
+        blocking.Session,
+        blocking.Conversation,
+    ],
+)
+def test_x3_nobody_allows_by_leaving_a_word_out(face: Any) -> None:
+    allow = inspect.signature(face.answer).parameters["allow"]
+    assert (allow.kind, allow.default) == (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.empty)
+
+
 def test_x1_messages_and_answers_go_up_while_events_come_down(short_folder: Path) -> None:
     async def run() -> None:
         async with served(short_folder, one_turn) as (sessions, address), headrace.connect(address) as client:
@@ -47,7 +64,7 @@ def test_x1_messages_and_answers_go_up_while_events_come_down(short_folder: Path
                 async for item in talk:
                     seen.append(item)
                     for asked in item.open if isinstance(item, pb.ConverseInputs) else ():
-                        resolution = await talk.answer(asked.request.request_id)
+                        resolution = await talk.answer(asked.request.request_id, allow=True)
                         assert resolution == input_pb2.INPUT_RESOLUTION_ALLOWED
             assert sequences(seen) == [1, 2, 3, 4]
             assert [item.text for item in seen if isinstance(item, event_pb2.Delta)] == ["so far"]
@@ -65,7 +82,7 @@ def test_x1_the_blocking_client_does_the_same(short_folder: Path) -> None:
             for item in talk:
                 seen.append(item)
                 for asked in item.open if isinstance(item, pb.ConverseInputs) else ():
-                    talk.answer(asked.request.request_id)
+                    talk.answer(asked.request.request_id, allow=True)
         return seen
 
     async def run() -> None:

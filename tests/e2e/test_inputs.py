@@ -124,7 +124,7 @@ def test_x3_the_tool_runs_with_the_input_that_the_answer_gives(client: blocking.
     folder.mkdir()
     job, story = submit(client, {"tools": [WRITE]}, {"text": "done"}, folder=str(folder))
     changed = {**WRITE["input"], "content": "as the person said\n"}
-    job.answer(asked(story).request.request_id, updated_input=changed)
+    job.answer(asked(story).request.request_id, allow=True, updated_input=changed)
     assert story.finish().state == "SUCCEEDED"
     assert (folder / "made.txt").read_text() == "as the person said\n"
 
@@ -139,9 +139,9 @@ def test_x3_a_question_of_the_model_is_answered_by_a_word_or_by_the_whole(
     assert (request.kind, request.tool_name) == (input_pb2.INPUT_KIND_QUESTION, "")
     assert json.loads(request.input_json)["questions"] == [QUESTION]
     if by_message:
-        job.answer(request.request_id, message="blue")
+        job.answer(request.request_id, allow=True, message="blue")
     else:
-        job.answer(request.request_id, updated_input={"answers": {"Which colour?": "blue"}})
+        job.answer(request.request_id, allow=True, updated_input={"answers": {"Which colour?": "blue"}})
     story.finish()
     assert story.state == "SUCCEEDED"
     assert '"Which colour?"="blue"' in tool_results(story)[0]
@@ -168,7 +168,7 @@ def test_c3_run_and_silence_stand_still_while_a_person_is_asked(client: blocking
     longer_than_both = client.submit(headrace.command("sleep", "2.5"))
     assert Story(longer_than_both).finish().state == "SUCCEEDED"
     assert state_of(job.get()) == "WAITING_INPUT"
-    job.answer(asked(story).request.request_id)
+    job.answer(asked(story).request.request_id, allow=True)
     story.finish()
     assert (story.state, story.job.failure_count) == ("SUCCEEDED", 0)
 
@@ -265,7 +265,7 @@ def test_l6_a_question_ends_with_its_worker_and_the_next_attempt_asks_anew(start
         second = asked(story).request.request_id
         assert second != first
         with pytest.raises(InputResolved):
-            job.answer(first)
-        job.answer(second)
+            job.answer(first, allow=True)
+        job.answer(second, allow=True)
         story.finish()
     assert (story.state, story.job.loss_count, resolutions(story)) == ("SUCCEEDED", 1, ["ALLOWED"])

@@ -90,7 +90,7 @@ def test_x1_two_turns_of_one_conversation_with_a_permission_on_the_stream(shared
                 first = await talk.send(script({"text": "I need a file", "tools": [TOUCH]}, {"text": "made it"}))
                 asked = await reader.until_asked()
                 assert (asked.job_id, asked.request.tool_name) == (first.id, "Bash")
-                assert await talk.answer(asked.request.request_id) == input_pb2.INPUT_RESOLUTION_ALLOWED
+                assert await talk.answer(asked.request.request_id, allow=True) == input_pb2.INPUT_RESOLUTION_ALLOWED
                 await reader.until_kind("succeeded")
                 second = await talk.send(script({"text": "again", "tools": [TOUCH]}, {"text": "then not"}))
                 denied = await reader.until_asked()
@@ -197,7 +197,7 @@ def test_e1_a_conversation_goes_on_over_a_killed_control_plane_without_a_hole(st
                 assert asked.job_id == second.id
                 await asyncio.to_thread(plane.kill)
                 await asyncio.to_thread(plane.start)
-                await talk.answer(asked.request.request_id)
+                await talk.answer(asked.request.request_id, allow=True)
                 await reader.until(lambda item: ends(item, second.id))
                 await holds_whole_logs(client, reader, first, second)
             assert reader.texts() == ["before", "after", "asking", "end"]

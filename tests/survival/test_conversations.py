@@ -100,7 +100,7 @@ async def drive(client: headrace.AsyncClient, session: headrace.Session, chaos: 
 
 async def allow(talk: headrace.Conversation, request_id: str) -> None:
     try:
-        await talk.answer(request_id)
+        await talk.answer(request_id, allow=True)
     except (headrace.errors.InputResolved, headrace.errors.NotFound):
         return  # the attempt that asked is gone; the next one asks anew
 

@@ -61,8 +61,8 @@ class Conversation:
     def answer(
         self,
         request_id: str,
-        allow: bool = True,
         *,
+        allow: bool,
         message: str = "",
         updated_input: Mapping[str, Any] | None = None,
         interrupt: bool = False,

@@ -28,7 +28,7 @@ jobs.command("retry")(job_changes.retry)
 jobs.command("delete")(job_changes.delete)
 jobs.command("tree")(tree.show_tree)
 jobs.command("artifact")(artifacts.artifact)
-jobs.command("answer")(answering.answer)
+jobs.command("answer")(answering.answer_job)
 
 REFRESH_SECONDS = 2.0
 PAGE_SIZE_MAX = 500

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from headrace import session_specs, tasks
-from headrace.cli import following, options, submitting
+from headrace.cli import answering, following, options, submitting
 from headrace.cli.describe import session_text
 from headrace.cli.exits import Exit
 from headrace.cli.transcript import Wanted
 from headrace.cli.work import ConversationChoices
-from headrace.v1 import input_pb2, session_pb2, session_service_pb2
+from headrace.v1 import session_pb2, session_service_pb2
 
 sessions = typer.Typer(help="Conversations of several turns; `headrace chat` talks to one.", no_args_is_help=True)
 
@@ -118,27 +118,7 @@ async def send(
         return await following.present(job, view, way_back=submitting.way_back(job.id, connection))
 
 
-@sessions.command("answer")
-@options.command
-async def answer(
-    session_id: SessionId,
-    connection: options.Connection,
-    request_id: Annotated[str, typer.Argument(metavar="REQUEST", help="Absent: the oldest one that is open.")] = "",
-    deny: Annotated[bool, typer.Option("--deny", help="Say no.")] = False,
-    message: Annotated[str, typer.Option("--message", "-m", help="What the model is told, or the answer.")] = "",
-    interrupt: Annotated[bool, typer.Option("--interrupt", help="With --deny: end the turn as well.")] = False,
-) -> Exit:
-    """Answer what the session asks: allow it, or deny it. The first answer wins."""
-    async with connection.client() as server:
-        session = server.session(session_id)
-        if not request_id:
-            asked = (await session.get()).open_inputs
-            if not asked:
-                raise typer.BadParameter("the session asks nothing just now", param_hint="REQUEST")
-            request_id = asked[0].request.request_id
-        said = await session.answer(request_id, not deny, message=message, interrupt=interrupt)
-    print(input_pb2.InputResolution.Name(said).removeprefix("INPUT_RESOLUTION_").lower())
-    return Exit.SUCCEEDED
+sessions.command("answer")(answering.answer_session)
 
 
 @sessions.command("interrupt")

@@ -135,7 +135,7 @@ class _Talk:
                     self._mine[(await talk.send(action.text)).id] = None
             case words.Reply():
                 asked = action.request.request.request_id
-                await talk.answer(asked, action.allow, message=action.message)
+                await talk.answer(asked, allow=action.allow, message=action.message)
             case words.Change(model=""):
                 await talk.update(permission_mode=action.permission_mode)
             case words.Change():
