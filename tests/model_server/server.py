@@ -4,9 +4,9 @@ A prompt that contains `SCRIPT<<[…]>>` names the answers; each model call abou
 HTTP and the shape of the API's answers; it knows nothing of the CLI.
 
 An answer is an object with any of: `text`, `thinking`, `tools` [{name, input}], `usage`, `delta_milliseconds`;
-`status` (an HTTP error, with `retry_after` seconds); `sse_error` (an error event inside the stream); `hang` (says what
-else is given, or nothing at all, then stays silent until the server closes); `cut` (the same, then the connection
-drops).
+`status` (an HTTP error, with `retry_after` seconds, or with a `usage_limit` {claim, resets_at} that is used up, which
+the CLI believes with a login only); `sse_error` (an error event inside the stream); `hang` (says what else is
+given, or nothing at all, then stays silent until the server closes); `cut` (the same, then the connection drops).
 """
 
 import json
@@ -22,6 +22,7 @@ Json = dict[str, Any]
 
 _OPEN = "SCRIPT<<"
 _DELTA_CHARACTERS = 20
+_UNIFIED = "anthropic-ratelimit-unified"
 _ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -170,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.shared.closing.wait()
             self.close_connection = True
         elif "status" in answer:
-            self._error(int(answer["status"]), answer.get("retry_after"))
+            self._error(int(answer["status"]), _headers_of(answer))
         elif not body.get("stream"):
             self._json(200, _whole_message(body, answer))
         else:
@@ -205,10 +206,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode())
         self.wfile.flush()
 
-    def _error(self, status: int, retry_after: object = None) -> None:
+    def _error(self, status: int, headers: dict[str, str] | None = None) -> None:
         kind = _ERROR_TYPES.get(status, "api_error")
-        content = {"type": "error", "error": {"type": kind, "message": "scripted failure"}}
-        self._json(status, content, {} if retry_after is None else {"retry-after": str(retry_after)})
+        self._json(status, {"type": "error", "error": {"type": kind, "message": "scripted failure"}}, headers)
 
     def _json(self, status: int, content: Json, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(content).encode()
@@ -223,6 +223,21 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
+
+
+def _headers_of(answer: Json) -> dict[str, str]:
+    """What the service says of its limits beside an error."""
+    headers = {"retry-after": str(answer["retry_after"])} if "retry_after" in answer else {}
+    if (limit := answer.get("usage_limit")) is None:
+        return headers
+    said = {
+        "status": "rejected",
+        "reset": str(limit["resets_at"]),
+        "representative-claim": str(limit["claim"]),
+        "overage-status": "rejected",
+        "overage-disabled-reason": "org_level_disabled",
+    }
+    return {**headers, **{f"{_UNIFIED}-{name}": value for name, value in said.items()}}
 
 
 def _is_model_call(request: Request) -> bool:

@@ -14,6 +14,8 @@ from headrace_worker.executors.contract import Failed, Outcome
 from worker.session_running import SIMULATOR, SessionWorker, kinds, use
 
 SECONDS = ConversationSeconds(receipt=5.0, interrupt=5.0, close=5.0, terminate=5.0)
+LOGIN = {"ANTHROPIC_API_KEY": "", "CLAUDE_CODE_OAUTH_TOKEN": "made-up"}
+"""What a person who has logged in brings instead of a key."""
 TOLD = frozenset({"init", "assistant", "user", "turn_result", "control"})
 """Kinds of frames that both have to tell; of others the real CLI has more."""
 Step = Mapping[str, Any]
@@ -39,6 +41,12 @@ class Spoken:
             return self.prompt({"fault": "api_error", "status": status, **more})
         return self.prompt(*[{"status": status, **more}] * 4)
 
+    def limited(self, claim: str, resets_at: int) -> str:
+        """A message at which a usage limit is used up, until so many seconds since 1970. Needs `LOGIN`."""
+        if self.simulated:
+            return self.prompt({"fault": "api_error", "kind": "quota", "claim": claim, "resets_at": resets_at})
+        return self.failing(429, usage_limit={"claim": claim, "resets_at": resets_at})
+
 
 def simulated_step(step: Step) -> dict[str, Any]:
     """A step of the model server's, as the simulator takes it."""
@@ -49,28 +57,34 @@ def simulated_step(step: Step) -> dict[str, Any]:
 Conform = Callable[..., None]
 
 
-def spoken_of(request: pytest.FixtureRequest) -> Spoken:
-    """The kind of CLI that the fixture's parameter names."""
+@pytest.fixture(params=["simulated", "real"])
+def spoken(request: pytest.FixtureRequest) -> Spoken:
+    """Each kind of CLI."""
     if request.param == "simulated":
         return Spoken(True, SIMULATOR, {"ANTHROPIC_API_KEY": "made-up", "HEADRACE_SIMULATOR_PACE": "0"})
     cli, server = request.getfixturevalue("real_cli"), request.getfixturevalue("model_server")
     return Spoken(False, (str(cli),), {"ANTHROPIC_API_KEY": "made-up", "ANTHROPIC_BASE_URL": server.url})
 
 
-def conforming(
-    spoken: Spoken, folder: Path, attempt_of: Callable[..., Any], environment: Mapping[str, str], processes: Any
+@pytest.fixture
+def conform(
+    spoken: Spoken,
+    tmp_path: Path,
+    attempt_of: Callable[..., Any],
+    base_environment: dict[str, str],
+    processes: Any,
 ) -> Conform:
     """Runs a test with a worker that has such a CLI, and looks that no process is left."""
-    (folder / "allowed").mkdir()
+    (tmp_path / "allowed").mkdir()
 
     def run(main: Any, **credentials: str) -> None:
         def make() -> SessionWorker:
             return SessionWorker(
-                folder,
+                tmp_path,
                 attempt_of,
                 spoken.program,
-                {**spoken.credentials, **credentials},
-                {**environment, "HOME": str(folder / "home")},
+                {name: value for name, value in {**spoken.credentials, **credentials}.items() if value},
+                {**base_environment, "HOME": str(tmp_path / "home")},
                 simulated=spoken.simulated,
                 seconds=SECONDS,
             )
@@ -81,9 +95,9 @@ def conforming(
     return run
 
 
-def told(attempt: Any) -> list[str]:
-    """The kinds of frames that both CLIs have to tell, in order."""
-    return [kind for kind in kinds(attempt) if kind in TOLD]
+def told(attempt: Any, *more: str) -> list[str]:
+    """The kinds of frames that both CLIs have to tell, and those that are asked for, in order."""
+    return [kind for kind in kinds(attempt) if kind in TOLD.union(more)]
 
 
 def sign_of(outcome: Outcome) -> str:

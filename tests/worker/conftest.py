@@ -19,6 +19,11 @@ from headrace_worker.executors.claude.launch import ClaudeCommand
 from headrace_worker.executors.contract import Outcome, SettingsChange, StopRequest
 from headrace_worker.trees import Trees
 from headrace_worker.workspace import Workspaces
+from worker.conforming import conform, spoken
+from worker.session_running import run
+
+__all__ = ["conform", "run", "spoken"]
+"""Fixtures that are defined beside what they make."""
 
 DEADLINE_SECONDS = 20.0
 

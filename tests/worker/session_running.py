@@ -3,10 +3,12 @@
 import asyncio
 import json
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvloop
 
 from headrace.v1 import outcome_pb2, task_pb2
@@ -70,7 +72,7 @@ class SessionWorker:
         self.sessions = Sessions(processes_max, self.workspaces, seconds, command.session_folder)
         self.sessions.on_own_turn = self._announce
         self.executor = ClaudeExecutor(
-            command, self.workspaces, self.trees, lambda: 1_800_000_000.0, seconds, memory, self.sessions
+            command, self.workspaces, self.trees, time.time, seconds, memory, self.sessions
         )
         self._attempt_of = attempt_of
         self._jobs = 0
@@ -161,26 +163,29 @@ Use = Callable[[SessionWorker], Awaitable[None]]
 RunTest = Callable[..., None]
 
 
-def simulated(folder: Path, attempt_of: Callable[..., Any], environment: Mapping[str, str]) -> RunTest:
-    """Runs a test with a worker whose CLI is simulated."""
+@pytest.fixture
+def run(tmp_path: Path, attempt_of: Callable[..., Any], base_environment: dict[str, str], processes: Any) -> RunTest:
+    """Runs a test with a worker whose CLI is simulated, and looks that no process is left."""
     credentials = {"ANTHROPIC_API_KEY": "made-up", "HEADRACE_SIMULATOR_PACE": "0"}
+    (tmp_path / "allowed").mkdir()
 
-    def run(main: Use, seconds: ConversationSeconds = QUICK, **settings: Any) -> None:
+    def run_test(main: Use, seconds: ConversationSeconds = QUICK, **settings: Any) -> None:
         def make() -> SessionWorker:
             return SessionWorker(
-                folder,
+                tmp_path,
                 attempt_of,
                 SIMULATOR,
                 credentials,
-                environment,
+                base_environment,
                 simulated=True,
                 seconds=seconds,
                 **settings,
             )
 
         use(make, main)
+        assert processes.left() == []
 
-    return run
+    return run_test
 
 
 def use(make: Callable[[], SessionWorker], main: Use, seconds: float = 60.0) -> None:

@@ -6,9 +6,7 @@ What the driver makes of both has to be the same: state, class, sign of the clas
 import asyncio
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from google.protobuf import json_format, struct_pb2
@@ -16,30 +14,12 @@ from google.protobuf import json_format, struct_pb2
 from headrace.v1 import input_pb2, task_pb2
 from headrace_worker.executors.claude.session_turn import GO_ON
 from headrace_worker.executors.contract import Cancelled, Succeeded
-from worker.conforming import Conform, Spoken, conforming, sign_of, spoken_of, told, until, until_speaking
+from worker.conforming import Conform, Spoken, sign_of, told, until, until_speaking
 from worker.session_running import SESSION, SessionWorker, class_of, kinds, text_of
 
 OTHER = "0190aaaa-0000-7000-8000-000000000002"
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(params=["simulated", "real"])
-def spoken(request: pytest.FixtureRequest) -> Spoken:
-    """Each kind of CLI."""
-    return spoken_of(request)
-
-
-@pytest.fixture
-def conform(
-    spoken: Spoken,
-    tmp_path: Path,
-    attempt_of: Callable[..., Any],
-    base_environment: dict[str, str],
-    processes: Any,
-) -> Conform:
-    """Runs a test with a worker that has such a CLI."""
-    return conforming(spoken, tmp_path, attempt_of, base_environment, processes)
 
 
 def test_text(spoken: Spoken, conform: Conform) -> None:

@@ -3,38 +3,18 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import time
 
 import pytest
 
 from headrace_worker.executors.claude.session_turn import GO_ON
 from headrace_worker.executors.contract import Failed
-from worker.conforming import Conform, Spoken, conforming, sign_of, spoken_of, told, until, until_speaking
+from worker.conforming import LOGIN, Conform, Spoken, sign_of, told, until, until_speaking
 from worker.session_running import SESSION, SessionWorker, class_of, text_of
 
 CLOSED_PORT = "http://127.0.0.1:9"
 
 pytestmark = pytest.mark.timeout(120)
-
-
-@pytest.fixture(params=["simulated", "real"])
-def spoken(request: pytest.FixtureRequest) -> Spoken:
-    """Each kind of CLI."""
-    return spoken_of(request)
-
-
-@pytest.fixture
-def conform(
-    spoken: Spoken,
-    tmp_path: Path,
-    attempt_of: Callable[..., Any],
-    base_environment: dict[str, str],
-    processes: Any,
-) -> Conform:
-    """Runs a test with a worker that has such a CLI."""
-    return conforming(spoken, tmp_path, attempt_of, base_environment, processes)
 
 
 async def until_written(worker: SessionWorker, words: str) -> None:
@@ -77,6 +57,29 @@ def test_r1_a_stated_retry_after_is_kept(spoken: Spoken, conform: Conform) -> No
         assert 2 <= outcome.failure.retry_after.ToTimedelta().total_seconds() < 3
 
     conform(main)
+
+
+@pytest.mark.parametrize(("claim", "words"), [("five_hour", "5-hour limit"), ("seven_day_opus", "Opus limit")])
+def test_x5_a_usage_limit_says_when_it_resets_each_time_it_is_met(
+    spoken: Spoken, conform: Conform, claim: str, words: str
+) -> None:
+    async def main(worker: SessionWorker) -> None:
+        resets_at = int(time.time()) + 3600
+        event, error = "rate_limit_event", "assistant.api_error_params"
+        for at, source in ((resets_at, event), (resets_at, error), (resets_at + 60, event)):
+            attempt = worker.attempt(spoken.limited(claim, at))
+            outcome = await worker.run(attempt)
+            assert (class_of(outcome), sign_of(outcome)) == ("QUOTA", f"{source}.status=rejected")
+            assert isinstance(outcome, Failed)
+            assert outcome.failure.message == f"the usage limit {claim} is reached"
+            assert 3400 < outcome.failure.retry_after.ToTimedelta().total_seconds() <= 3660
+            told_limit = ["rate_limit"] if source == event else []
+            assert told(attempt, "rate_limit", "api_retry") == ["init", *told_limit, "assistant", "turn_result"]
+            assert words in attempt.frames()[-1].turn_result.text
+        assert len(worker.process_ids()) == 1
+        assert text_of(await worker.turn(spoken.prompt({"text": "after the reset"}))) == "after the reset"
+
+    conform(main, **LOGIN)
 
 
 def test_refused_connection(spoken: Spoken, conform: Conform) -> None:

@@ -144,6 +144,16 @@ def test_r1_a_usage_limit_says_how_long_to_wait() -> None:
     assert stated.retry_after.seconds == 600
 
 
+def test_x5_a_usage_limit_that_the_cli_told_in_an_earlier_turn_is_read_from_the_error() -> None:
+    told = {
+        "error": "rate_limit",
+        "api_error_params": {"rate_limit_info": {"status": "rejected", "resetsAt": int(NOW) + 90}},
+    }
+    found = classify(Evidence(exit=ExitStatus(1), result=error(api_error_status=429), assistant_error=told), NOW)
+    assert found is not None
+    assert (found.sign, found.retry_after.seconds) == ("assistant.api_error_params.status=rejected", 90)
+
+
 def test_detail_is_the_tail_of_standard_error() -> None:
     found = classify(Evidence(exit=ExitStatus(0, 11), stderr="x" * 100_000 + "end"), NOW)
     assert found is not None

@@ -1,8 +1,6 @@
 """How the turn of a session ends when it does not end by itself, and that the next one goes on. Simulated."""
 
 import asyncio
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,24 +9,11 @@ from headrace.v1 import task_pb2, worker_service_pb2
 from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.contract import Cancelled, Failed
 from headrace_worker.trees import MemoryLimits
-from worker.session_running import RunTest, SessionWorker, class_of, kinds, scripted, simulated, text_of
+from worker.session_running import RunTest, SessionWorker, class_of, kinds, scripted, text_of
 
 HANG = {"fault": "hang", "interruptible": True}
 MEBIBYTE = 1024 * 1024
 SHORT = {"receipt": 0.3, "interrupt": 0.5, "close": 0.3, "terminate": 0.3, "drain": 0.3}
-
-
-@pytest.fixture
-def run(tmp_path: Path, attempt_of: Callable[..., Any], base_environment: dict[str, str], processes: Any) -> RunTest:
-    """Runs a test, and looks that no process is left."""
-    (tmp_path / "allowed").mkdir()
-    run_simulated = simulated(tmp_path, attempt_of, base_environment)
-
-    def run_test(main: Any, **settings: Any) -> None:
-        run_simulated(main, **settings)
-        assert processes.left() == []
-
-    return run_test
 
 
 async def goes_on(worker: SessionWorker) -> None:

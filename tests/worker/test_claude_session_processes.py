@@ -1,8 +1,6 @@
 """The processes of sessions between turns: how long they are kept, and what they begin by themselves. Simulated."""
 
 import asyncio
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,24 +10,11 @@ from headrace_worker.executors.claude import sessions as sessions_module
 from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.contract import Cancelled, Outcome, Succeeded
 from headrace_worker.trees import MemoryLimits
-from worker.session_running import SESSION, RunTest, SessionWorker, class_of, kinds, scripted, simulated, text_of
+from worker.session_running import SESSION, RunTest, SessionWorker, class_of, kinds, scripted, text_of
 
 OTHER = "0190aaaa-0000-7000-8000-000000000002"
 THIRD = "0190aaaa-0000-7000-8000-000000000003"
 MEBIBYTE = 1024 * 1024
-
-
-@pytest.fixture
-def run(tmp_path: Path, attempt_of: Callable[..., Any], base_environment: dict[str, str], processes: Any) -> RunTest:
-    """Runs a test, and looks that no process is left."""
-    (tmp_path / "allowed").mkdir()
-    run_simulated = simulated(tmp_path, attempt_of, base_environment)
-
-    def run_test(main: Any, **settings: Any) -> None:
-        run_simulated(main, **settings)
-        assert processes.left() == []
-
-    return run_test
 
 
 def test_an_idle_process_ends_after_its_time(run: RunTest) -> None:

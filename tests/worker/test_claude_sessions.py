@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,9 @@ from google.protobuf import json_format, struct_pb2
 from headrace.v1 import task_pb2
 from headrace_worker.executors.claude.session_turn import GO_ON
 from headrace_worker.executors.contract import Cancelled, Outcome, Succeeded
-from worker.session_running import SESSION, RunTest, SessionWorker, class_of, kinds, scripted, simulated, text_of
+from worker.session_running import SESSION, RunTest, SessionWorker, class_of, kinds, scripted, text_of
 
 OTHER = "0190aaaa-0000-7000-8000-000000000002"
-
-
-@pytest.fixture
-def run(tmp_path: Path, attempt_of: Callable[..., Any], base_environment: dict[str, str], processes: Any) -> RunTest:
-    """Runs a test, and looks that no process is left."""
-    (tmp_path / "allowed").mkdir(exist_ok=True)
-    run_simulated = simulated(tmp_path, attempt_of, base_environment)
-
-    def run_test(main: Any, **settings: Any) -> None:
-        run_simulated(main, **settings)
-        assert processes.left() == []
-
-    return run_test
 
 
 def conversation_of(outcome: Outcome) -> str:

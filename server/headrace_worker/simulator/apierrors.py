@@ -6,6 +6,7 @@ Owns the table of failures and their frames.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from headrace_worker.simulator.output import Json
@@ -32,6 +33,12 @@ class Failure:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+_LIMITS = {
+    "five_hour": "5-hour limit",
+    "seven_day": "weekly limit",
+    "seven_day_opus": "Opus limit",
+    "seven_day_sonnet": "Sonnet limit",
+}
 _OVERLOADED = "API Error: Repeated 529 Overloaded errors. The API is at capacity — this is usually temporary."
 _SERVER = "API Error: 500 Internal server error. This is a server-side issue, usually temporary."
 _RATE = "API Error: Request rejected (429) · This request would exceed your rate limit."
@@ -62,7 +69,7 @@ FAILURES: Mapping[str, Failure] = {
     "529": Failure(529, "server_error", f"{_OVERLOADED} {_GATEWAY}", "overloaded_error", "overloaded"),
     "network": Failure(None, "server_error", _REFUSED, None, "unknown", {"api_error": "connection_failed"}),
     "no_key": Failure(None, "authentication_failed", "Not logged in · Please run /login"),
-    "quota": Failure(429, "rate_limit", "You've hit your session limit · resets soon", "rate_limit_error"),
+    "quota": Failure(429, "rate_limit", "", "rate_limit_error", extra={"api_error": "usage_limit_reached"}),
     "billing": Failure(400, "billing_error", "Credit balance is too low", "invalid_request_error"),
     "prompt_too_long": Failure(400, "invalid_request", "Prompt is too long", "invalid_request_error"),
 }
@@ -75,11 +82,13 @@ def fail(session: Session, turn: Turn, arguments: Json) -> None:
     if failure is None:
         raise ScriptError(f"no such API failure: {name}")
     retry(session, failure, arguments)
-    if name == "quota":
-        session.send(session.frames.rate_limit(rejected(session, float(arguments.get("resets_in_seconds", 3600)))))
-    text = str(arguments.get("text") or failure.text)
+    limit = rejected(session, arguments) if name == "quota" else None
+    if limit is not None:
+        tell_limit(session, limit)
+    text = str(arguments.get("text") or (failure.text if limit is None else limit_words(limit)))
     status = {} if failure.status is None else {"api_error_status": failure.status, "api_error_type": failure.kind}
-    frame = session.frames.synthetic(text, failure.error, {**status, **failure.extra})
+    stated = {} if limit is None else {"api_error_params": {"rate_limit_info": limit}}
+    frame = session.frames.synthetic(text, failure.error, {**status, **failure.extra, **stated})
     session.send(frame)
     session.keep("assistant", frame["message"])
     turn.text = text
@@ -118,13 +127,28 @@ def retries_allowed(session: Session) -> int:
     return int(configured) if configured.isdecimal() else _RETRIES_DEFAULT
 
 
-def rejected(session: Session, seconds: float) -> Json:
+def rejected(session: Session, arguments: Json) -> Json:
     """The window is used up."""
+    resets_at = session.timing.epoch_seconds() + round(float(arguments.get("resets_in_seconds", 3600)))
     return {
         "status": "rejected",
-        "resetsAt": session.timing.epoch_seconds() + round(seconds),
-        "rateLimitType": "five_hour",
+        "resetsAt": int(arguments.get("resets_at", resets_at)),
+        "rateLimitType": str(arguments.get("claim", "five_hour")),
         "overageStatus": "rejected",
         "overageDisabledReason": "org_level_disabled",
         "isUsingOverage": False,
     }
+
+
+def tell_limit(session: Session, limit: Json) -> None:
+    """Says how a usage limit stands, when that is not what was said last."""
+    if limit != session.limit_told:
+        session.limit_told = limit
+        session.send(session.frames.rate_limit(limit))
+
+
+def limit_words(limit: Json) -> str:
+    """The program's own sentence on a limit that is used up."""
+    resets = datetime.fromtimestamp(limit["resetsAt"], UTC)
+    time = f"{resets.hour % 12 or 12}:{resets:%M%p}".lower()
+    return f"You've hit your {_LIMITS.get(limit['rateLimitType'], 'usage limit')} · resets {time} (UTC)"

@@ -77,6 +77,8 @@ class Session:
     """What the model would have to read again with each call."""
     withdraw_seconds: float | None = None
     """The next question to the host is taken back after this long."""
+    limit_told: Json | None = None
+    """What was last said of a usage limit."""
     later: list[SelfTurn] = field(default_factory=list)
 
     def send(self, frame: Json) -> None:

@@ -12,7 +12,7 @@ from google.protobuf import duration_pb2
 
 from headrace.v1 import outcome_pb2
 from headrace_worker.executors.claude.frames import result_text
-from headrace_worker.executors.claude.wire import Body, integer, text
+from headrace_worker.executors.claude.wire import Body, integer, mapping, text
 from headrace_worker.executors.failures import failure, signal_name
 from headrace_worker.process import ExitStatus
 
@@ -218,12 +218,20 @@ def _refined(finding: _Finding, evidence: Evidence) -> _Finding:
 
 
 def _from_rate_limit(evidence: Evidence) -> _Finding | None:
-    if evidence.rate_limit is not None and text(evidence.rate_limit, "status") == "rejected":
-        kind = text(evidence.rate_limit, "rateLimitType")
-        return _Finding(
-            QUOTA, "rate_limit_event.status=rejected", f"the usage limit {kind} is reached".replace("  ", " ")
-        )
-    return None
+    limit, source = _limit_of(evidence)
+    if text(limit, "status") != "rejected":
+        return None
+    kind = text(limit, "rateLimitType")
+    return _Finding(QUOTA, f"{source}.status=rejected", f"the usage limit {kind} is reached".replace("  ", " "))
+
+
+def _limit_of(evidence: Evidence) -> tuple[Body, str]:
+    """How a usage limit stands, and who said it. A CLI has an event for it only when that has changed since the turn
+    before; then the error alone tells it."""
+    if evidence.rate_limit is not None:
+        return evidence.rate_limit, "rate_limit_event"
+    stated = mapping(evidence.assistant_error, "api_error_params")
+    return mapping(stated, "rate_limit_info"), "assistant.api_error_params"
 
 
 def _from_retry(evidence: Evidence) -> _Finding | None:
@@ -282,9 +290,8 @@ def _message(evidence: Evidence) -> str:
 
 def _retry_after(failure_class: outcome_pb2.FailureClass, evidence: Evidence, now: float) -> float:
     if failure_class == QUOTA:
-        resets_at = integer(evidence.rate_limit, "resetsAt") if evidence.rate_limit is not None else 0
         stated = RESET_IN_TEXT.search(_message(evidence))
-        resets_at = resets_at or (int(stated.group(1)) if stated else 0)
+        resets_at = integer(_limit_of(evidence)[0], "resetsAt") or (int(stated.group(1)) if stated else 0)
         return max(0.0, resets_at - now) if resets_at else 0.0
     if failure_class == RATE_LIMITED and evidence.api_retry is not None:
         return integer(evidence.api_retry, "retry_delay_ms") / 1000
