@@ -2,7 +2,8 @@
 
 What a job's programs own may hold anything: links to files of others under any name. Whatever the worker reads or
 writes there, it does with the rights of the folder's owner, so that a link leads it no further than the owner. Linux
-keeps these rights for each thread; never wait for anything, and start no process, while they are another's.
+keeps these rights for each thread, and what a thread starts inherits them: start neither process nor thread meanwhile,
+and wait for nothing.
 """
 
 import ctypes
