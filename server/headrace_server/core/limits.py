@@ -60,6 +60,8 @@ ARTIFACT_BYTES_MAX = 64 * 1024 * 1024
 """Of all artifacts of a job together."""
 ARTIFACT_PART_BYTES_MAX = 256 * 1024
 ARTIFACT_NAME_CHARACTERS_MAX = 128
+SNAPSHOT_NOTE_BYTES_MAX = 4096
+"""What a worker says of a snapshot of a session."""
 DEPENDENCY_RESULTS_BYTES_MAX = 1024 * 1024
 """In one assignment; what does not fit is left out, and said to be."""
 HOLDER_GRACE_SECONDS = 600.0

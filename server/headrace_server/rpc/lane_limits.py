@@ -106,6 +106,8 @@ def _check_kept(output: event_pb2.Output, path: str, violations: Violations) -> 
         _check_artifact_name(output.artifact.name, path, violations)
         if len(output.artifact.media_type) > limits.KEY_CHARACTERS_MAX or len(output.artifact.sha256) > 64:
             violations.add(path, "holds an artifact whose media_type or sha256 is too long")
+    elif kind == "snapshot" and output.snapshot.ByteSize() > limits.SNAPSHOT_NOTE_BYTES_MAX:
+        violations.add(path, f"holds a note of more than {limits.SNAPSHOT_NOTE_BYTES_MAX} bytes on a snapshot")
 
 
 def _check_artifact_name(name: str, path: str, violations: Violations) -> None:

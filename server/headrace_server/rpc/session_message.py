@@ -31,6 +31,8 @@ def session_message(seen: SeenSession, process: session_pb2.SessionProcess | Non
         message.last_job_id = job_id_text(seen.last)
     if session.forked_from is not None:
         message.forked_from_session_id = job_id_text(session.forked_from)
+    if seen.snapshot is not None:
+        message.latest_snapshot.CopyFrom(seen.snapshot.message())
     _set_times(message, session)
     if session.binding_epoch:
         _set_binding(message.binding, session, process)

@@ -16,8 +16,9 @@ from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.ready import Candidate
 from headrace_server.store.records.response_cache import invalidated_time
 from headrace_server.store.sessions.background import background_number
+from headrace_server.store.sessions.bindings import snapshot_for
 from headrace_server.store.sessions.session_row import existing
-from headrace_server.store.sessions.turn_spec import idle_timeout_of
+from headrace_server.store.sessions.turn_spec import idle_timeout_of, snapshots_of
 
 
 def assignment_of(ledger: Ledger, candidate: Candidate) -> worker_pb2.Assignment:
@@ -63,6 +64,10 @@ def _tell_of_session(ledger: Ledger, job: Job, turn: Turn, assignment: worker_pb
         message.fork_session_id = job_id_text(session.forked_from)
         message.fork_claude_session_id = session.source_claude_session
     message.idle_timeout.CopyFrom(idle_timeout_of(session))
+    message.snapshots = snapshots_of(session)
+    snapshot = snapshot_for(ledger, session)
+    if snapshot is not None:
+        message.snapshot.CopyFrom(snapshot.message())
     if turn.background:
         message.background_number = background_number(ledger, session, turn)
 

@@ -90,6 +90,22 @@ def read_part(connection: Connection, row: int, name: str, epoch: int, offset: i
     return bytes(found[0][1])[offset - found[0][0] :] if found else b""
 
 
+def whole_artifact(ledger: Ledger, job: Job, name: str) -> outcome_pb2.Artifact | None:
+    """An artifact that the attempt of a job has completed and of which nothing was cut, or None."""
+    found = ledger.look_up(
+        "SELECT name, media_type, size, sha256, cut FROM artifacts"
+        " WHERE job = ? AND name = ? AND epoch = ? AND complete = 1 AND cut = 0",
+        (job.row, name, job.epoch),
+    )
+    return _message(*found[0]) if found else None
+
+
+def remove_artifact(ledger: Ledger, row: int, name: str) -> None:
+    """Removes one of a job's, as far as it is there."""
+    for table in ("artifact_parts", "artifacts"):
+        ledger.run(f"DELETE FROM {table} WHERE job = ? AND name = ?", (row, name))
+
+
 def remove_artifacts(ledger: Ledger, jobs: Sequence[int]) -> None:
     """Removes those of jobs that are deleted."""
     for row in jobs:

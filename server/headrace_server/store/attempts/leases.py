@@ -30,10 +30,11 @@ from headrace_server.store.codec import failure_of, micros_of, number
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queue_policy import policy_of, retry_policy_of
 from headrace_server.store.sessions.bindings import (
+    NO_MOVE,
     bind,
+    give_up_holder,
     hold_after_loss,
     hold_until,
-    lose_session,
     note_failure,
     note_run,
     note_start,
@@ -112,9 +113,8 @@ def held(ledger: Ledger, holder: Holder, lease: Lease) -> Job | None:
 
 def grant(ledger: Ledger, job: Job, offer: Offer, rule: str) -> None:
     """Grants a QUEUED job to a worker; from here on it counts as started."""
-    if job.turn is not None:
-        bind(ledger, job, offer)
-    ledger.record(job, facts.Assigned(offer.worker, offer.incarnation, rule))
+    move = bind(ledger, job, offer) if job.turn is not None else NO_MOVE
+    ledger.record(job, facts.Assigned(offer.worker, offer.incarnation, rule, move.from_worker, move.snapshot_turn))
 
 
 def start(ledger: Ledger, job: Job) -> None:
@@ -191,7 +191,7 @@ def expire_hold(ledger: Ledger, job: Job) -> None:
     message = f"worker {job.holder!r}, which holds the session to resume, did not come back in time"
     ledger.record(job, facts.Failed(_failure(FailureClass.UNKNOWN_OUTCOME, message, f"holder={job.holder}")))
     if job.turn is not None:
-        lose_session(ledger, job, message)
+        give_up_holder(ledger, job, message)
 
 
 def spec_of(ledger: Ledger, job: Job) -> job_pb2.JobSpec:

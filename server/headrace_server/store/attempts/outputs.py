@@ -13,6 +13,7 @@ from headrace_server.store.attempts.leases import Holder, Lease, held, start
 from headrace_server.store.codec import produced_of
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.sessions.bindings import note_conversation
+from headrace_server.store.sessions.snapshots import note_snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ def _append_one(ledger: Ledger, job: Job, output: event_pb2.Output) -> None:
         return
     if output.HasField("artifact"):
         output.artifact.CopyFrom(complete(ledger, job, output.artifact))
+    if output.HasField("snapshot"):
+        note_snapshot(ledger, job, output.snapshot)
     produced = produced_of(output)
     full = job.truncated or job.output_bytes + produced.size_bytes > job.output_bytes_max
     if not (full and produced.size_bytes):

@@ -21,7 +21,7 @@ from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.records.response_cache import Invalidation, recent_invalidations
 from headrace_server.store.sessions.background import BackgroundTurn, begin_each, drop_orphans
-from headrace_server.store.sessions.bindings import ended_sessions, kept_in_vain
+from headrace_server.store.sessions.bindings import ended_sessions, free_turns, kept_in_vain
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +208,18 @@ def hear_each(ledger: Ledger, words: Sequence[Word]) -> list[Heard]:
 
 def lose_worker(ledger: Ledger, holder: Holder, reason: str) -> int:
     """Ends every lease of an incarnation; returns how many there were."""
-    lost = [job for job in leased_by(ledger, holder.worker) if job.incarnation == holder.incarnation]
-    for job in lost:
-        lose(ledger, job, reason)
+    # What becomes of its jobs hangs on whether it is lost, not only an incarnation of it.
     ledger.run(
         "UPDATE workers SET lost = ? WHERE worker = ? AND incarnation = ? AND lost = 0",
         (ledger.now, holder.worker, holder.incarnation),
     )
+    lost = [job for job in leased_by(ledger, holder.worker) if job.incarnation == holder.incarnation]
+    for job in lost:
+        lose(ledger, job, reason)
     known = ledger.look_up("SELECT incarnation FROM workers WHERE worker = ? AND lost = 0", (holder.worker,))
     drop_orphans(ledger, holder.worker, known[0][0] if known else "")
+    if not known:
+        free_turns(ledger, holder.worker)
     return len(lost)
 
 

@@ -3,34 +3,56 @@
 A binding is a session's stay with one start of a worker; its epoch grows with each, so an older process can be told.
 """
 
-from headrace.v1 import outcome_pb2
+from dataclasses import dataclass
+
+from headrace.v1 import job_pb2, outcome_pb2, task_pb2
 from headrace_server.core import facts
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import CancelCause, Failure, Job
 from headrace_server.core.limits import HOLDER_GRACE_SECONDS
 from headrace_server.core.placement import Offer
+from headrace_server.core.states import JobState
+from headrace_server.store import rows
 from headrace_server.store.capacity.holds import is_kept
 from headrace_server.store.jobs.cancel import cancel
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.sessions.line import has_background, pending_turns
 from headrace_server.store.sessions.session_row import StoredSession, existing, read_session, save_session
+from headrace_server.store.sessions.snapshots import StoredSnapshot, drop_snapshot, latest_snapshot
 
 SYSTEM = "headrace"
 TRANSCRIPT_SIGN = "transcript"
 """Of the failure by which a worker says that it has not got the conversation that it is to go on with."""
+SNAPSHOT_SIGN = "snapshot"
+"""Of the failure by which it says that the snapshot to go on from is not what it has to be."""
 
 
-def bind(ledger: Ledger, job: Job, offer: Offer) -> None:
-    """Binds the session of a turn that is granted to the start of a worker that gets it."""
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A session goes on at another worker."""
+
+    from_worker: str = ""
+    snapshot_turn: int = 0
+    """The turn after which the snapshot was taken that it goes on from."""
+
+
+NO_MOVE = Move()
+
+
+def bind(ledger: Ledger, job: Job, offer: Offer) -> Move:
+    """Binds the session of a turn that is granted to the start of a worker that gets it; says how it moves by that."""
     assert job.turn is not None, "only a turn has a session"
     session = existing(ledger, job.turn.session_id)
     if (session.worker, session.incarnation) == (offer.worker, offer.incarnation):
-        return
+        return NO_MOVE
+    holder, snapshot = session.holder, snapshot_for(ledger, session)
+    moves = holder not in ("", offer.worker) and snapshot is not None
     session.worker, session.incarnation = offer.worker, offer.incarnation
     session.binding_epoch += 1
     session.bound = ledger.now
     save_session(ledger, session)
+    return Move(holder, snapshot.turn) if moves and snapshot is not None else NO_MOVE
 
 
 def hold_until(ledger: Ledger) -> Micros:
@@ -54,7 +76,56 @@ def held_at(ledger: Ledger, session_id: JobId) -> tuple[str, Micros]:
 
 def _holder(ledger: Ledger, session: StoredSession) -> str:
     """A turn that the CLI began shows that there is a conversation, though nobody has said its id yet."""
-    return session.holder or (session.worker if has_background(ledger, session) else "")
+    if session.holder:
+        return "" if may_move(ledger, session) else session.holder
+    return session.worker if has_background(ledger, session) else ""
+
+
+def snapshot_for(ledger: Ledger, session: StoredSession) -> StoredSnapshot | None:
+    """What a session can go on from elsewhere: its own snapshot, or that of the one it is a fork of while it has no
+    conversation of its own; None when there is nothing."""
+    if session.claude_session or session.forked_from is None:
+        return latest_snapshot(ledger.look_up, session.row)
+    source = read_session(ledger.look_up, session.forked_from)
+    return latest_snapshot(ledger.look_up, source.row) if source is not None else None
+
+
+def may_move(ledger: Ledger, session: StoredSession) -> bool:
+    """Whether a session goes on anywhere: there is a snapshot, and the worker that has its conversation is lost, or has
+    it no more because what the session is a fork of has moved."""
+    if snapshot_for(ledger, session) is None:
+        return False
+    if is_lost(ledger, session.holder):
+        return True
+    if session.claude_session or session.forked_from is None:
+        return False
+    source = read_session(ledger.look_up, session.forked_from)
+    return source is not None and source.worker != session.source_worker
+
+
+def is_lost(ledger: Ledger, worker: str) -> bool:
+    """Whether the lease of a worker has ended, and it has not come back: nothing that it has started runs any more."""
+    found = ledger.look_up("SELECT lost FROM workers WHERE worker = ?", (worker,))
+    return bool(found) and bool(found[0][0])
+
+
+def free_turns(ledger: Ledger, worker: str) -> None:
+    """Lets the turns that wait for a worker that is lost run anywhere, where their session can move. One that is to be
+    resumed, because it has changed the world, waits for its worker (R6)."""
+    held = ledger.query(f"{rows.SELECT} WHERE jobs.holder = ? AND jobs.holder <> '' AND jobs.state = 3", (worker,))
+    for job in ledger.adopt(held):
+        if job.turn is None or job.state is not JobState.QUEUED or _is_resumed(ledger, job):
+            continue
+        if may_move(ledger, existing(ledger, job.turn.session_id)):
+            ledger.record(job, facts.Queued(facts.QueuedCause.HOLDER_LOST))
+
+
+def _is_resumed(ledger: Ledger, job: Job) -> bool:
+    if not job.dirty:
+        return False
+    spec = ledger.look_up("SELECT spec FROM job_specs WHERE job = ?", (job.row,))[0][0]
+    policy = job_pb2.JobSpec.FromString(spec).claude.resume_policy
+    return bool(policy != task_pb2.RESUME_POLICY_FRESH)
 
 
 def hold_after_loss(ledger: Ledger, job: Job) -> Micros:
@@ -89,6 +160,13 @@ def wait_longer(ledger: Ledger, job: Job) -> bool:
     return True
 
 
+def give_up_holder(ledger: Ledger, job: Job, reason: str) -> None:
+    """After a turn failed because its worker is gone: the session goes on from its snapshot, or is lost."""
+    assert job.turn is not None, "only a turn has a session"
+    if not may_move(ledger, existing(ledger, job.turn.session_id)):
+        lose_session(ledger, job, reason)
+
+
 def lose_session(ledger: Ledger, job: Job, reason: str) -> None:
     """Ends the session of a turn that failed because its worker is gone: its other turns are cancelled."""
     assert job.turn is not None, "only a turn has a session"
@@ -102,12 +180,18 @@ def lose_session(ledger: Ledger, job: Job, reason: str) -> None:
 
 
 def note_failure(ledger: Ledger, job: Job, failure: Failure) -> None:
-    """Ends the session of a turn whose worker says that the conversation is not on its disk."""
+    """Ends the session of a turn whose worker says that it can't have the conversation."""
     if failure.failure_class is not FailureClass.UNKNOWN_OUTCOME:
         return
     message = outcome_pb2.Failure.FromString(failure.body)
-    if message.sign == TRANSCRIPT_SIGN:
+    if message.sign in (TRANSCRIPT_SIGN, SNAPSHOT_SIGN):
         lose_session(ledger, job, message.message)
+
+
+def forget_snapshot(ledger: Ledger, session: StoredSession) -> None:
+    """Removes the snapshot of a session that is over, unless a fork may need it."""
+    if _is_over(ledger, session):
+        drop_snapshot(ledger, session)
 
 
 def end_turns(ledger: Ledger, session: StoredSession, reason: str, actor: str, *, keep_active: bool = False) -> None:

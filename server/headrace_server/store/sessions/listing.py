@@ -5,7 +5,7 @@ many short pages, never one long query.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace.v1 import session_pb2
 from headrace_server.core.ids import JobId
@@ -16,6 +16,7 @@ from headrace_server.store.attempts.inputs import open_inputs
 from headrace_server.store.conditions import Conditions, marks
 from headrace_server.store.engine import Connection, in_list
 from headrace_server.store.sessions.session_row import SELECT, StoredSession, read_session, session_of
+from headrace_server.store.sessions.snapshots import StoredSnapshot, latest_snapshot
 
 SCANNED_ROWS_COUNT = 2_000
 _STEP_ROWS_COUNT = 100
@@ -34,6 +35,8 @@ class SeenSession:
     inputs: tuple[session_pb2.OpenInput, ...] = ()
     forks: tuple[JobId, ...] = ()
     """Only where they were asked for."""
+    snapshot: StoredSnapshot | None = None
+    """Its latest one; likewise."""
 
     @property
     def state(self) -> SessionState:
@@ -64,7 +67,8 @@ def see_session(connection: Connection, namespace: str, session_id: JobId) -> Se
     forks = connection.rows(
         "SELECT id FROM sessions WHERE forked_from = ? ORDER BY session LIMIT ?", (session_id, FORKS_COUNT_MAX)
     )
-    return SeenSession(seen.session, seen.pending, seen.last, seen.inputs, tuple(JobId(bytes(row[0])) for row in forks))
+    snapshot = latest_snapshot(connection.rows, session.row)
+    return replace(seen, forks=tuple(JobId(bytes(row[0])) for row in forks), snapshot=snapshot)
 
 
 def list_sessions(

@@ -16,7 +16,7 @@ from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queue_policy import DEFAULT_QUEUE, policy_of
 from headrace_server.store.records.audit import record_audit
 from headrace_server.store.records.settings import settings_of
-from headrace_server.store.sessions.bindings import end_turns
+from headrace_server.store.sessions.bindings import end_turns, forget_snapshot
 from headrace_server.store.sessions.limits import too_many_sessions
 from headrace_server.store.sessions.line import pending_turns
 from headrace_server.store.sessions.session_row import (
@@ -28,6 +28,7 @@ from headrace_server.store.sessions.session_row import (
     session_ended,
     store_labels,
 )
+from headrace_server.store.sessions.snapshots import drop_snapshot
 
 _FINGERPRINT_VERSION = b"\x03"
 """Of a session or a fork; never that of a job's spec, so a `request_id` of one is no repeat of the other."""
@@ -109,6 +110,7 @@ def close_session(
     save_session(ledger, session)
     because = f": {reason}" if reason else ""
     end_turns(ledger, session, f"its session was closed{because}", actor, keep_active=finish_turn)
+    forget_snapshot(ledger, session)
     audit_session(ledger, actor, "CloseSession", session, f"reason: {reason}" if reason else "")
     return session
 
@@ -151,6 +153,7 @@ def _remove(ledger: Ledger, session: StoredSession) -> None:
             "UPDATE requests SET deleted = ? WHERE namespace = ? AND request_id = ? AND id = ?",
             (ledger.now, session.namespace, session.request_id, session.id),
         )
+    drop_snapshot(ledger, session)
     ledger.run("DELETE FROM sessions WHERE session = ?", (session.row,))
     ledger.effects.sessions.add(session.id)
 

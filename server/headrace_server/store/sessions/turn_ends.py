@@ -3,6 +3,7 @@
 from headrace_server.core.job import Job
 from headrace_server.store.jobs.unblocking import go_on_unless_held
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.sessions.bindings import forget_snapshot
 from headrace_server.store.sessions.line import first_in_line, leave_line
 from headrace_server.store.sessions.session_row import existing, save_session
 
@@ -16,6 +17,8 @@ def turn_ended(ledger: Ledger, job: Job) -> None:
     session.usage += job.usage
     session.activity = ledger.now
     save_session(ledger, session)
+    if session.ended:
+        forget_snapshot(ledger, session)
     following = None if job.turn.background else first_in_line(ledger, session)
     if following is not None:
         go_on_unless_held(ledger, following)

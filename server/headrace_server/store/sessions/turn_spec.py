@@ -58,6 +58,11 @@ def idle_timeout_of(session: StoredSession) -> Duration:
     return Duration(seconds=int(SESSION_IDLE_SECONDS_DEFAULT))
 
 
+def snapshots_of(session: StoredSession) -> session_pb2.SnapshotPolicy:
+    """What is to be kept of it after each turn."""
+    return session_pb2.SessionSpec.FromString(session.spec).snapshots
+
+
 def too_many_labels(new: NewJob) -> Refusal | None:
     """A turn has the labels of its session and its own."""
     if len(new.labels) <= LABELS_COUNT_MAX:
