@@ -58,6 +58,12 @@ def serve(
             help="The local worker's Claude CLI: a path, `simulated`, or `none`.", show_default="`claude` on the PATH"
         ),
     ] = None,
+    run_as: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER", help="The user that Claude and commands run as; needs root.", show_default="your own"
+        ),
+    ] = None,
     handlers: Annotated[
         list[str] | None, typer.Option(help="A Python module whose handlers the local worker registers. Repeatable.")
     ] = None,
@@ -76,6 +82,7 @@ def serve(
         "allow_command": tuple(allow_command) if allow_command else None,
         "allow_root": tuple(allow_root) if allow_root else None,
         "claude": claude,
+        "run_as": run_as,
         "handlers": tuple(handlers) if handlers else None,
         "metrics_listen": metrics,
         "log_level": log_level,

@@ -1,11 +1,7 @@
 """The composition root: the only place that knows the concrete classes, and the order in which they start and stop."""
 
 import asyncio
-import hashlib
 import logging
-import os
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,6 +25,7 @@ from headrace_server.core.alerts import Timing
 from headrace_server.core.health import Thresholds
 from headrace_server.core.scaling import ScalingPolicy
 from headrace_server.core.wanted import Wanted
+from headrace_server.data_folder import LOCAL_WORKER_ID, let_others_pass, local_worker_command, socket_path
 from headrace_server.rpc.admin_service import AdminService
 from headrace_server.rpc.admission import Admission, CallClass
 from headrace_server.rpc.checks.validation import CHECKS
@@ -43,7 +40,7 @@ from headrace_server.rpc.pipeline import Pipeline
 from headrace_server.rpc.queue_service import QueueService
 from headrace_server.rpc.rights import may_see
 from headrace_server.rpc.schedule_service import ScheduleService
-from headrace_server.rpc.server import SOCKET_PATH_BYTES_MAX, Service, build_server, listen_tcp, listen_unix
+from headrace_server.rpc.server import Service, build_server, listen_tcp, listen_unix
 from headrace_server.rpc.session_service import SessionService
 from headrace_server.rpc.worker_message import wanted_message
 from headrace_server.rpc.worker_service import WorkerService
@@ -53,7 +50,7 @@ from headrace_server.runtime.disk import DiskReserve
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.feed_pages import FeedPages
 from headrace_server.runtime.health import HealthMonitor
-from headrace_server.runtime.local_worker import LocalWorker, LocalWorkerCommand
+from headrace_server.runtime.local_worker import LocalWorker
 from headrace_server.runtime.log_pages import LogPages
 from headrace_server.runtime.metrics import Metrics
 from headrace_server.runtime.pool import Pool
@@ -81,7 +78,6 @@ log = logging.getLogger(__name__)
 HEALTH_DRAIN_SECONDS = 1.0
 STREAMS_DRAIN_SECONDS = 3.0
 STOP_GRACE_SECONDS = 2.0
-LOCAL_WORKER_ID = "local"
 LOCAL_WORKER_END_SECONDS = 10.0
 """For the local worker to end and hand back what still runs after its drain, before it is told to end at once."""
 
@@ -155,6 +151,8 @@ class App:
             socket = socket_path(settings.data)
             listen_unix(self._server, socket)
             await self._server.start()
+            if settings.run_as:
+                let_others_pass(settings.data)
         except BaseException:
             self._store.close()
             if self._exporting is not None:
@@ -365,36 +363,3 @@ class App:
 
     def _new_id(self) -> str:
         return f"{self._ids_prefix}-{next(self._ids):x}"
-
-
-def socket_path(data: Path) -> Path:
-    """The Unix socket of a data folder: inside it, or, when that is too long for a socket, in a private folder for
-    temporary files."""
-    path = data / "headrace.sock"
-    if len(str(path).encode()) <= SOCKET_PATH_BYTES_MAX:
-        return path
-    digest = hashlib.blake2b(str(data.resolve()).encode(), digest_size=8).hexdigest()
-    folder = Path(tempfile.gettempdir()) / f"headrace-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
-        raise OSError(f"{folder} is not a private folder of this user")
-    return folder / f"{digest}.sock"
-
-
-def local_worker_command(settings: Settings, socket: Path) -> LocalWorkerCommand:
-    """How the local worker is started: the same program as on any other host, over the Unix socket."""
-    lock = settings.data / "local-worker.lock"
-    arguments = [sys.executable, "-m", "headrace_worker", "--server", f"unix:{socket}", "--id", LOCAL_WORKER_ID]
-    arguments += ["--slots", str(settings.workers), "--data", str(settings.data / "local-worker"), "--lock", str(lock)]
-    for program in settings.allow_command:
-        arguments += ["--allow-command", program]
-    for root in settings.allow_root:
-        arguments += ["--allow-root", str(root)]
-    for module in settings.handlers:
-        arguments += ["--handlers", module]
-    if settings.claude:
-        arguments += ["--claude", settings.claude]
-    arguments += ["--drain-seconds", str(settings.drain_seconds)]
-    return LocalWorkerCommand(
-        arguments, lock, settings.data / "local-worker.log", settings.data / "local-worker.options"
-    )

@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from pwd import getpwnam
 from typing import Annotated
 
 from pydantic import ByteSize, Field, ValidationInfo, field_validator
@@ -50,6 +51,8 @@ class Settings(BaseSettings):
     """Folders inside which the local worker lets a workspace lie."""
     claude: str = ""
     """The local worker's CLI: a path, `simulated`, `none`, or empty for `claude` on the PATH."""
+    run_as: str = ""
+    """The user that programs of the local worker run as; empty for the one that serves."""
     handlers: Names = ()
     """Python modules whose handlers the local worker registers."""
     lease_seconds: float = Field(default=LEASE_SECONDS_DEFAULT, ge=2, le=3600)
@@ -137,6 +140,16 @@ class Settings(BaseSettings):
     def _cli(cls, value: str) -> str:
         if value not in NO_PROGRAM:
             _check_program(value)
+        return value
+
+    @field_validator("run_as")
+    @classmethod
+    def _known_user(cls, value: str) -> str:
+        if value:
+            try:
+                getpwnam(value)
+            except KeyError:
+                raise ValueError(f"there is no user {value!r} on this host") from None
         return value
 
     @field_validator("listen")
