@@ -11,12 +11,13 @@ from headrace_server.core.alerts import Alert, AlertName, Severity
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.health import Sample, WorkerCounts
 from headrace_server.core.ids import SECOND, Micros
-from headrace_server.core.job import Usage
+from headrace_server.core.job import InputResolution, Usage
 from headrace_server.core.sessions import SessionState
 from headrace_server.core.states import JobState
 from headrace_server.runtime import metrics as module
 from headrace_server.runtime.metrics import Distribution, Histogram, Metrics
-from headrace_server.store.effects import Effects, Measure
+from headrace_server.store.attempts.inputs import OpenCount
+from headrace_server.store.effects import Effects, Measure, Resolved
 from headrace_server.store.records.health import Counted
 
 
@@ -61,7 +62,7 @@ def test_what_commits_tell_is_counted_by_queue_state_and_class() -> None:
     assert points(reader, "headrace.attempt.started") == {("default", "a"): 2}
     assert points(reader, "headrace.attempt.failed") == {("default", "a", "CRASH"): 1}
     assert points(reader, "headrace.job.ended") == {("default", "a", "FAILED"): 1}
-    waits, runs, _, commits = counted.histograms
+    waits, runs, _, _, commits = counted.histograms
     assert (sum(one(waits, "default", "a").counts), one(waits, "default", "a").sum) == (1, 2.0)
     assert (sum(one(runs, "default", "a").counts), one(runs, "default", "a").sum) == (1, 0.5)
     assert sum(one(commits).counts) == 2
@@ -128,6 +129,46 @@ def test_sessions_are_shown_by_state_and_their_processes_with_what_they_hold() -
     assert points(reader, "headrace.sessions") == {("IDLE",): 3, ("LOST",): 1}
     assert points(reader, "headrace.session.processes") == {(): 2}
     assert points(reader, "headrace.session.memory") == {(): 300}
+
+
+def test_x3_what_people_are_asked_is_counted_by_queue_and_by_what_became_of_it() -> None:
+    counted, reader = metrics()
+    resolved = [
+        Resolved("default", "a", InputResolution.ALLOWED, 4 * SECOND),
+        Resolved("default", "a", InputResolution.DENIED, 2 * SECOND),
+        Resolved("default", "a", InputResolution.EXPIRED, 600 * SECOND),
+        Resolved("default", "b", InputResolution.WITHDRAWN, 9 * SECOND),
+    ]
+    counted.committed(Effects(resolved=resolved))
+    assert points(reader, "headrace.input.resolved") == {
+        ("default", "a", "ALLOWED"): 1,
+        ("default", "a", "DENIED"): 1,
+        ("default", "a", "EXPIRED"): 1,
+        ("default", "b", "WITHDRAWN"): 1,
+    }
+    (answers,) = (one for one in counted.histograms if one.name == "headrace.input.answer.duration")
+    assert {labels: (sum(one.counts), one.sum) for labels, one in answers.series.items()} == {
+        ("default", "a"): (2, 6.0)
+    }
+
+
+def test_x3_what_waits_for_a_person_is_shown_by_queue_with_the_age_of_the_oldest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "QUEUES_COUNT_MAX", 1)
+    seen, reader = metrics()
+    now = Micros(100 * SECOND)
+    asked = [
+        OpenCount("default", "a", 2, Micros(70 * SECOND)),
+        OpenCount("default", "b", 1, Micros(90 * SECOND)),
+        OpenCount("default", "c", 3, Micros(40 * SECOND)),
+    ]
+    seen.looked(Sample(time=now), Counted(inputs=asked), [])
+    assert points(reader, "headrace.inputs") == {("default", "a"): 2, ("other", "other"): 4}
+    assert points(reader, "headrace.input.age") == {("default", "a"): 30.0, ("other", "other"): 60.0}
+    seen.looked(Sample(time=now), Counted(), [])
+    assert points(reader, "headrace.inputs") == {("default", "a"): 0, ("other", "other"): 0}
+    assert points(reader, "headrace.input.age") == {("default", "a"): 0.0, ("other", "other"): 0.0}
 
 
 def test_counting_goes_on_while_an_exporter_reads() -> None:

@@ -11,7 +11,7 @@ from headrace_server.core.job import InputResolution
 from headrace_server.core.limits import INPUT_JSON_BYTES_MAX, INPUTS_OPEN_COUNT_MAX
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
-from headrace_server.store.attempts.inputs import answer, open_inputs
+from headrace_server.store.attempts.inputs import OpenCount, answer, count_open, open_inputs
 from headrace_server.store.attempts.leases import Lease
 from headrace_server.store.attempts.workers import Word, hear_each
 from headrace_server.store.codec import time_of
@@ -331,3 +331,30 @@ def test_x3_what_is_asked_outlives_a_restart_and_is_gone_with_its_job(reopen: Op
     assert bench.write(delete, NAMESPACE, lease.job_id, "", "tester") is None
     with bench.engine.reading() as connection:
         assert connection.rows("SELECT count(*) FROM inputs") == [(0,)]
+
+
+def test_x3_what_waits_is_counted_by_queue_and_a_commit_tells_what_became_of_it(bench: Bench) -> None:
+    first, second, third = (bench.running(claude_spec()) for _ in range(3))
+    begun = bench.clock.now()
+    for lease in (first, second, third):
+        ask(bench, lease)
+        ask(bench, lease, "r", 2)
+        bench.clock.advance(1.0)
+    assert bench.read(count_open) == [OpenCount(NAMESPACE, "default", 6, begun)]
+    bench.effects.clear()
+    say(bench, first.job_id, allow=True)
+    say(bench, first.job_id, "r")
+    bench.report(second, report_number=3, input_withdrawn=worker_service_pb2.InputWithdrawn(request_id="q"))
+    bench.finish(second, reports=3)
+    assert bench.read(count_open) == [OpenCount(NAMESPACE, "default", 2, begun + 2 * SECOND)]
+    bench.clock.advance(600.0)
+    bench.cycle()
+    assert bench.read(count_open) == []
+    assert [(one.queue, one.resolution, one.waited // SECOND) for told in bench.effects for one in told.resolved] == [
+        ("default", InputResolution.ALLOWED, 3),
+        ("default", InputResolution.DENIED, 3),
+        ("default", InputResolution.WITHDRAWN, 2),
+        ("default", InputResolution.WITHDRAWN, 2),
+        ("default", InputResolution.EXPIRED, 601),
+        ("default", InputResolution.EXPIRED, 601),
+    ]

@@ -16,7 +16,7 @@ from headrace_server.core.alerts import Alert
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.health import Sample, WorkerCounts
 from headrace_server.core.ids import SECOND
-from headrace_server.core.job import Usage
+from headrace_server.core.job import InputResolution, Usage
 from headrace_server.core.states import JobState
 from headrace_server.store.effects import Effects, Measure
 from headrace_server.store.records.health import OTHERS, Counted
@@ -26,6 +26,8 @@ LAGS_COUNT = 10
 QUEUES_COUNT_MAX = 200
 """Queues with labels of their own; what happens in others is counted together."""
 
+ANSWERS = frozenset({InputResolution.ALLOWED, InputResolution.DENIED})
+"""What a person did."""
 JOB_SECONDS_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0)
 COMMIT_SECONDS_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 
@@ -37,6 +39,7 @@ WORKER_STATE = "headrace.worker.state"
 ALERT = "headrace.alert"
 TOKEN_KIND = "headrace.token.kind"
 SESSION_STATE = "headrace.session.state"
+RESOLUTION = "headrace.input.resolution"
 
 Labels = tuple[str, ...]
 Read = Callable[[], Iterable[Observation]]
@@ -89,6 +92,10 @@ class Look:
     """By namespace, queue and state."""
     sessions: Mapping[Labels, int] = field(default_factory=dict)
     """By state."""
+    inputs: Mapping[Labels, int] = field(default_factory=dict)
+    """What is asked of people, by namespace and queue."""
+    input_ages: Mapping[Labels, float] = field(default_factory=dict)
+    """For how many seconds the oldest of them has been asked."""
     alerts: Mapping[Labels, int] = field(default_factory=dict)
     """One for each that stands, by name."""
     lag_seconds: float = 0.0
@@ -107,6 +114,7 @@ class Metrics:
         self._cost_micros: Counter[Labels] = Counter()
         self._model_calls: Counter[Labels] = Counter()
         self._tool_calls: Counter[Labels] = Counter()
+        self._resolved: Counter[Labels] = Counter()
         queue = (NAMESPACE, QUEUE)
         self._waits = Histogram(
             "headrace.job.wait.duration",
@@ -126,6 +134,12 @@ class Metrics:
             JOB_SECONDS_BOUNDS,
             attributes=queue,
         )
+        self._answers = Histogram(
+            "headrace.input.answer.duration",
+            "From when a person was asked until somebody answered",
+            JOB_SECONDS_BOUNDS,
+            attributes=queue,
+        )
         self._commits = Histogram(
             "headrace.commit.duration", "From the begin of a transaction until it is durable", COMMIT_SECONDS_BOUNDS
         )
@@ -137,7 +151,7 @@ class Metrics:
     @property
     def histograms(self) -> Sequence[Histogram]:
         """Distributions that are added up here: an instrument would cost more than what it measures."""
-        return (self._waits, self._runs, self._first_tokens, self._commits)
+        return (self._waits, self._runs, self._first_tokens, self._answers, self._commits)
 
     def committed(self, effects: Effects) -> None:
         """Adds up what a transaction told."""
@@ -154,6 +168,11 @@ class Metrics:
             self._first_tokens.add(self._labels(namespace, queue), micros / SECOND)
         for namespace, queue, used in effects.used:
             self._use(self._labels(namespace, queue), used)
+        for resolved in effects.resolved:
+            labels = self._labels(resolved.namespace, resolved.queue)
+            self._resolved[(*labels, resolved.resolution.name)] += 1
+            if resolved.resolution in ANSWERS:
+                self._answers.add(labels, resolved.waited / SECOND)
 
     def _use(self, labels: tuple[str, str], used: Usage) -> None:
         for kind, tokens in (
@@ -173,11 +192,20 @@ class Metrics:
         by_queue: Counter[Labels] = Counter()
         for namespace, queue, state, count in counted.jobs:
             by_queue[(*self._labels(namespace, queue), state.name)] += count
+        # Where nothing waits any more, that is shown.
+        inputs: Counter[Labels] = Counter(dict.fromkeys(self._look.inputs, 0))
+        ages = dict.fromkeys(inputs, 0.0)
+        for one in counted.inputs:
+            labels = self._labels(one.namespace, one.queue)
+            inputs[labels] += one.count
+            ages[labels] = max(ages.get(labels, 0.0), (sample.time - one.oldest) / SECOND)
         self._lags.append(sample.lag_seconds)
         self._look = Look(
             sample=sample,
             jobs=by_queue,
             sessions={(state.name,): count for state, count in counted.sessions.items()},
+            inputs=inputs,
+            input_ages=ages,
             alerts={(alert.name.value,): 1 for alert in alerts},
             lag_seconds=max(self._lags),
         )
@@ -213,6 +241,13 @@ class Metrics:
             ("headrace.claude.cost", "{micro_usd}", "Cost in millionths of a US dollar", self._cost_micros, queue),
             ("headrace.claude.model_calls", "{call}", "Calls of the model", self._model_calls, queue),
             ("headrace.claude.tool_calls", "{call}", "Calls of tools", self._tool_calls, queue),
+            (
+                "headrace.input.resolved",
+                "{request}",
+                "Requests to people that are over, by resolution",
+                self._resolved,
+                (*queue, RESOLUTION),
+            ),
         ):
             meter.create_observable_counter(name, [_reader(counts, attributes)], unit, description)
 
@@ -231,6 +266,15 @@ class Metrics:
         plain("headrace.session.memory", "By", processes, lambda sample: sample.session_memory_bytes)
         by_job = (NAMESPACE, QUEUE, JOB_STATE)
         gauge("headrace.jobs", "{job}", "Jobs by state", lambda: _observed(self._look.jobs, by_job))
+        by_queue = (NAMESPACE, QUEUE)
+        asked = "Requests that wait for a person"
+        gauge("headrace.inputs", "{request}", asked, lambda: _observed(self._look.inputs, by_queue))
+        meter.create_observable_gauge(
+            "headrace.input.age",
+            [lambda options: _observed(self._look.input_ages, by_queue)],
+            "s",
+            "How long the oldest request that waits for a person has waited",
+        )
         workers = "Workers by state"
         gauge("headrace.workers", "{worker}", workers, lambda: _by_state(self._look.sample.workers))
         alerts = "Alerts that stand, by name"
@@ -267,12 +311,12 @@ def _by_state(workers: WorkerCounts) -> list[Observation]:
     return [Observation(count, {WORKER_STATE: state}) for state, count in counts.items()]
 
 
-def _reader(counts: Mapping[Labels, int], attributes: Labels) -> Callable[[CallbackOptions], Iterable[Observation]]:
+def _reader(counts: Mapping[Labels, float], attributes: Labels) -> Callable[[CallbackOptions], Iterable[Observation]]:
     return lambda options: _observed(counts, attributes)
 
 
-def _observed(counts: Mapping[Labels, int], attributes: Labels) -> Iterator[Observation]:
+def _observed(counts: Mapping[Labels, float], attributes: Labels) -> Iterator[Observation]:
     # A copy is made in one step of the interpreter; the event loop goes on counting meanwhile.
-    copy: dict[Any, int] = dict(counts)
+    copy: dict[Any, float] = dict(counts)
     for labels, count in copy.items():
         yield Observation(count, dict(zip(attributes, labels, strict=True)))

@@ -8,7 +8,7 @@ from headrace_server.core import facts
 from headrace_server.core.facts import Fact
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId, Micros
-from headrace_server.core.job import Job, Usage
+from headrace_server.core.job import InputResolution, Job, Usage
 from headrace_server.core.states import ENDED
 from headrace_server.core.wanted import Wanted
 
@@ -26,6 +26,16 @@ class Measure(IntEnum):
     """The failure class."""
     ENDED = 5
     """The state."""
+
+
+class Resolved(NamedTuple):
+    """What an attempt asked of a person is asked no longer."""
+
+    namespace: str
+    queue: str
+    resolution: InputResolution
+    waited: int
+    """Microseconds since it was asked."""
 
 
 class Waited(NamedTuple):
@@ -98,6 +108,8 @@ class Effects:
     """How long Claude attempts waited for the model's first word: namespace, queue, microseconds."""
     used: list[tuple[str, str, Usage]] = field(default_factory=list)
     """What attempts have used more than was known: namespace, queue, and how much."""
+    resolved: list[Resolved] = field(default_factory=list)
+    """What is asked of people no longer, and how that came."""
     spans: list[Waited | Ran] = field(default_factory=list)
     """Times of jobs that are over: what traces are made of."""
     commit_seconds: float = 0.0

@@ -18,6 +18,7 @@ from headrace_server.core.states import JobState
 from headrace_server.store.attempts.commands import tell_answer
 from headrace_server.store.attempts.timeouts import timeouts_of_job
 from headrace_server.store.codec import number, set_time
+from headrace_server.store.effects import Resolved
 from headrace_server.store.engine import Connection
 from headrace_server.store.jobs.cancel import not_found
 from headrace_server.store.ledger import Ledger
@@ -35,6 +36,17 @@ _WHAT_BECAME = {
     InputResolution.WITHDRAWN: "is no longer wanted",
 }
 CUT = " … cut; the whole of it has {} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCount:
+    """What the jobs of a queue ask of people."""
+
+    namespace: str
+    queue: str
+    count: int
+    oldest: Micros
+    """When the first of them was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +145,17 @@ def expire(ledger: Ledger, job: Job) -> None:
 def close_inputs(ledger: Ledger, ended: Iterable[tuple[int, int]]) -> None:
     """Nobody can answer any more what attempts have asked that have ended, each by the row of its job and its epoch."""
     for row, epoch in ended:
+        left = ledger.look_up(
+            "SELECT jobs.namespace, jobs.queue, inputs.asked FROM inputs JOIN jobs ON jobs.job = inputs.job"
+            " WHERE inputs.job = ? AND inputs.epoch = ? AND inputs.resolved = 0",
+            (row, epoch),
+        )
+        if not left:
+            continue
+        ledger.effects.resolved += [
+            Resolved(namespace, queue, InputResolution.WITHDRAWN, ledger.now - asked)
+            for namespace, queue, asked in left
+        ]
         ledger.run(
             "UPDATE inputs SET resolved = ?, resolution = ?, body = x'' WHERE job = ? AND epoch = ? AND resolved = 0",
             (ledger.now, int(InputResolution.WITHDRAWN), row, epoch),
@@ -154,6 +177,15 @@ def open_inputs(connection: Connection, jobs: Sequence[Job]) -> list[session_pb2
     return found
 
 
+def count_open(connection: Connection) -> list[OpenCount]:
+    """What waits for a person just now, by queue."""
+    found = connection.rows(
+        "SELECT jobs.namespace, jobs.queue, count(*), min(inputs.asked) FROM inputs"
+        " JOIN jobs ON jobs.job = inputs.job WHERE inputs.resolved = 0 GROUP BY jobs.namespace, jobs.queue"
+    )
+    return [OpenCount(namespace, queue, count, Micros(oldest)) for namespace, queue, count, oldest in found]
+
+
 def _open_input(job: Job, one: OpenInput, body: bytes, asked: Micros) -> session_pb2.OpenInput:
     message = session_pb2.OpenInput(job_id=job_id_text(job.id))
     message.request.ParseFromString(body)
@@ -170,13 +202,13 @@ def _resolve(ledger: Ledger, job: Job, resolved: _Resolved, report_number: int =
         message=resolved.message,
     )
     ledger.record(job, facts.InputResolved(resolved.request_id, event.SerializeToString(), report_number))
+    name = (job.row, resolved.request_id, job.epoch)
+    asked = ledger.look_up("SELECT asked FROM inputs WHERE job = ? AND request_id = ? AND epoch = ?", name)[0][0]
+    ledger.effects.resolved.append(Resolved(job.namespace, job.queue, resolved.resolution, ledger.now - asked))
     ledger.run(
         "UPDATE inputs SET resolved = ?, resolution = ?, actor = ?, answer = ?, body = x''"
         " WHERE job = ? AND request_id = ? AND epoch = ?",
-        (
-            *(ledger.now, int(resolved.resolution), resolved.actor, resolved.digest),
-            *(job.row, resolved.request_id, job.epoch),
-        ),
+        (ledger.now, int(resolved.resolution), resolved.actor, resolved.digest, *name),
     )
 
 

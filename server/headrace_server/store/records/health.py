@@ -10,6 +10,7 @@ from headrace_server.core.ids import Micros
 from headrace_server.core.placement import Needs
 from headrace_server.core.sessions import SessionState
 from headrace_server.core.states import JobState
+from headrace_server.store.attempts.inputs import OpenCount, count_open
 from headrace_server.store.capacity.budgets import read_low
 from headrace_server.store.capacity.domains import read_closed
 from headrace_server.store.engine import Connection
@@ -91,6 +92,7 @@ class Counted:
     lost: int = 0
     lately_lost: Sequence[str] = ()
     sessions: Mapping[SessionState, int] = field(default_factory=dict)
+    inputs: Sequence[OpenCount] = ()
     closed: Sequence[tuple[str, Domain]] = ()
     low_budgets: Sequence[tuple[Budget, Spending]] = ()
 
@@ -109,6 +111,7 @@ def count_all(connection: Connection, bounds: QueueBounds, now: Micros, lost_sin
         lost=workers.get(True, 0),
         lately_lost=[str(row[0]) for row in lately],
         sessions=count_sessions(connection),
+        inputs=count_open(connection),
         closed=read_closed(connection.rows, now, CLOSED_COUNT_MAX),
         low_budgets=read_low(connection.rows, now),
     )
