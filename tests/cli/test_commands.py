@@ -53,7 +53,7 @@ def test_the_exit_status_of_run_is_the_outcome(
 def test_run_sends_what_its_options_say(headrace_command: Any, answers: Any, log: Any, tmp_path: Any) -> None:
     answers.job_with_log(log, job_pb2.JOB_STATE_SUCCEEDED)
     result = headrace_command(
-        *("run", "say hi", "--folder", str(tmp_path), "--model", "opus", "--allowed-tool", "Read"),
+        *("run", "say hi", "--folder", str(tmp_path), "--share-folder", "--model", "opus", "--allowed-tool", "Read"),
         *("--allowed-tool", "Bash(git log:*)", "--permission-mode", "acceptEdits", "--max-turns", "3"),
         *("--max-cost", "0.5", "--queue", "q", "--label", "a=b", "--name", "greeting", "--priority", "-7"),
         *("--run-timeout", "1m30s", "--namespace", "n"),
@@ -70,7 +70,7 @@ def test_run_sends_what_its_options_say(headrace_command: Any, answers: Any, log
         allowed_tools=["Read", "Bash(git log:*)"],
         permission_mode=task_pb2.PERMISSION_MODE_ACCEPT_EDITS,
         limits=task_pb2.ClaudeLimits(max_turns=3, max_cost_usd_micros=500_000),
-        workspace=task_pb2.Workspace(folder=str(tmp_path)),
+        workspace=task_pb2.Workspace(folder=str(tmp_path), shared=True),
     )
     assert answers.requests[1].deltas
 

@@ -229,7 +229,8 @@ def test_a_claude_task_says_what_its_options_say() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"permission_mode": "yolo"}, {"folder": "/a", "repository": "/b"}, {"ref": "main"}]
+    "options",
+    [{"permission_mode": "yolo"}, {"folder": "/a", "repository": "/b"}, {"ref": "main"}, {"share_folder": True}],
 )
 def test_a_claude_task_that_contradicts_itself_is_refused(options: Any) -> None:
     with pytest.raises(ValueError, match=r"permission mode|not in both|needs a"):

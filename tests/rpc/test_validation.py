@@ -94,6 +94,21 @@ def test_a_plain_job_is_accepted() -> None:
         ({"command": {"program": "a", "environment": {"1A": ""}}}, 'spec.command.environment["1A"]', "letters"),
         ({"command": {"program": "a", "stdin": b"x" * 1_048_577}}, "spec.command.stdin", "at most 1048576"),
         ({"command": {"program": "a", "workspace": {"folder": ""}}}, "spec.command.workspace.folder", "empty"),
+        (
+            {"claude": {"prompt": "x", "workspace": {"git_worktree": {"repository": "/r"}, "shared": True}}},
+            "spec.claude.workspace.shared",
+            "given folder only",
+        ),
+        (
+            {"claude": {"prompt": "x", "workspace": {"shared": True}}},
+            "spec.claude.workspace.shared",
+            "given folder only",
+        ),
+        (
+            {"command": {"program": "a", "workspace": {"folder": "/w", "shared": True}}},
+            "spec.command.workspace.shared",
+            "of a command",
+        ),
         ({"handler": {}}, "spec.handler.name", "is required"),
         ({"handler": {"name": "a b"}}, "spec.handler.name", "1 to 128 characters"),
     ],

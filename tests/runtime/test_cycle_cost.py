@@ -14,7 +14,7 @@ from headrace_server.store.queueing import ready
 from headrace_server.store.queueing.queues import create_queue
 from headrace_server.store.sqlite import SqliteEngine
 from runtime.test_limits import make, per_second, submit
-from store.driving import NAMESPACE, Bench, new_job, offer
+from store.driving import NAMESPACE, Bench, claude_spec, new_job, offer
 
 STEPS_EACH = 50
 """Instructions of SQLite's machine between two calls of the counter."""
@@ -191,6 +191,8 @@ def test_every_look_of_a_plan_has_its_index(bench: Bench) -> None:
         submit(bench, "a", queue=name, count=5)
     for owner in ("ann", "bob"):
         submit(bench, "b", queue="default", owner=owner, count=40)
+        for folder in ("/a", "/b"):
+            submit(bench, queue="default", owner=owner, count=2, spec=claude_spec(), folder=folder)
     with counting(bench) as cost:
         bench.cycle(offer(slots=12))
         bench.cycle(offer(slots=90))

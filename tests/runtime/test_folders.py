@@ -10,20 +10,25 @@ import pytest
 from headrace.v1 import input_pb2, job_pb2, queue_pb2, session_pb2, task_pb2
 from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.failures import FailureClass
-from headrace_server.core.ids import JobId
+from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.job import Job
 from headrace_server.core.limits import GRANTS_COUNT_MAX, HOLDER_GRACE_SECONDS
 from headrace_server.core.states import JobState
+from headrace_server.runtime.explain import wait_reasons
+from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.store.attempts.demand import queued_slots
 from headrace_server.store.attempts.leases import Holder, Lease
 from headrace_server.store.attempts.workers import Release
+from headrace_server.store.engine import Connection
 from headrace_server.store.jobs.new_job import new_job
 from headrace_server.store.queueing.queues import create_queue
+from headrace_server.store.queueing.waiting import read_waiting
+from headrace_server.store.records import reads
 from headrace_server.store.sessions.background import BackgroundTurn
 from headrace_server.store.sqlite import SqliteEngine
 from runtime.test_cycle_cost import cost_of_cycle
 from store.conversing import Conversing, converse
-from store.driving import HOME, NAMESPACE, Bench, frame, offer
+from store.driving import HOME, NAMESPACE, Bench, capabilities, frame, offer
 
 FOLDER = "/work/site"
 OTHER = Holder("w2", "i1")
@@ -261,6 +266,42 @@ def test_i4_turns_that_wait_for_a_folder_hide_no_other(bench: Bench, taken: bool
         assert ids(bench, offer(slots=1)) == [in_it[0].id]
     other = last.say()
     assert ids(bench) == [*([] if taken else [in_it[0].id]), other.id]
+
+
+def reasons(bench: Bench, job_id: JobId, namespace: str = NAMESPACE) -> list[tuple[int, str]]:
+    """What a job is said to wait for, with a worker that is connected and free."""
+    registry = Registry(30.0)
+    registry.connect(ControlLane(HOME, "c", 8, capabilities()))
+
+    def read(connection: Connection) -> list[job_pb2.WaitReason]:
+        job = reads.get_job(connection, namespace, job_id)
+        assert job is not None
+        waiting = read_waiting(connection, job, bench.clock.now())
+        return wait_reasons(job, reads.job_needs(connection, job), 1, registry, waiting)
+
+    return [(one.cause, one.message) for one in bench.read(read)]
+
+
+def test_q8_a_job_says_who_has_its_folder(bench: Bench) -> None:
+    bench.write(create_queue, "other", queue_pb2.Queue(name="default"), "tester")
+    shared = submit(bench, shared=True)
+    bench.assign(shared)
+    first, later, foreign = submit(bench), submit(bench), submit(bench, namespace="other")
+    assert reasons(bench, later) == []
+    lease = bench.assign(first)
+    told = f"job {job_id_text(first)} works in folder '/work/site'"
+    assert reasons(bench, later) == [(job_pb2.WAIT_CAUSE_FOLDER, told)]
+    told = "a job of another namespace works in folder '/work/site'"
+    assert reasons(bench, foreign, "other") == [(job_pb2.WAIT_CAUSE_FOLDER, told)]
+    bench.finish(lease)
+    assert reasons(bench, later) == []
+
+
+def test_q8_a_turn_that_waits_for_its_worker_says_who_has_its_folder(bench: Bench) -> None:
+    (turn,) = waiting_turns(bench, FOLDER, 1)
+    first = start(bench, submit(bench, priority=100)).job_id
+    told = f"job {job_id_text(first)} works in folder '/work/site'"
+    assert reasons(bench, turn.id) == [(job_pb2.WAIT_CAUSE_FOLDER, told)]
 
 
 def test_q9_of_what_waits_for_a_folder_one_job_calls_for_a_slot(bench: Bench) -> None:

@@ -168,6 +168,21 @@ def test_migrations_run_from_empty_once(tmp_path: Path) -> None:
     assert {"jobs", "events", "outputs", "requests", "state_counts", "ready_keys", "workers"} <= names
 
 
+def test_keys_from_before_there_were_folders_have_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = sqlite._migration_names
+    before = (1, "default", "default", "me", "k", 5, 2, 1, 1, 170, 30, 4, 9)
+    columns = (
+        "ready_group, namespace, queue, owner, concurrency_key, live, ready, leased, leased_slots, leased_since, head"
+    )
+    columns += ", head_job, parked"
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "_migration_names", lambda: [name for name in names() if name < "0008"])
+        with opened(tmp_path) as engine, engine.writing() as connection:
+            connection.run(f"INSERT INTO ready_keys (key, {columns}) VALUES (7, {', '.join('?' * 13)})", before)
+    with opened(tmp_path) as engine, engine.reading() as connection:
+        assert connection.rows(f"SELECT key, folder, {columns} FROM ready_keys") == [(7, "", *before)]
+
+
 def test_a_migration_that_fails_leaves_nothing_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = sqlite._statements
 
