@@ -19,7 +19,7 @@ import grpc.aio
 from headrace.v1 import worker_pb2, worker_service_pb2
 from headrace_worker.attempts import AttemptLinks
 from headrace_worker.channel import open_channel, read_address
-from headrace_worker.connection import CacheState, Connection, Dismissed, Identity, Words
+from headrace_worker.connection import Connection, Dismissed, Identity, KeptAnswers, Words
 from headrace_worker.control_lane import ControlLane
 from headrace_worker.held_sessions import HeldSessions, NoSessions
 from headrace_worker.host import boot_seconds
@@ -87,7 +87,7 @@ class Agent:
         on_lease: Callable[[float], None] = lambda deadline: None,
         channel: Callable[[str], grpc.aio.Channel] = open_channel,
         resources: Callable[[], worker_pb2.HostResources] | None = None,
-        response_cache: CacheState | None = None,
+        answers: KeptAnswers | None = None,
         clock: Callable[[], float] = boot_seconds,
         random: Random | None = None,
     ) -> None:
@@ -116,6 +116,7 @@ class Agent:
         self._sessions = sessions or NoSessions()
         self._sessions.on_own_turn = control.announce
         self._slots = Slots(identity.slots, runs, links, control, self._tasks.create_task)
+        self._answers = answers
         self._connection = Connection(
             address,
             lambda: channel(target),
@@ -129,7 +130,7 @@ class Agent:
             resources or HostMeter().read,
             clock,
             random or Random(),
-            response_cache,
+            answers,
         )
 
     async def run(self) -> Ending:
@@ -137,9 +138,10 @@ class Agent:
         async with self._tasks as tasks:
             connecting = tasks.create_task(self._connect())
             watching = tasks.create_task(self._watch_lease())
+            tending = tasks.create_task(self._answers.tend()) if self._answers is not None else None
             ending = await self._ending
             await self._end_attempts(ending)
-            for task in (connecting, watching, self._draining, self._exiting):
+            for task in (connecting, watching, tending, self._draining, self._exiting):
                 if task is not None:
                     task.cancel()
         return ending

@@ -19,8 +19,8 @@ from typing import Any
 
 from headrace.v1 import worker_pb2
 from headrace_worker.agent import Agent, Terms
-from headrace_worker.connection import Identity
-from headrace_worker.executors.claude.caching import CachingExecutor
+from headrace_worker.connection import Identity, KeptAnswers
+from headrace_worker.executors.claude.caching import CachingExecutor, Surroundings
 from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand, credentials_of
@@ -31,12 +31,13 @@ from headrace_worker.executors.handler import Handler, HandlerExecutor
 from headrace_worker.executors.redacting import RedactingExecutor, secrets_of
 from headrace_worker.folders import remove_folder, remove_older_than
 from headrace_worker.held_sessions import HeldSessions, NoSessions
-from headrace_worker.host import host_name, new_incarnation, software_version, state_folder
+from headrace_worker.host import boot_seconds, host_name, new_incarnation, software_version, state_folder
 from headrace_worker.limits import SESSION_KEPT_SECONDS, THREADS_COUNT_MAX
 from headrace_worker.loop_watch import watched_loop
 from headrace_worker.profiles import ProfilesUnusable, read_profiles
 from headrace_worker.redaction import Redaction
 from headrace_worker.sdk import Worker
+from headrace_worker.server_clock import ServerClock
 from headrace_worker.settings import Settings
 from headrace_worker.simulator.frames import VERSION as SIMULATOR_VERSION
 from headrace_worker.slots import Run
@@ -131,9 +132,9 @@ def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tup
         shared["HOME"] = user.home
     workspaces = Workspaces(data, settings.allow_root, shared, user)
     sessions: HeldSessions = NoSessions()
-    cache: ResponseCache | None = None
+    answers: KeptAnswers | None = None
     if claude is not None:
-        sessions, cache = _add_claude(executors, claude, settings, environment, shared, workspaces, trees, data)
+        sessions, answers = _add_claude(executors, claude, settings, environment, shared, workspaces, trees, data)
     if settings.allow_command:
         memory = MemoryLimits(settings.command_memory_soft_bytes, settings.command_memory_hard_bytes)
         command = CommandExecutor(settings.allow_command, shared, workspaces, trees, memory=memory)
@@ -158,7 +159,7 @@ def composed(settings: Settings, environment: Mapping[str, str]) -> Iterator[tup
                 terms,
                 sessions=sessions,
                 on_lease=trees.extend,
-                response_cache=None if cache is None else cache.state,
+                answers=answers,
             )
             yield agent, identity
     finally:
@@ -255,7 +256,7 @@ def _add_claude(
     workspaces: Workspaces,
     trees: Trees,
     data: Path,
-) -> tuple[Sessions, ResponseCache]:
+) -> tuple[Sessions, KeptAnswers]:
     command = ClaudeCommand(
         claude.arguments,
         claude.simulated,
@@ -270,15 +271,16 @@ def _add_claude(
     seconds = _seconds(settings)
     sessions = Sessions(settings.sessions_max, workspaces, seconds, command.session_folder)
     executor = ClaudeExecutor(command, workspaces, trees, time, seconds, memory, sessions)
-    cache = ResponseCache(data / "answers", time)
-    cache.load()
-    caching = CachingExecutor(executor.run, cache, claude.version)
+    clock = ServerClock(time, boot_seconds)
+    cache = ResponseCache(data / "answers")
+    cache.load(clock.now())
+    caching = CachingExecutor(executor.run, cache, clock, Surroundings(claude.version, command.variables))
     redaction = Redaction(secrets_of(command.credentials, *command.profiles.values()))
     executors.add("claude", RedactingExecutor(caching.run, redaction).run)
     executors.capabilities.claude_version = claude.version
     executors.capabilities.claude_simulated = claude.simulated
     executors.capabilities.sessions_max = settings.sessions_max
-    return sessions, cache
+    return sessions, KeptAnswers(cache.state, caching.invalidate, caching.tend)
 
 
 def _profiles(settings: Settings) -> dict[str, dict[str, str]]:

@@ -6,7 +6,7 @@ runs, and what the end of a lease means, is decided elsewhere.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from random import Random
 
@@ -33,7 +33,6 @@ from headrace_worker.slots import Slots
 METHOD = "/headrace.v1.WorkerService/Connect"
 Lane = Stream[worker_service_pb2.ConnectResponse]
 Clock = Callable[[], float]
-CacheState = Callable[[], worker_pb2.ResponseCacheState]
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +59,17 @@ class Words:
     """What the server wants of the worker as a whole."""
 
 
+@dataclass(frozen=True, slots=True)
+class KeptAnswers:
+    """What a worker says of kept answers, and has done with them."""
+
+    state: Callable[[], worker_pb2.ResponseCacheState]
+    invalidate: Callable[[str, int], None]
+    """Answers of a namespace count no more that were asked for by then, in microseconds."""
+    tend: Callable[[], Coroutine[None, None, None]]
+    """Removes them, for as long as the worker lives."""
+
+
 class Dismissed(Exception):
     """The server will never take this worker: the text says why."""
 
@@ -81,9 +91,9 @@ class Connection:
         host_resources: Callable[[], worker_pb2.HostResources],
         clock: Clock,
         random: Random,
-        response_cache: CacheState | None = None,
+        answers: KeptAnswers | None = None,
     ) -> None:
-        """`response_cache` says what of answers is kept; None when none are."""
+        """`answers`: None for a worker that keeps none."""
         self._address = address
         self._open_channel = open_channel
         self._identity = identity
@@ -94,7 +104,7 @@ class Connection:
         self._lease = lease
         self._words = words
         self._host_resources = host_resources
-        self._response_cache = response_cache
+        self._answers = answers
         self._clock = clock
         self._random = random
         self._welcomed = False
@@ -173,8 +183,8 @@ class Connection:
         renewal.draining = self._slots.draining
         renewal.sessions.extend(self._sessions.held())
         renewal.kept_session_ids.extend(self._sessions.kept())
-        if self._response_cache is not None:
-            renewal.response_cache.CopyFrom(self._response_cache())
+        if self._answers is not None:
+            renewal.response_cache.CopyFrom(self._answers.state())
 
     def _accept(self, counter: int, response: worker_service_pb2.ConnectResponse) -> None:
         welcome = response.welcome
@@ -217,6 +227,9 @@ class Connection:
             self._sessions.acknowledge(ack)
         if response.ended_session_ids:
             self._sessions.end_named(response.ended_session_ids)
+        if self._answers is not None:
+            for said in response.response_cache_invalidations:
+                self._answers.invalidate(said.namespace, said.time.ToMicroseconds())
         self._handled_message_number = response.message_number
         if response.renewed_counter and self._lease.answer(response.renewed_counter, self._clock()):
             self._words.lease_granted()

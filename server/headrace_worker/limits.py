@@ -117,6 +117,10 @@ CACHE_ANSWER_BYTES_MAX = 4 * 1024 * 1024
 CACHE_BYTES_MAX = 256 * 1024 * 1024
 """All kept answers together."""
 CACHE_ENTRIES_COUNT_MAX = 10_000
+CACHE_SWEEP_SECONDS = 60.0
+"""How often answers are removed that are too old for everybody."""
+CACHE_INVALIDATIONS_COUNT_MAX = 1000
+"""Namespaces of which a worker remembers since when answers count."""
 THREADS_COUNT_MAX = 1024
 """Threads for handlers that are not async functions."""
 INTEGER_EXACT_MAX = 2**53

@@ -72,6 +72,11 @@ class ClaudeCommand:
     max_retries: int = MAX_RETRIES_DEFAULT
     """How often the CLI itself repeats a call; the scheduler owns retries."""
 
+    def variables(self, profile: str) -> Mapping[str, str]:
+        """What a task with an environment profile gets besides, and one without; nothing for a profile that is not
+        there."""
+        return self.profiles.get(profile, {}) if profile else self.credentials
+
     def job_folder(self, job_id: str) -> Path:
         """What is kept of a job between its attempts."""
         return self.data_folder / "claude" / job_id
@@ -239,14 +244,13 @@ def _environment(
 ) -> dict[str, str]:
     if task.environment_profile and task.environment_profile not in command.profiles:
         raise LaunchRefused(f"this worker has no environment profile {task.environment_profile!r}")
-    profile = command.profiles[task.environment_profile] if task.environment_profile else command.credentials
     return {
         **command.environment,
         "DISABLE_AUTOUPDATER": "1",
         "DISABLE_TELEMETRY": "1",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_MAX_RETRIES": str(command.max_retries),
-        **profile,
+        **command.variables(task.environment_profile),
         "CLAUDE_CONFIG_DIR": str(config_folder),
         "TMPDIR": str(workspace.temporary),
     }
