@@ -80,18 +80,33 @@ def test_x4_ctrl_c_ends_the_turn_and_not_the_session(chat: Callable[..., Termina
     assert [turn.state for turn in turns] == [job_pb2.JOB_STATE_SUCCEEDED, job_pb2.JOB_STATE_CANCELLED]
 
 
-def test_without_a_terminal_each_line_is_a_message_and_the_end_waits_for_the_answers(
-    shared_plane: ControlPlane,
-) -> None:
-    lines = script({"text": "one"}) + "\n" + script({"text": "two"}) + "\n"
-    ran = subprocess.run(
-        [sys.executable, "-m", "headrace.cli", "chat", "--no-ask"],
+def typed(plane: ControlPlane, lines: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command without a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "headrace.cli", "chat", *words],
         input=lines,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env={**shared_plane.environment, "HEADRACE_SERVER": shared_plane.address},
+        env={**plane.environment, "HEADRACE_SERVER": plane.address},
     )
+
+
+def test_without_a_terminal_each_line_is_a_message_and_the_end_waits_for_the_answers(
+    shared_plane: ControlPlane,
+) -> None:
+    lines = script({"text": "one"}) + "\n" + script({"text": "two"}) + "\n"
+    ran = typed(shared_plane, lines, "--no-ask")
     assert (ran.returncode, ran.stdout) == (0, "one\ntwo\n"), ran.stderr
     assert DETACHED.search(ran.stderr)
+
+
+def test_nobody_is_told_to_return_to_a_session_that_has_ended(
+    shared_plane: ControlPlane, client: blocking.Client
+) -> None:
+    session = client.sessions.create()
+    session.close("enough")
+    ran = typed(shared_plane, "hello\n", session.id)
+    assert (ran.returncode, DETACHED.search(ran.stderr)) == (1, None), ran.stderr
+    assert "the session is closed: enough" in ran.stderr

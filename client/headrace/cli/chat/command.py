@@ -20,9 +20,10 @@ from headrace.cli.submitting import way_to
 from headrace.cli.work import ConversationChoices
 from headrace.conversation import Conversation
 from headrace.sessions import Session
-from headrace.v1 import event_pb2
+from headrace.v1 import event_pb2, session_pb2
 
 INTERRUPT_REASON = "interrupted at a terminal"
+OVER = frozenset({session_pb2.SESSION_STATE_CLOSED, session_pb2.SESSION_STATE_LOST})
 
 
 @options.command
@@ -50,7 +51,7 @@ async def chat(
         try:
             return await talk.run(last)
         finally:
-            if not talk.view.over:
+            if not talk.over:
                 way = way_to(["headrace", "chat", session.id], connection)
                 print(f"detached; the session goes on. Return with: {way}", file=sys.stderr)
 
@@ -67,15 +68,22 @@ class _Talk:
         self._heard = asyncio.Event()
         self._saying = asyncio.Lock()
         """Held until it is known which turn became of what was said here."""
+        self.over = False
+        """The session has ended, whether that was shown or not."""
+        self._refused = False
+        """Something that was said here was not taken."""
         self.view = ChatView(options.now)
 
     async def run(self, last: int) -> Exit:
         """Until the person leaves or the session ends."""
         live = sys.stdin.isatty() and sys.stdout.isatty() and not self._json
         face: Face = TerminalFace(self.view.status) if live else PlainFace()
+        self._refused = self.over = (await self._session.get()).state in OVER
         with face:
             async with self._session.converse(last_turns=last, deltas=live) as talk:
-                tasks = {asyncio.create_task(self._read(talk, face)), asyncio.create_task(self._type(talk, face))}
+                tasks = {asyncio.create_task(self._read(talk, face))}
+                if not self.over:
+                    tasks.add(asyncio.create_task(self._type(talk, face)))
                 try:
                     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                     for task in done:
@@ -84,7 +92,10 @@ class _Talk:
                     for task in tasks:
                         task.cancel()
                     await asyncio.wait(tasks)
-        return exits.BY_STATE.get(self.view.last_state, Exit.SUCCEEDED) if not live else Exit.SUCCEEDED
+                    self.over = self.view.over or (talk.session is not None and talk.session.state in OVER)
+        if live:
+            return Exit.SUCCEEDED
+        return Exit.FAILED if self._refused else exits.BY_STATE.get(self.view.last_state, Exit.SUCCEEDED)
 
     async def _read(self, talk: Conversation, face: Face) -> None:
         async for item in talk:
@@ -120,6 +131,7 @@ class _Talk:
             try:
                 await self._do(talk, action, face, by_key=isinstance(line, Interrupted))
             except errors.CallFailed as refused:
+                self._refused = True
                 for text in exits.error_lines(refused):
                     face.show(Line(text, Tone.WARNING))
             except ValueError as error:

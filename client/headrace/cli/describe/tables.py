@@ -23,4 +23,6 @@ def dense_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[st
 
 def fields(values: Mapping[str, str]) -> list[str]:
     """Names and values, aligned; what is empty is left out."""
-    return [f"{name:<10} {value}" for name, value in values.items() if value]
+    shown = {name: value for name, value in values.items() if value}
+    width = max((10, *map(len, shown)))
+    return [f"{name:<{width}} {value}" for name, value in shown.items()]

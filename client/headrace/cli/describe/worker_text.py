@@ -7,6 +7,7 @@ from datetime import datetime
 
 from headrace.cli import amounts
 from headrace.cli.describe import job_text, tables
+from headrace.cli.describe.cache_text import cache_summary
 from headrace.v1 import worker_pb2
 
 WORKER_COLUMNS = ("ID", "STATE", "SLOTS", "MEMORY FREE", "CPU FREE", "RENEWED", "EXECUTORS", "CLAUDE", "HOST")
@@ -59,17 +60,16 @@ def drain_text(drain: worker_pb2.WorkerDrain, now: datetime) -> str:
     return f"by {drain.actor or 'unknown'} {amounts.age(drain.time, now)} ago{ends}{exits}"
 
 
-def cache_text(cache: worker_pb2.ResponseCacheState, now: datetime) -> str:
-    """The answers that it keeps: `3 kept, 1.2 KiB, oldest 2h; 5 of 8 found (62 %)`."""
-    asked = cache.hits + cache.misses
-    found = f"; {cache.hits} of {asked} found ({100 * cache.hits // asked} %)" if asked else ""
-    oldest = f", oldest {amounts.age(cache.oldest_time, now)}" if cache.entries else ""
-    return f"{cache.entries} kept, {amounts.size(cache.size_bytes)}{oldest}{found}"
-
-
 def worker_state(worker: worker_pb2.Worker) -> str:
     """`READY` of `WORKER_STATE_READY`."""
     return worker_pb2.WorkerState.Name(worker.state).removeprefix("WORKER_STATE_")
+
+
+def _draining(worker: worker_pb2.Worker, now: datetime) -> str:
+    if worker.HasField("drain"):
+        return drain_text(worker.drain, now)
+    # Its own word is older than that of whoever ended its drain, until it renews.
+    return "as it said itself when it last renewed" if worker.state == worker_pb2.WORKER_STATE_DRAINING else ""
 
 
 def worker_lines(worker: worker_pb2.Worker, now: datetime) -> list[str]:
@@ -83,7 +83,7 @@ def worker_lines(worker: worker_pb2.Worker, now: datetime) -> list[str]:
             "worker": worker.id,
             "state": worker_state(worker),
             "slots": f"{worker.slots_used} of {worker.slots} in use{bounds}",
-            "draining": drain_text(worker.drain, now) if worker.HasField("drain") else "",
+            "draining": _draining(worker, now),
             "renewed": f"{amounts.age(worker.renew_time, now)} ago" if worker.HasField("renew_time") else "",
             "connected": amounts.clock(worker.connect_time) if worker.HasField("connect_time") else "",
             "executors": ", ".join(can.executors),
@@ -92,7 +92,7 @@ def worker_lines(worker: worker_pb2.Worker, now: datetime) -> list[str]:
             "handlers": ", ".join(can.handlers),
             "folders": ", ".join(can.workspace_roots),
             "claude": f"{can.claude_version}{' (simulated)' if can.claude_simulated else ''}",
-            "answers": cache_text(worker.response_cache, now) if worker.HasField("response_cache") else "",
+            "answers": cache_summary(worker.response_cache, now) if worker.HasField("response_cache") else "",
             "host": worker.host,
             "memory": _free(host.memory_available_bytes, host.memory_bytes, amounts.size),
             "cpus": _free(host.cpu_available_millis, host.cpu_millis, cpus),
