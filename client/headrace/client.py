@@ -17,6 +17,7 @@ from headrace.handles import Job
 from headrace.health import HealthItem
 from headrace.policies import Seconds
 from headrace.resources import PAGE_SIZE, Feed, Queues, Schedules, Workers
+from headrace.response_cache import ResponseCache
 from headrace.sessions import Session, Sessions
 from headrace.streams import Events, FeedEvents, FeedWatch, Watch
 from headrace.v1 import admin_service_pb2, job_pb2, job_service_pb2, settings_pb2, watch_pb2
@@ -32,6 +33,7 @@ __all__ = [
     "FeedWatch",
     "Job",
     "Queues",
+    "ResponseCache",
     "Schedules",
     "Session",
     "Sessions",
@@ -198,6 +200,11 @@ class AsyncClient:
     def budgets(self) -> Budgets:
         """What Claude jobs of the namespace may spend."""
         return Budgets(self._connection)
+
+    @property
+    def response_cache(self) -> ResponseCache:
+        """The answers that workers keep to give them again."""
+        return ResponseCache(self._connection)
 
     @property
     def events(self) -> Feed:

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from headrace.v1 import (
     admin_service_pb2,
@@ -84,6 +85,11 @@ DOCUMENTS: dict[str, tuple[list[str], Any, str]] = {
         ["schedule", "preview", "s"],
         schedule_service_pb2.PreviewScheduleResponse(ticks=[schedule_service_pb2.PreviewedTick(local_time="t")]),
         "ticks",
+    ),
+    "InvalidateResponseCache": (
+        ["cache", "invalidate", "--yes"],
+        admin_service_pb2.InvalidateResponseCacheResponse(invalidate_time=Timestamp(seconds=1)),
+        "invalidateTime",
     ),
     "ListAuditEntries": (
         ["audit", "list"],

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from headrace.v1 import admin_service_pb2, capacity_pb2, settings_pb2
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 ADMIN_CALLS: dict[str, tuple[Any, Any, Any]] = {
     "ListAuditEntries": (
@@ -45,6 +50,16 @@ ADMIN_CALLS: dict[str, tuple[Any, Any, Any]] = {
         lambda c: c.budgets.delete("ann") or "j",
         {"owner": "ann", "period": "BUDGET_PERIOD_DAY"},
         admin_service_pb2.DeleteBudgetResponse(),
+    ),
+    "GetResponseCache": (
+        lambda c: "j" * c.response_cache.get().workers,
+        {},
+        admin_service_pb2.GetResponseCacheResponse(workers=1),
+    ),
+    "InvalidateResponseCache": (
+        lambda c: "j" if c.response_cache.invalidate(reason="new facts") == NOON else "",
+        {"reason": "new facts"},
+        admin_service_pb2.InvalidateResponseCacheResponse(invalidate_time=Timestamp(seconds=int(NOON.timestamp()))),
     ),
     "GetSettings": (
         lambda c: c.settings().etag,

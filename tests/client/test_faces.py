@@ -54,6 +54,7 @@ PAIRS = [
     (client.Feed, blocking.Feed),
     (client.Capacity, blocking.Capacity),
     (client.Budgets, blocking.Budgets),
+    (client.ResponseCache, blocking.ResponseCache),
     (client.Sessions, blocking.Sessions),
     (client.Session, blocking.Session),
     (client.Conversation, blocking.Conversation),

@@ -33,7 +33,7 @@ class FakeAdmin(admin_service_pb2_grpc.AdminServiceServicer):
 
     SetBudget = DeleteBudget = ListBudgets = ListCapacityDomains = UpdateCapacityDomain = GetSettings = (
         UpdateSettings
-    ) = ListAuditEntries
+    ) = GetResponseCache = InvalidateResponseCache = ListAuditEntries
 
     def WatchHealth(self, request: Any, context: Any) -> Iterator[Any]:
         self.requests.append(request)

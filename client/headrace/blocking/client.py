@@ -14,6 +14,7 @@ from headrace.blocking.connection import Connection
 from headrace.blocking.conversation import Conversation
 from headrace.blocking.handles import Job
 from headrace.blocking.resources import PAGE_SIZE, Feed, Queues, Schedules, Workers
+from headrace.blocking.response_cache import ResponseCache
 from headrace.blocking.sessions import Session, Sessions
 from headrace.blocking.streams import Events, FeedEvents, FeedWatch, Watch
 from headrace.health import HealthItem
@@ -31,6 +32,7 @@ __all__ = [
     "FeedWatch",
     "Job",
     "Queues",
+    "ResponseCache",
     "Schedules",
     "Session",
     "Sessions",
@@ -197,6 +199,11 @@ class Client:
     def budgets(self) -> Budgets:
         """What Claude jobs of the namespace may spend."""
         return Budgets(self._connection)
+
+    @property
+    def response_cache(self) -> ResponseCache:
+        """The answers that workers keep to give them again."""
+        return ResponseCache(self._connection)
 
     @property
     def events(self) -> Feed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from headrace import policies
 from headrace.calls.call import Call, Page
 from headrace.policies import Seconds
@@ -35,6 +37,20 @@ def update_settings(
         namespace=namespace, settings=settings, validate_only=validate_only
     )
     return Call(lambda s: s.admin.UpdateSettings, request, lambda response: response.settings)
+
+
+def get_response_cache(namespace: str) -> Call[admin_service_pb2.GetResponseCacheResponse]:
+    request = admin_service_pb2.GetResponseCacheRequest(namespace=namespace)
+    return Call(lambda s: s.admin.GetResponseCache, request, lambda response: response)
+
+
+def invalidate_response_cache(namespace: str, reason: str) -> Call[datetime]:
+    request = admin_service_pb2.InvalidateResponseCacheRequest(namespace=namespace, reason=reason)
+    return Call(
+        lambda s: s.admin.InvalidateResponseCache,
+        request,
+        lambda response: response.invalidate_time.ToDatetime(tzinfo=UTC),
+    )
 
 
 def watch_health(interval: Seconds | None) -> admin_service_pb2.WatchHealthRequest:

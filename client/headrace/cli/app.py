@@ -9,6 +9,7 @@ import typer
 
 from headrace.cli import (
     audit,
+    cache,
     capacity,
     events,
     health,
@@ -42,6 +43,7 @@ app.add_typer(events.events, name="event")
 app.add_typer(audit.audit, name="audit")
 app.add_typer(capacity.capacity, name="capacity")
 app.add_typer(capacity.budget, name="budget")
+app.add_typer(cache.cache, name="cache")
 app.command("top")(top)
 app.command("health")(health.health)
 

@@ -1,0 +1,25 @@
+"""The answers that workers keep, in the blocking client."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from headrace import calls
+from headrace.blocking.connection import Connection
+from headrace.v1 import admin_service_pb2
+
+
+class ResponseCache:
+    """Answers of Claude jobs that may be given again; what each worker keeps is in `workers`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def get(self) -> admin_service_pb2.GetResponseCacheResponse:
+        """What connected workers keep together, and since when answers of the namespace count."""
+        return self._connection.run(calls.admin.get_response_cache(self._connection.namespace))
+
+    def invalidate(self, *, reason: str = "") -> datetime:
+        """Has no answer given again that a job of the namespace asked for until now, on any worker, also one that is
+        away. Returns the time after which answers count."""
+        return self._connection.run(calls.admin.invalidate_response_cache(self._connection.namespace, reason))
