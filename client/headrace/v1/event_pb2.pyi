@@ -4,6 +4,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from headrace.v1 import capacity_pb2 as _capacity_pb2
 from headrace.v1 import input_pb2 as _input_pb2
 from headrace.v1 import job_pb2 as _job_pb2
 from headrace.v1 import outcome_pb2 as _outcome_pb2
@@ -33,6 +34,13 @@ class ReleaseCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RELEASE_CAUSE_DRAINING: _ClassVar[ReleaseCause]
     RELEASE_CAUSE_REVOKED: _ClassVar[ReleaseCause]
     RELEASE_CAUSE_CANCELLED: _ClassVar[ReleaseCause]
+
+class BudgetMark(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BUDGET_MARK_UNSPECIFIED: _ClassVar[BudgetMark]
+    BUDGET_MARK_WARNING: _ClassVar[BudgetMark]
+    BUDGET_MARK_RESERVATION: _ClassVar[BudgetMark]
+    BUDGET_MARK_LIMIT: _ClassVar[BudgetMark]
 
 class CancelStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -67,6 +75,10 @@ RELEASE_CAUSE_DECLINED: ReleaseCause
 RELEASE_CAUSE_DRAINING: ReleaseCause
 RELEASE_CAUSE_REVOKED: ReleaseCause
 RELEASE_CAUSE_CANCELLED: ReleaseCause
+BUDGET_MARK_UNSPECIFIED: BudgetMark
+BUDGET_MARK_WARNING: BudgetMark
+BUDGET_MARK_RESERVATION: BudgetMark
+BUDGET_MARK_LIMIT: BudgetMark
 CANCEL_STEP_UNSPECIFIED: CancelStep
 CANCEL_STEP_INTERRUPT: CancelStep
 CANCEL_STEP_CLOSE_INPUT: CancelStep
@@ -83,7 +95,7 @@ OUTPUT_STREAM_STDERR: OutputStream
 OUTPUT_STREAM_FRAME: OutputStream
 
 class Event(_message.Message):
-    __slots__ = ("job_id", "sequence", "position", "time", "attempt", "epoch", "report_number", "output", "submitted", "queued", "attempt_assigned", "attempt_started", "attempt_released", "attempt_failed", "attempt_lost", "input_requested", "input_resolved", "cancel_requested", "cancel_stepped", "updated", "scheduled", "output_truncated", "attempt_handed_back", "attempt_snoozed", "attempt_timed_out", "succeeded", "failed", "cancelled", "expired", "skipped")
+    __slots__ = ("job_id", "sequence", "position", "time", "attempt", "epoch", "report_number", "output", "submitted", "queued", "attempt_assigned", "attempt_started", "attempt_released", "attempt_failed", "attempt_lost", "input_requested", "input_resolved", "cancel_requested", "cancel_stepped", "updated", "scheduled", "output_truncated", "attempt_handed_back", "attempt_snoozed", "attempt_timed_out", "budget_reached", "succeeded", "failed", "cancelled", "expired", "skipped")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     POSITION_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +121,7 @@ class Event(_message.Message):
     ATTEMPT_HANDED_BACK_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_SNOOZED_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_TIMED_OUT_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_REACHED_FIELD_NUMBER: _ClassVar[int]
     SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
@@ -139,12 +152,13 @@ class Event(_message.Message):
     attempt_handed_back: AttemptHandedBack
     attempt_snoozed: AttemptSnoozed
     attempt_timed_out: AttemptTimedOut
+    budget_reached: BudgetReached
     succeeded: JobSucceeded
     failed: JobFailed
     cancelled: JobCancelled
     expired: JobExpired
     skipped: JobSkipped
-    def __init__(self, job_id: _Optional[str] = ..., sequence: _Optional[int] = ..., position: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., report_number: _Optional[int] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., submitted: _Optional[_Union[JobSubmitted, _Mapping]] = ..., queued: _Optional[_Union[JobQueued, _Mapping]] = ..., attempt_assigned: _Optional[_Union[AttemptAssigned, _Mapping]] = ..., attempt_started: _Optional[_Union[AttemptStarted, _Mapping]] = ..., attempt_released: _Optional[_Union[AttemptReleased, _Mapping]] = ..., attempt_failed: _Optional[_Union[AttemptFailed, _Mapping]] = ..., attempt_lost: _Optional[_Union[AttemptLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., input_resolved: _Optional[_Union[InputResolved, _Mapping]] = ..., cancel_requested: _Optional[_Union[CancelRequested, _Mapping]] = ..., cancel_stepped: _Optional[_Union[CancelStepped, _Mapping]] = ..., updated: _Optional[_Union[JobUpdated, _Mapping]] = ..., scheduled: _Optional[_Union[JobScheduled, _Mapping]] = ..., output_truncated: _Optional[_Union[OutputTruncated, _Mapping]] = ..., attempt_handed_back: _Optional[_Union[AttemptHandedBack, _Mapping]] = ..., attempt_snoozed: _Optional[_Union[AttemptSnoozed, _Mapping]] = ..., attempt_timed_out: _Optional[_Union[AttemptTimedOut, _Mapping]] = ..., succeeded: _Optional[_Union[JobSucceeded, _Mapping]] = ..., failed: _Optional[_Union[JobFailed, _Mapping]] = ..., cancelled: _Optional[_Union[JobCancelled, _Mapping]] = ..., expired: _Optional[_Union[JobExpired, _Mapping]] = ..., skipped: _Optional[_Union[JobSkipped, _Mapping]] = ...) -> None: ...
+    def __init__(self, job_id: _Optional[str] = ..., sequence: _Optional[int] = ..., position: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempt: _Optional[int] = ..., epoch: _Optional[int] = ..., report_number: _Optional[int] = ..., output: _Optional[_Union[Output, _Mapping]] = ..., submitted: _Optional[_Union[JobSubmitted, _Mapping]] = ..., queued: _Optional[_Union[JobQueued, _Mapping]] = ..., attempt_assigned: _Optional[_Union[AttemptAssigned, _Mapping]] = ..., attempt_started: _Optional[_Union[AttemptStarted, _Mapping]] = ..., attempt_released: _Optional[_Union[AttemptReleased, _Mapping]] = ..., attempt_failed: _Optional[_Union[AttemptFailed, _Mapping]] = ..., attempt_lost: _Optional[_Union[AttemptLost, _Mapping]] = ..., input_requested: _Optional[_Union[InputRequested, _Mapping]] = ..., input_resolved: _Optional[_Union[InputResolved, _Mapping]] = ..., cancel_requested: _Optional[_Union[CancelRequested, _Mapping]] = ..., cancel_stepped: _Optional[_Union[CancelStepped, _Mapping]] = ..., updated: _Optional[_Union[JobUpdated, _Mapping]] = ..., scheduled: _Optional[_Union[JobScheduled, _Mapping]] = ..., output_truncated: _Optional[_Union[OutputTruncated, _Mapping]] = ..., attempt_handed_back: _Optional[_Union[AttemptHandedBack, _Mapping]] = ..., attempt_snoozed: _Optional[_Union[AttemptSnoozed, _Mapping]] = ..., attempt_timed_out: _Optional[_Union[AttemptTimedOut, _Mapping]] = ..., budget_reached: _Optional[_Union[BudgetReached, _Mapping]] = ..., succeeded: _Optional[_Union[JobSucceeded, _Mapping]] = ..., failed: _Optional[_Union[JobFailed, _Mapping]] = ..., cancelled: _Optional[_Union[JobCancelled, _Mapping]] = ..., expired: _Optional[_Union[JobExpired, _Mapping]] = ..., skipped: _Optional[_Union[JobSkipped, _Mapping]] = ...) -> None: ...
 
 class JobSubmitted(_message.Message):
     __slots__ = ("state", "actor", "due_time", "retry_of_job_id", "schedule_name", "nominal_time", "catch_up", "start_deadline_time", "end_deadline_time", "session_id", "turn", "background", "holder_worker_id", "hold_expire_time")
@@ -303,6 +317,30 @@ class AttemptTimedOut(_message.Message):
     timeout: _outcome_pb2.TimeoutKind
     message: str
     def __init__(self, timeout: _Optional[_Union[_outcome_pb2.TimeoutKind, str]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class BudgetReached(_message.Message):
+    __slots__ = ("mark", "namespace", "owner", "period", "max_cost_usd_micros", "max_tokens", "used_usd_micros", "used_tokens", "attempt_usd_micros", "reserved_usd_micros")
+    MARK_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    MAX_COST_USD_MICROS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    USED_USD_MICROS_FIELD_NUMBER: _ClassVar[int]
+    USED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_USD_MICROS_FIELD_NUMBER: _ClassVar[int]
+    RESERVED_USD_MICROS_FIELD_NUMBER: _ClassVar[int]
+    mark: BudgetMark
+    namespace: str
+    owner: str
+    period: _capacity_pb2.BudgetPeriod
+    max_cost_usd_micros: int
+    max_tokens: int
+    used_usd_micros: int
+    used_tokens: int
+    attempt_usd_micros: int
+    reserved_usd_micros: int
+    def __init__(self, mark: _Optional[_Union[BudgetMark, str]] = ..., namespace: _Optional[str] = ..., owner: _Optional[str] = ..., period: _Optional[_Union[_capacity_pb2.BudgetPeriod, str]] = ..., max_cost_usd_micros: _Optional[int] = ..., max_tokens: _Optional[int] = ..., used_usd_micros: _Optional[int] = ..., used_tokens: _Optional[int] = ..., attempt_usd_micros: _Optional[int] = ..., reserved_usd_micros: _Optional[int] = ...) -> None: ...
 
 class CancelRequested(_message.Message):
     __slots__ = ("reason", "actor", "cause", "superseded_by_job_id")
