@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from google.protobuf import json_format
+
 from headrace import follow, outcomes
 from headrace.cli import narration
 from headrace.cli.parts import Answer, Line, Part, Raw, Tone, one_line
 from headrace.cli.speech import Speech
-from headrace.v1 import event_pb2, job_pb2, watch_pb2
+from headrace.v1 import event_pb2, job_pb2, outcome_pb2, watch_pb2
 
 WAITING_STATES = frozenset({job_pb2.JOB_STATE_QUEUED, job_pb2.JOB_STATE_SCHEDULED, job_pb2.JOB_STATE_BLOCKED})
 ATTEMPT_ENDS = frozenset(
@@ -106,7 +108,7 @@ class Transcript:
         if kind in ATTEMPT_ENDS:
             parts += self._speech.hush()
         if kind == "succeeded":
-            parts += self._unheard(event.succeeded.result.claude.text)
+            parts += self._unheard(event.succeeded.result.claude.text) + self._returned(event.succeeded.result)
         if kind == "attempt_started":
             self._answered, self._waiting_told = False, ""
         if self._wanted.lifecycle or kind == "output_truncated":
@@ -118,6 +120,13 @@ class Transcript:
     def _unheard(self, text: str) -> list[Part]:
         """The final text, when nothing of it was told because its events are gone."""
         return [Answer(text, end=True)] if text and self._wanted.answer and not self._answered else []
+
+    def _returned(self, result: outcome_pb2.Result) -> list[Part]:
+        """What a handler returned, unless it is nothing. A log alone is told without it: there its bytes stay exact."""
+        value = result.handler.value
+        if not self._wanted.lifecycle or value.WhichOneof("kind") in (None, "null_value"):
+            return []
+        return [Answer(json_format.MessageToJson(value, indent=None, sort_keys=True, ensure_ascii=False), end=True)]
 
     def _output(self, event: event_pb2.Event) -> list[Part]:
         output = event.output
