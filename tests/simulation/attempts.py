@@ -8,6 +8,8 @@ from headrace.v1 import event_pb2, input_pb2, outcome_pb2, worker_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace_worker.lease import LeaseKey, key_of
 from simulation.ground import Ending, Run
+from simulation.held_process import Process
+from simulation.turns import Saying
 
 ACCEPTED, STARTED, FINISHED = pb.HELD_PHASE_ACCEPTED, pb.HELD_PHASE_STARTED, pb.HELD_PHASE_FINISHED
 
@@ -42,6 +44,14 @@ class HeldAttempt:
     dirty: bool = False
     used_usd_micros: int = 0
     used_tokens: int = 0
+    saying: Saying | None = None
+    """Of a turn of a session: what was said, and in which conversation."""
+    own_process: Process | None = None
+    """Of a turn that a CLI began by itself."""
+    sign: str = ""
+    """By which its failure is to be told, when it could not begin."""
+    tells_conversation: bool = True
+    """The next frame of a turn says in which conversation it is."""
 
     @property
     def lease(self) -> worker_pb2.Lease:
@@ -67,7 +77,9 @@ class HeldAttempt:
             output.checkpoint.value.string_value = text.decode()
         elif self.assignment.spec.HasField("claude"):
             output.claude.raw_json = text.decode()
-            if output.producer_sequence == 1:
+            if self.saying is not None:
+                self._say_conversation(output, self.saying)
+            elif output.producer_sequence == 1:
                 output.claude.init.claude_session_id = self.assignment.resume_claude_session_id or "session"
         else:
             output.chunk.data = text
@@ -103,7 +115,7 @@ class HeldAttempt:
         assert self.run is not None
         self.phase = FINISHED
         self.run.ending = ending
-        self.run.sign = stamp(self.key, 0).decode()
+        self.run.sign = self.sign or stamp(self.key, 0).decode()
         self.finish = pb.AttemptFinish(
             lease=self.lease, last_producer_sequence=len(self.outputs), last_report_number=len(self.reports)
         )
@@ -128,6 +140,12 @@ class HeldAttempt:
     def delivered(self) -> bool:
         """Whether the server has all that has to come before the finish."""
         return self.stale or (self.committed == len(self.outputs) and self.reports_committed == len(self.reports))
+
+    def _say_conversation(self, output: event_pb2.Output, saying: Saying) -> None:
+        saying.begin()
+        if self.tells_conversation:
+            output.claude.init.claude_session_id = saying.transcript.id
+            self.tells_conversation = False
 
     def rewind(self, committed: int, reports_committed: int) -> None:
         """On a new stream: what the server has is the truth, what was on its way is not."""

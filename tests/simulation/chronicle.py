@@ -3,7 +3,7 @@
 It keeps every event that it has ever seen, so a log that changes afterwards shows.
 """
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,8 @@ class Known:
     id: str
     row: Job
     number: int
+    name: str
+    """For display."""
     log: list[Logged] = field(default_factory=list)
 
 
@@ -50,13 +52,15 @@ class Fresh:
 class Chronicle:
     """What is in the store."""
 
-    def __init__(self, deletable: Set[str]) -> None:
-        """`deletable` are the jobs that somebody asked to have deleted."""
+    def __init__(self, deletable: Set[str], unsaid: Callable[[job_pb2.JobSpec], int]) -> None:
+        """`deletable` are the jobs that somebody asked to have deleted; `unsaid` gives a number to one that no client
+        submitted."""
         self.jobs: dict[str, Known] = {}
         self.generation = 1
         self._by_row: dict[int, Known] = {}
         self._raw: dict[int, tuple[Any, ...]] = {}
         self._deletable = deletable
+        self._unsaid = unsaid
         self._position = 0
         self._outputs: dict[str, int] = {}
         """By job: the sequence of the last piece of output that was seen."""
@@ -109,13 +113,23 @@ class Chronicle:
             job = rows.job_of(raw)
             known = self._by_row.get(job.row)
             if known is None:
-                known = self._by_row[job.row] = Known(job_id_text(job.id), job, _number(connection, job))
+                known = self._by_row[job.row] = self._known(connection, job)
                 self.jobs[known.id] = known
             known.row = job
             changed.append(known)
         if len(found) != len(self._raw):
             self._forget(connection, self._raw.keys() - {raw[0] for raw in found})
         return changed
+
+    def _known(self, connection: Connection, job: Job) -> Known:
+        found = connection.rows("SELECT spec FROM job_specs WHERE job = ?", (job.row,))
+        hold(len(found) == 1, "S4", "a job without its spec")
+        spec = job_pb2.JobSpec.FromString(found[0][0])
+        if job.turn is None:
+            number = int(spec.display_name)
+        else:
+            number = self._unsaid(spec) if job.turn.background else int(spec.claude.prompt)
+        return Known(job_id_text(job.id), job, number, spec.display_name)
 
     def _forget(self, connection: Connection, gone: Set[int]) -> None:
         for row in gone:
@@ -143,9 +157,3 @@ class Chronicle:
         logged = Logged(event.WhichOneof("kind") or "", event, body)
         known.log.append(logged)
         return known, logged
-
-
-def _number(connection: Connection, job: Job) -> int:
-    found = connection.rows("SELECT spec FROM job_specs WHERE job = ?", (job.row,))
-    hold(len(found) == 1, "S4", "a job without its spec")
-    return int(job_pb2.JobSpec.FromString(found[0][0]).display_name)

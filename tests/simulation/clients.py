@@ -29,6 +29,7 @@ SMALL_QUEUE = "small"
 SMALL_QUEUE_JOBS_MAX = 6
 NOBODYS_HANDLER = "nobody"
 OF_GRAPH = -1
+OF_SESSION = -2
 RESUME_POLICIES = (
     task_pb2.RESUME_POLICY_UNSPECIFIED,
     task_pb2.RESUME_POLICY_UNSPECIFIED,
@@ -47,7 +48,8 @@ class Submit:
     request_id: str
     spec: job_pb2.JobSpec
     bulk: int = 0
-    """Of an atomic bulk: which; zero for a job of its own, OF_GRAPH for one that is only ever asked for with others."""
+    """Of an atomic bulk: which; zero for a job of its own, OF_GRAPH for one that is only ever asked for with others,
+    OF_SESSION for a turn."""
     job_id: str = ""
     """As it was told."""
 
@@ -122,6 +124,11 @@ class Clients:
         submit = Submit(number, f"r{number}" if with_id else "", make(number))
         self.told.submits.append(submit)
         return submit
+
+    def take_note(self, spec: job_pb2.JobSpec) -> int:
+        """Takes note of a job that no client wants; returns its number."""
+        self.told.submits.append(Submit(len(self.told.submits) + 1, "", spec, OF_SESSION))
+        return len(self.told.submits)
 
     def explain(self, server: Server, job_id: str) -> "asyncio.Task[Any]":
         """Asks what a job waits for."""

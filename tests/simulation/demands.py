@@ -121,6 +121,7 @@ def retry(world: World, chance: Random) -> None:
         return server.jobs.retry_job(pb.RetryJobRequest(job_id=job_id, request_id=request_id), call())
 
     may = {Reason.JOB_NOT_ENDED, Reason.RETRY_LIVE, Reason.QUEUE_FULL, Reason.UNIQUE_KEY_TAKEN, Reason.NOT_FOUND}
+    may.add(Reason.SESSION_ENDED)
     if request_id:
         may.add(Reason.REQUEST_ID_REUSED)
     ended = _ended(world) if chance.random() < 0.8 else None

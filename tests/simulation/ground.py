@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from headrace_worker.lease import LeaseKey
+from simulation.turns import Turns
 from simulation.violation import hold
 
 
@@ -44,6 +45,7 @@ class Ground:
 
     def __init__(self, lives: Callable[[LeaseKey], bool]) -> None:
         """`lives` tells whether a lease is the live one of its job."""
+        self.turns = Turns()
         self._lives = lives
         self._runs: dict[tuple[str, int, int], Run] = {}
         self.acknowledged: list[Run] = []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from simulation.broken import capacity, changes, feed, parts, queueing, schedules, words
+from simulation.broken import capacity, changes, feed, parts, queueing, schedules, sessions, words
 
 
 @contextmanager
@@ -125,6 +125,21 @@ MUTANTS: dict[str, Callable[[], words.Patches]] = {
         capacity.lost_attempt_not_paid,
         capacity.reservation_outlives_its_lease,
         capacity.cap_left_out,
+        sessions.turns_not_in_line,
+        sessions.binding_epoch_kept,
+        sessions.holder_ignored,
+        sessions.said_again,
+        sessions.turn_counted_twice,
+        sessions.close_leaves_turns,
+        sessions.lost_session_keeps_turns,
+        sessions.interrupt_closes,
+        sessions.lost_at_once,
+        sessions.next_turn_not_told,
+        sessions.closed_session_takes_turns,
+        sessions.old_process_kept,
+        sessions.own_turn_begun_twice,
+        sessions.fork_goes_anywhere,
+        sessions.fork_of_nothing,
     )
 }
 """By name."""

@@ -10,9 +10,11 @@ from headrace_server.core.refusal import Refused
 from headrace_server.core.states import ENDED, LEASED, JobState
 from simulation.attempts import ACCEPTED, STARTED
 from simulation.beside import begin_sweep
+from simulation.checkers.conversations import check_conversations, processes_in_vain
 from simulation.checkers.rest import check_explained, check_rest, fits_nobody, shut_until, waits_for_nobody
 from simulation.feed_readers import FeedReader
 from simulation.ground import Ending
+from simulation.held_process import Process
 from simulation.operators import DRAIN, drain_busy_queue, resume_all
 from simulation.server import HEARTBEAT_SECONDS
 from simulation.spending import lift_all
@@ -22,6 +24,7 @@ from simulation.world import World
 
 ROUNDS_MAX = 300
 ROUND_SECONDS = 2.0
+PROCESS_ROUNDS_MAX = 30
 MISSED_SECONDS = 100.0
 FEED_ROUNDS_MAX = 2000
 FEED_SECONDS = 0.01
@@ -49,6 +52,8 @@ def come_to_rest(world: World, chance: Random) -> None:
     for _ in range(3):
         world.advance(ROUND_SECONDS)
         _everybody_acts(world, chance)
+    _let_processes_end(world, chance)
+    check_conversations(world.sessions.rows, world.disks, world.ground.turns)
     _sweep(world, chance)
     _read_to_the_end(world)
     world.check()
@@ -178,6 +183,18 @@ def _work_off(world: World, worker: Worker, chance: Random, spared: Set[str]) ->
             # One that is to be cancelled goes on until its worker is told: it would not end by itself.
             failed = chance.random() < 0.2
             worker.conclude(attempt, Ending.FAILED if failed else Ending.SUCCEEDED, FAILURE_CLASS_CRASH)
+
+
+def _let_processes_end(world: World, chance: Random) -> None:
+    """X4: a process of a session that is over ends, and one of an older binding."""
+    vain: list[Process] = []
+    for _ in range(PROCESS_ROUNDS_MAX):
+        vain = list(processes_in_vain(world.chronicle, world.sessions.rows, world.awake()))
+        if not vain:
+            return
+        world.advance(ROUND_SECONDS)
+        _everybody_acts(world, chance)
+    hold(False, "X4", f"processes go on that nobody wants: {[(one.worker, one.session_id) for one in vain]}")
 
 
 def _sweep(world: World, chance: Random) -> None:

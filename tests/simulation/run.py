@@ -8,6 +8,7 @@ from random import Random
 from headrace_server.core.limits import EVENT_PAGE_COUNT
 from simulation.actions import ACTIONS, Action, submit
 from simulation.beside import ANSWERING, ANSWERING_SHARE, BESIDE, BESIDE_SHARE
+from simulation.conversing import CONVERSING, CONVERSING_EVERY, CONVERSING_PLACES, CONVERSING_SHARE
 from simulation.faults import FAULTS, REPAIRS
 from simulation.later_actions import LATER_ACTIONS
 from simulation.rest import come_to_rest
@@ -21,7 +22,7 @@ STEPS_COUNT_DEFAULT = 150
 PAGE_COUNTS = (2, 7, EVENT_PAGE_COUNT)
 """How many events readers get at once, by seed."""
 AT_REST = "coming to rest"
-_ALL = {**ACTIONS, **LATER_ACTIONS, **BESIDE, **ANSWERING, **SPENDING, **FAULTS}
+_ALL = {**ACTIONS, **LATER_ACTIONS, **BESIDE, **ANSWERING, **SPENDING, **CONVERSING, **FAULTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ def plan(seed: int, count: int, *, first_actions: bool = False, beside: bool = T
     if not beside:
         return steps
     steps = _beside(steps, BESIDE, BESIDE_SHARE, Random(f"beside {seed}"))
+    if seed % CONVERSING_EVERY in CONVERSING_PLACES:
+        steps = _beside(steps, CONVERSING, CONVERSING_SHARE, Random(f"conversing {seed}"))
     if seed % SPENDING_EVERY != SPENDING_PLACE:
         return steps
     steps = _beside(steps, SPENDING, SPENDING_SHARE, Random(f"spending {seed}"))
@@ -96,7 +99,8 @@ def _run_steps(engine: MemoryEngine, seed: int, steps: Sequence[Step]) -> Failed
     taken: list[Step] = []
     world: World | None = None
     try:
-        world = World(engine, Random(seed))
+        talks = any(step.action in CONVERSING for step in steps)
+        world = World(engine, Random(seed), talks=talks)
         begin(world, Random(seed))
         for step in steps:
             taken.append(step)

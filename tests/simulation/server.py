@@ -26,6 +26,7 @@ from headrace_server.rpc.job_service import JobService
 from headrace_server.rpc.queue_service import QueueService
 from headrace_server.rpc.rights import may_see
 from headrace_server.rpc.schedule_service import ScheduleService
+from headrace_server.rpc.session_service import SessionService
 from headrace_server.runtime import feed_pages, log_pages
 from headrace_server.runtime.clock import Clock, SteadyClock
 from headrace_server.runtime.deltas import Deltas
@@ -108,6 +109,7 @@ class Server(App):
         self.queues = QueueService(self._store, self._statistics)
         self.schedules = ScheduleService(self._store)
         self.jobs = JobService(self._store, self._scheduler, self._registry, following)
+        self.sessions = SessionService(self._store, self._scheduler, self._registry, following)
         self.events = EventService(FeedFollowing(following, self._feed_pages, may_see))
         self.loop.create_task(self._serve())
 

@@ -4,7 +4,6 @@ It obeys the contract: it starts nothing without a live lease, ends everything b
 after a reconnect what was not acknowledged. What it is slow with, and in which order it does what it may, is chance.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import ClassVar
@@ -15,37 +14,13 @@ from headrace.v1.outcome_pb2 import FAILURE_CLASS_WORKER_LOST
 from headrace_server.core.refusal import Reason
 from headrace_worker.lease import LeaseKey, WorkerLease, key_of, margin_seconds
 from simulation.attempts import ACCEPTED, FINISHED, STARTED, HeldAttempt
-from simulation.ground import Ending, Ground
+from simulation.ground import Ending
+from simulation.held_sessions import HeldSessions
 from simulation.network import StreamEnd, Wire
+from simulation.surroundings import Surroundings, WorkerKind
 from simulation.violation import hold
 
 PROTOCOL_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerKind:
-    """What a worker is, in all its incarnations."""
-
-    name: str
-    slots: int
-    capabilities: worker_pb2.WorkerCapabilities
-    impatient: bool
-    """Says finishes before the output before them is acknowledged, which the server has to bear."""
-    resends: bool
-    """After a reconnect it sends again what it was not told of, though the server has just said that it has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What a worker has around it."""
-
-    ground: Ground
-    now: Callable[[], float]
-    """Monotonic."""
-    open_control: Callable[[], Wire]
-    open_data: Callable[[], Wire]
-    assigned: Callable[[worker_pb2.Assignment], None]
-    """Somebody who looks at what a worker is given."""
 
 
 @dataclass(eq=False, slots=True)
@@ -77,6 +52,10 @@ class Worker:
     _command_acks: list[pb.CommandAck] = field(default_factory=list)
     _commands: dict[tuple[LeaseKey, int], bytes] = field(default_factory=dict)
     """Everything that its attempts were told, by number."""
+    sessions: HeldSessions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sessions = HeldSessions(self.kind.name, self.around)
 
     @property
     def connected(self) -> bool:
@@ -118,10 +97,11 @@ class Worker:
         for attempt in self.attempts.values():
             self._end_tree(attempt, Ending.LOST)
         self.attempts.clear()
+        self.sessions.kill_all()
 
     def trees_end(self) -> float | None:
         """When its keepers have ended every tree unless the lease is renewed before."""
-        if self.lease.deadline is None or not self.around.ground.alive(self.kind.name):
+        if self.lease.deadline is None or not (self.around.ground.alive(self.kind.name) or self.sessions.processes):
             return None
         return self.lease.deadline + margin_seconds(self._lease_seconds) * self.keeper_share
 
@@ -129,6 +109,7 @@ class Worker:
         """The keepers' deadline has come. They need nobody's word for it."""
         for attempt in self.attempts.values():
             self._end_tree(attempt, Ending.LOST)
+        self.sessions.kill_all()
 
     def look_at_clock(self) -> None:
         """Notices by its own clock that its lease is over, and that a renewal is due."""
@@ -136,9 +117,11 @@ class Worker:
         if self.lease.deadline is not None and now >= self.lease.deadline:
             self.lease.end()
             self._lose_all()
+            self.sessions.kill_all()
             if self.control is not None and self.drop_stream_at_lease_end:
                 # What may still wait on the stream is from before: its assignments are another's by now.
                 self.disconnect()
+        self.sessions.look_at_clock()
         if self._connected and now >= self._next_renewal:
             self.renew()
 
@@ -189,6 +172,7 @@ class Worker:
         self._command_acks.clear()
         for attempt in self.attempts.values():
             self._add_words(request, attempt)
+        request.background_turns.extend(self.sessions.unsaid())
         if renewal:
             self._add_renewal(request)
         if request.ByteSize():
@@ -213,9 +197,14 @@ class Worker:
         """Starts what it has taken, when there is a slot; else it waits."""
         if self.around.ground.alive(self.kind.name) + attempt.slots > self.kind.slots:
             return False
+        is_turn = attempt.assignment.HasField("session")
+        if is_turn and not self.sessions.enter(attempt):
+            return False
         attempt.phase = STARTED
         attempt.run = self.around.ground.begin(self.kind.name, self.kind.slots, attempt.key, attempt.slots)
         self._starts.append(pb.AttemptStart(lease=attempt.lease))
+        if is_turn and (failure := self.sessions.begin(attempt)):
+            self.conclude(attempt, Ending.FAILED, failure)
         return True
 
     def release(self, attempt: HeldAttempt, cause: event_pb2.ReleaseCause) -> None:
@@ -232,6 +221,10 @@ class Worker:
         self, attempt: HeldAttempt, ending: Ending, failure: int = FAILURE_CLASS_WORKER_LOST, retry_after: float = 0
     ) -> None:
         """The attempt ends, with its tree."""
+        if attempt.saying is not None and ending is Ending.SUCCEEDED:
+            if attempt.tells_conversation:
+                attempt.produce(dirty=False)
+            attempt.saying.transcript.answered = True
         self._end_tree(attempt, ending)
         attempt.conclude(ending, failure, retry_after)  # type: ignore[arg-type]  # enums of the contract are numbers
 
@@ -256,6 +249,9 @@ class Worker:
             renewal.held.add(lease=attempt.lease, phase=attempt.phase, dirty=attempt.dirty)
         renewal.handled_message_number = self._handled
         renewal.draining = self.draining
+        if self.draining:
+            self.sessions.end_every_idle()
+        self.sessions.add_to(renewal)
         self._next_renewal = now + self._interval
 
     def _accept(self, message: pb.ConnectResponse) -> None:
@@ -265,6 +261,7 @@ class Worker:
         self._interval = welcome.renewal_interval.ToTimedelta().total_seconds()
         self.lease.grant(message.renewed_counter or 1, self._lease_seconds, now)
         self.welcomed = self._connected = True
+        self.sessions.say_again()
         known = {key_of(one.lease): one for one in welcome.held}
         for attempt in list(self.attempts.values()):
             entry = known.get(attempt.key)
@@ -301,6 +298,9 @@ class Worker:
                 self._want(attempt, wanted.wanted)
         for command in message.commands:
             self._obey(command)
+        for turn_ack in message.background_turn_acks:
+            self.sessions.acknowledge(turn_ack)
+        self.sessions.end_named(message.ended_session_ids)
         self._handled = message.message_number
         if message.renewed_counter:
             self.lease.answer(message.renewed_counter, self.around.now())
@@ -376,3 +376,5 @@ class Worker:
         if attempt.run is not None:
             self.around.ground.end(attempt.run)
             attempt.run.ending = attempt.run.ending or ending
+        if attempt.assignment.HasField("session"):
+            self.sessions.leave(attempt, ending)

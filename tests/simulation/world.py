@@ -4,6 +4,7 @@ No move waits for another: what is committed, delivered or read, and when, is de
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -26,18 +27,22 @@ from simulation.checkers.promises import PromiseChecker
 from simulation.checkers.readers import ReaderChecker, check_acknowledged_output
 from simulation.checkers.retention import RetentionChecker
 from simulation.checkers.schedules import ScheduleChecker
+from simulation.checkers.sessions import SessionChecker
 from simulation.checkers.times import TimeChecker
 from simulation.chronicle import Chronicle
 from simulation.clients import Clients
 from simulation.clock import SimulatedClock
+from simulation.conversations import Disk
 from simulation.feed_readers import FeedReader
 from simulation.ground import Ground
 from simulation.network import Wire
 from simulation.policies import queues
 from simulation.readers import Readers
 from simulation.server import Server
+from simulation.session_clients import SessionClients
 from simulation.storage import Killed, MemoryEngine
-from simulation.workers import Surroundings, Worker, WorkerKind
+from simulation.surroundings import Surroundings, WorkerKind
+from simulation.workers import Worker
 
 GROUP_COUNT = 64
 FLOW_ROUNDS_MAX = 60
@@ -48,20 +53,25 @@ QUIET_SECONDS = 1.0
 class World:
     """Everything that one run is about."""
 
-    def __init__(self, engine: MemoryEngine, chance: Random) -> None:
+    def __init__(self, engine: MemoryEngine, chance: Random, *, talks: bool = False) -> None:
+        """`talks`: there are sessions, and every worker can run them."""
         engine.reset()
         self.engine = engine
         self.clock = SimulatedClock()
         self.entropy = Random(chance.getrandbits(32))
         self.ground = Ground(self._lives)
         self.clients = Clients(self.clock.now)
+        self.talkers = SessionClients(self.clients)
         self.readers = Readers()
         self.feed_readers: list[FeedReader] = []
-        self.chronicle = Chronicle(self.clients.told.deleting)
+        self.chronicle = Chronicle(self.clients.told.deleting, self.clients.take_note)
         self.lingering: list[Wire] = []
         """Streams that their clients have left and the server still reads."""
         self.server: Server | None = None
         self.kinds = _make_kinds(chance)
+        if talks:
+            self.kinds = [_talking(kind) for kind in self.kinds]
+        self.disks = {kind.name: Disk() for kind in self.kinds}
         self._incarnations = 0
         self._commits_seen = 0
         self._committed_at = 0.0
@@ -72,6 +82,7 @@ class World:
         self.feed = FeedChecker(self.feed_readers)
         self.schedules = ScheduleChecker(told.deleting)
         self.capacity = CapacityChecker(told)
+        self.sessions = SessionChecker(self.talkers, self.ground.turns)
         self._of_commit = (
             LogChecker(),
             CounterChecker(),
@@ -84,6 +95,7 @@ class World:
             TimeChecker(told),
             self.schedules,
             self.capacity,
+            self.sessions,
             self._promises,
             self.feed,
             self.retention,
@@ -117,6 +129,7 @@ class World:
         self._incarnations += 1
         around = Surroundings(
             self.ground,
+            self.disks[kind.name],
             self.clock.monotonic,
             lambda: self._server().open_control_lane(),
             lambda: self._server().open_data_lane(),
@@ -152,6 +165,7 @@ class World:
     def check(self) -> None:
         """Checks what was told."""
         self._promises.check_step(self.chronicle)
+        self.sessions.check_step()
         self._reading.check_step(self.chronicle)
         self.feed.check_step(self.chronicle)
         quiet = self.clock.monotonic() - self._committed_at > QUIET_SECONDS
@@ -263,6 +277,14 @@ class World:
             for queue in queues():
                 server.writer.write(partial(create_queue, namespace="default", body=queue, actor="operator"))
         self.commit()
+
+
+def _talking(kind: WorkerKind) -> WorkerKind:
+    """The same with room for sessions besides other work."""
+    able = worker_pb2.WorkerCapabilities()
+    able.CopyFrom(kind.capabilities)
+    able.executors[:] = ["handler", "claude"]
+    return replace(kind, slots=kind.slots + 2, capabilities=able)
 
 
 def _make_kinds(chance: Random) -> list[WorkerKind]:

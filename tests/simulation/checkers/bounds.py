@@ -6,8 +6,8 @@ from headrace_server.core.states import LEASED
 from headrace_server.store.engine import Connection
 from simulation.chronicle import KINDS_OF_END, Chronicle, Fresh
 from simulation.clients import SMALL_QUEUE, SMALL_QUEUE_JOBS_MAX
+from simulation.surroundings import WorkerKind
 from simulation.violation import hold
-from simulation.workers import WorkerKind
 
 _WAIT_AGAIN = frozenset(
     {"attempt_released", "attempt_failed", "attempt_lost", "attempt_handed_back", "attempt_snoozed"}
@@ -27,6 +27,8 @@ class BoundChecker:
             waiting = self._waiting[known.row.queue]
             if logged.kind == "submitted":
                 waiting.add(known.id)
+                if known.row.turn is not None and known.row.turn.background:
+                    continue
                 bound = known.row.queue != SMALL_QUEUE or len(waiting) <= SMALL_QUEUE_JOBS_MAX
                 hold(bound, "I11", f"a client got job {len(waiting)} into a queue of {SMALL_QUEUE_JOBS_MAX}")
             elif logged.kind == "attempt_assigned" or logged.kind in KINDS_OF_END:

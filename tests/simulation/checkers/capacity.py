@@ -184,13 +184,13 @@ class CapacityChecker:
         paid = self._paid[name]
         for known, logged in fresh.events:
             if self._domain(known) and name[1] in ("", known.row.owner):
-                used = _used(known, logged)
+                used = used_by(known, logged)
                 paid[0] += used.cost_usd_micros or (used.output_tokens and _listed(known, used, self._told))
                 paid[1] += used.output_tokens
         hold(tuple(paid) == spent, "X6", f"{spent} are said to be spent of {name}, and {tuple(paid)} are")
 
 
-def _used(known: Known, logged: Logged) -> outcome_pb2.Usage:
+def used_by(known: Known, logged: Logged) -> outcome_pb2.Usage:
     """What an attempt has used that ends with this event."""
     kind: Any = getattr(logged.event, logged.kind) if logged.kind in _OVER else None
     if logged.kind == "attempt_lost":

@@ -140,7 +140,7 @@ class FeedChecker:
         assert known is not None
         hold(got.event == known.event, "I9", f"a reader of the feed got another event {position} than is stored")
         job = known.job.known
-        of_job = (got.queue, got.owner, got.display_name) == (job.row.queue, job.row.owner, str(job.number))
+        of_job = (got.queue, got.owner, got.display_name) == (job.row.queue, job.row.owner, job.name)
         hold(of_job, "E7", f"event {position} comes with {got.queue}, {got.owner}, {got.display_name}")
         hold(
             known.may_be_wanted(reader.wanted),

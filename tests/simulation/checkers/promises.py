@@ -6,7 +6,7 @@ from headrace_server.core.job import PLAIN
 from headrace_server.core.states import ENDED, JobState
 from headrace_server.store.engine import Connection
 from simulation.chronicle import Chronicle, Fresh
-from simulation.clients import OF_GRAPH, Told
+from simulation.clients import OF_GRAPH, OF_SESSION, Told
 from simulation.ground import Ending, Ground
 from simulation.violation import hold
 
@@ -38,7 +38,7 @@ class PromiseChecker:
             submit = self._told.submits[known.number - 1]
             hold(len(jobs) == 1 or not submit.request_id, "I1", f"{submit.request_id} made {len(jobs)} jobs")
             hold(known.row.owner != "another", "S2", f"another payload of {submit.request_id} was stored")
-        for bulk in {self._told.submits[known.number - 1].bulk for known in new} - {0, OF_GRAPH}:
+        for bulk in {self._told.submits[known.number - 1].bulk for known in new} - {0, OF_GRAPH, OF_SESSION}:
             parts = [one.number for one in self._told.submits if one.bulk == bulk]
             hold(all(self._jobs_of[part] for part in parts), "S7", f"only some of bulk {bulk}: {parts}")
 

@@ -29,6 +29,7 @@ def waits_for_nobody(known: Known, chronicle: Chronicle, connection: Connection,
         if verdict is False:
             return False
         before = parents if verdict is None else _holders_of_key(known, chronicle, connection)
+        before += _turns_before(known, chronicle)
         return bool(before) and all(waits_for_nobody(one, chronicle, connection, workers) for one in before)
     return fits_nobody(row, connection, workers)
 
@@ -76,6 +77,21 @@ def _holders_of_key(known: Known, chronicle: Chronicle, connection: Connection) 
     return [one for one in chronicle.jobs.values() if one.row.row in before and one.row.state not in ENDED]
 
 
+def _turns_before(known: Known, chronicle: Chronicle) -> list[Known]:
+    """Turns of its session that have to end before it begins."""
+    turn = known.row.turn
+    if turn is None:
+        return []
+    return [
+        one
+        for one in chronicle.jobs.values()
+        if (other := one.row.turn) is not None
+        and (other.session_id, other.background) == (turn.session_id, False)
+        and other.number < turn.number
+        and one.row.state not in ENDED
+    ]
+
+
 def check_rest(chronicle: Chronicle, connection: Connection, workers: list[Worker]) -> None:
     """At the end of a run."""
     for known in chronicle.jobs.values():
@@ -90,7 +106,11 @@ def check_rest(chronicle: Chronicle, connection: Connection, workers: list[Worke
 
 _WHY = {
     JobState.QUEUED: {job_pb2.WAIT_CAUSE_NO_ELIGIBLE_WORKER},
-    JobState.BLOCKED: {job_pb2.WAIT_CAUSE_DEPENDENCY, job_pb2.WAIT_CAUSE_UNIQUE_KEY},
+    JobState.BLOCKED: {
+        job_pb2.WAIT_CAUSE_DEPENDENCY,
+        job_pb2.WAIT_CAUSE_UNIQUE_KEY,
+        job_pb2.WAIT_CAUSE_SESSION,
+    },
 }
 
 
