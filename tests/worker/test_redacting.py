@@ -39,7 +39,7 @@ async def leak(attempt: Attempt) -> Outcome:
     frame.assistant.blocks.add(text=f"it is {SECRET}")
     assert await attempt.emit(event_pb2.Output(claude=frame)) == 7
     await attempt.emit(event_pb2.Output(chunk=event_pb2.Chunk(data=b"x" + SECRET.encode() + b"\xff")))
-    attempt.emit_delta(event_pb2.Delta(text=SECRET))
+    attempt.emit_delta(event_pb2.Delta(text=f"{SECRET}."))
     assert (await attempt.ask(input_pb2.InputRequest(input_json=ESCAPED))).allow
     assert attempt.assignment == "the assignment"
     result = outcome_pb2.Result()

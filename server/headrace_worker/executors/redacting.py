@@ -1,8 +1,8 @@
 """Stands between an executor and its attempt, and blots the worker's secrets out of whatever leaves it: output, deltas,
 questions, results and failures (X8).
 
-It looks at the bytes of a message first, and into its fields only when a secret is there: most messages have none. A
-secret that is cut in two by token deltas is not found in them; the whole message, which follows, has none.
+It looks at the bytes of a message first, and into its fields only when a secret is there: most messages have none. What
+comes in pieces is cleaned as a whole: `redacted_deltas.py`, `redacted_pieces.py`.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -14,6 +14,8 @@ from google.protobuf.message import Message
 
 from headrace.v1 import event_pb2, input_pb2
 from headrace_worker.executors.contract import Attempt, Failed, Outcome, Succeeded
+from headrace_worker.executors.redacted_deltas import RedactedDeltas
+from headrace_worker.executors.redacted_pieces import RedactedPieces
 from headrace_worker.redaction import Redaction
 
 SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
@@ -44,7 +46,8 @@ class RedactingExecutor:
         if isinstance(outcome, Succeeded):
             return replace(outcome, result=redacted(outcome.result, self._redaction))
         if isinstance(outcome, Failed):
-            return replace(outcome, failure=redacted(outcome.failure, self._redaction))
+            # Its texts are cut to their limits.
+            return replace(outcome, failure=redacted(outcome.failure, self._redaction, cut=True))
         return outcome
 
 
@@ -54,26 +57,43 @@ class _Redacted:
     def __init__(self, attempt: Attempt, redaction: Redaction) -> None:
         self._attempt = attempt
         self._redaction = redaction
+        self._deltas = RedactedDeltas(redaction, attempt.emit_delta)
+        self._pieces = RedactedPieces(redaction, attempt.emit)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._attempt, name)
 
     async def emit(self, output: event_pb2.Output) -> int:
         """See `Attempt`."""
-        return await self._attempt.emit(redacted(output, self._redaction))
+        if not self._redaction.bytes_max:
+            return await self._attempt.emit(output)
+        kind = output.WhichOneof("kind")
+        if kind == "chunk" and output.chunk.stream == event_pb2.OUTPUT_STREAM_FRAME:
+            return await self._pieces.frame_piece(output)
+        if kind == "artifact_part":
+            return await self._pieces.artifact_piece(output)
+        if kind == "artifact":
+            output = await self._pieces.artifact(output)
+        elif kind == "claude":
+            if output.claude.HasField("assistant"):
+                self._deltas.end(output.claude.assistant.parent_tool_use_id)
+            if output.claude.HasField("stored"):
+                output = await self._pieces.frame(output)
+        large = kind == "claude" and output.claude.HasField("stored")
+        return await self._attempt.emit(redacted(output, self._redaction, cut=large))
 
     def emit_delta(self, delta: event_pb2.Delta) -> None:
         """See `Attempt`."""
-        self._attempt.emit_delta(redacted(delta, self._redaction))
+        self._deltas.say(delta)
 
     async def ask(self, request: input_pb2.InputRequest) -> input_pb2.InputAnswer:
         """See `Attempt`."""
         return await self._attempt.ask(redacted(request, self._redaction))
 
 
-def redacted(message: M, redaction: Redaction) -> M:
-    """The message without any secret: itself when it has none."""
-    if not redaction.finds(message.SerializeToString()):
+def redacted(message: M, redaction: Redaction, *, cut: bool = False) -> M:
+    """The message without any secret: itself when it has none. `cut`: its texts may end within one."""
+    if not redaction.bytes_max or not (cut or redaction.finds(message.SerializeToString())):
         return message
     clean = type(message)()
     clean.CopyFrom(message)
@@ -106,7 +126,7 @@ def _clean_map(entry: Descriptor, entries: Any, redaction: Redaction) -> None:
 
 
 def _cleaned(value: str | bytes, redaction: Redaction) -> str | bytes:
-    return redaction.clean(value) if isinstance(value, bytes) else redaction.clean_text(value)
+    return redaction.clean(value) if isinstance(value, bytes) else redaction.clean_cut(value)
 
 
 def _is_list(field: FieldDescriptor) -> bool:
