@@ -55,6 +55,7 @@ from headrace_server.runtime.log_pages import LogPages
 from headrace_server.runtime.metrics import Metrics
 from headrace_server.runtime.pool import Pool
 from headrace_server.runtime.registry import Registry
+from headrace_server.runtime.response_caches import ResponseCaches
 from headrace_server.runtime.retention import Keeping, Retention
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.runtime.statistics import Statistics
@@ -294,6 +295,8 @@ class App:
         exporting.show(metrics.histograms)
         self._observers.append(metrics.committed)
         self._monitor.on_look(metrics.looked)
+        caches = ResponseCaches(self._registry, exporting.meter)
+        self._monitor.on_look(lambda sample, counted, alerts: caches.look())
         if exporting.tracer is not None:
             self._tracing = Tracing(exporting.tracer, self._store)
             self._observers.append(self._tracing.committed)
