@@ -35,7 +35,7 @@ class Wanted:
     job: Annotated[str, typer.Option(metavar="ID", help="Of this job.")] = ""
     label: Annotated[list[str] | None, typer.Option(help="Of jobs with KEY=VALUE; repeatable: all of them.")] = None
     filter: Annotated[
-        str, typer.Option(help="More terms: type, queue, owner, job_id, worker_id, schedule, labels.KEY.")
+        str, typer.Option(help="More terms: type, queue, owner, job_id, session_id, worker_id, schedule, labels.KEY.")
     ] = ""
     mine: Annotated[bool, typer.Option("--mine", help="Of your own jobs only.")] = False
 

@@ -17,10 +17,11 @@ from headrace.cli import answering, artifacts, following, job_changes, options, 
 from headrace.cli.describe import job_text
 from headrace.cli.exits import Exit
 from headrace.cli.log_options import LogOptions
+from headrace.cli.ordered import Ordered
 from headrace.cli.selection import Selection
 from headrace.v1 import job_service_pb2
 
-jobs = typer.Typer(help="Submit, list, follow, change and end jobs.", no_args_is_help=True)
+jobs = typer.Typer(help="Submit, list, follow, change and end jobs.", no_args_is_help=True, cls=Ordered)
 jobs.add_typer(submitting.submit, name="submit")
 jobs.command("update")(job_changes.update)
 jobs.command("cancel")(job_changes.cancel)

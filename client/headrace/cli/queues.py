@@ -12,11 +12,12 @@ from headrace.cli import following, options, queue_control
 from headrace.cli.choices import Scope
 from headrace.cli.describe import queue_text
 from headrace.cli.exits import Exit
+from headrace.cli.ordered import Ordered
 from headrace.cli.queue_control import Name, print_queue
 from headrace.cli.specs import RetryChoices, TimeoutChoices
 from headrace.v1 import queue_pb2, queue_service_pb2
 
-queues = typer.Typer(help="Make queues, set their policy, stop and empty them.", no_args_is_help=True)
+queues = typer.Typer(help="Make queues, set their policy, stop and empty them.", no_args_is_help=True, cls=Ordered)
 queues.command("pause")(queue_control.pause)
 queues.command("resume")(queue_control.resume)
 queues.command("drain")(queue_control.drain)
@@ -181,7 +182,7 @@ async def _updated(server: client.AsyncClient, name: str, policy: Policy, etag: 
 @queues.command("delete")
 @options.command
 async def delete(name: Name, connection: options.Connection, etag: options.Etag = "") -> Exit:
-    """Delete a queue that has neither jobs that have not ended nor schedules; its ended jobs stay."""
+    """Delete a queue that nothing needs: no live job, no schedule, no open session. Ended jobs stay."""
     async with connection.client() as server:
         await server.queues.delete(name, etag=etag)
     if connection.json:

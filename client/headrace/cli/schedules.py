@@ -10,10 +10,11 @@ from headrace import policies
 from headrace.cli import following, inputs, options, scheduling
 from headrace.cli.describe import schedule_text
 from headrace.cli.exits import Exit
+from headrace.cli.ordered import Ordered
 from headrace.cli.scheduling import Name, Timing, print_schedule
 from headrace.v1 import job_pb2, schedule_service_pb2
 
-schedules = typer.Typer(help="Make jobs at certain times.", no_args_is_help=True)
+schedules = typer.Typer(help="Make jobs at certain times.", no_args_is_help=True, cls=Ordered)
 schedules.add_typer(scheduling.create, name="create")
 
 

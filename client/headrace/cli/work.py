@@ -36,8 +36,8 @@ class ConversationChoices:
     permission_mode: Annotated[str, typer.Option(help="default, acceptEdits, plan, bypassPermissions or dontAsk.")] = ""
     ask: Annotated[bool, typer.Option("--ask", help="Wait for a person when the CLI asks.")] = False
     system_prompt: Annotated[str, typer.Option(help="Text added to the CLI's system prompt.")] = ""
-    max_turns: Annotated[int, typer.Option(min=0, help="Model calls of a turn at most.")] = 0
-    max_cost: Annotated[float, typer.Option(min=0, help="Cost of a turn at most, in US dollars.")] = 0.0
+    max_turns: Annotated[int, typer.Option(min=0, help="Model calls of a turn at most; 0: no limit.")] = 0
+    max_cost: Annotated[float, typer.Option(min=0, help="US dollars that a turn may cost at most; 0: no limit.")] = 0.0
     output_schema: Annotated[str, typer.Option(help="JSON Schema of the answer: JSON text, or @FILE.")] = ""
     profile: Annotated[str, typer.Option(help="Environment profile on the worker.")] = ""
 
