@@ -33,6 +33,9 @@ class SessionOptions(tasks.ConversationOptions, total=False):
     """Of each turn."""
     idle_timeout: Seconds
     """How long an idle session keeps its process; left out: 5 minutes."""
+    snapshots: str | session_pb2.SnapshotPolicy
+    """What the server keeps of it after each turn, so that it can go on when its worker is lost: `none`, which is the
+    default, `transcript`, or `workspace` for the transcript and the session's own folder."""
 
 
 class SessionChanges(TypedDict, total=False):
@@ -56,6 +59,13 @@ class SessionChanges(TypedDict, total=False):
     max_cost_usd: float
 
 
+SNAPSHOTS: Mapping[str, session_pb2.SnapshotPolicy] = {
+    "": session_pb2.SNAPSHOT_POLICY_UNSPECIFIED,
+    "none": session_pb2.SNAPSHOT_POLICY_NONE,
+    "transcript": session_pb2.SNAPSHOT_POLICY_TRANSCRIPT,
+    "workspace": session_pb2.SNAPSHOT_POLICY_TRANSCRIPT_AND_WORKSPACE,
+}
+"""Policies by the words that people use."""
 _OF_TASK = {
     "model": "task.model",
     "fallback_model": "task.fallback_model",
@@ -93,6 +103,15 @@ def changes(options: SessionChanges) -> tuple[session_pb2.SessionSpec, FieldMask
     return _spec_of(options), FieldMask(paths=paths)
 
 
+def snapshot_policy(policy: str | session_pb2.SnapshotPolicy) -> session_pb2.SnapshotPolicy:
+    """A policy by its word. Raises ValueError for another word."""
+    if not isinstance(policy, str):
+        return policy
+    if policy not in SNAPSHOTS:
+        raise ValueError(f"{policy!r} is not what snapshots can be of: {', '.join(filter(None, SNAPSHOTS))}")
+    return SNAPSHOTS[policy]
+
+
 def answer(
     request_id: str,
     allow: bool,
@@ -114,6 +133,7 @@ def _spec_of(options: SessionOptions | SessionChanges) -> session_pb2.SessionSpe
     of_spec: dict[str, Any] = {name: value for name, value in options.items() if name in _OF_SPEC}
     of_task: dict[str, Any] = {name: value for name, value in options.items() if name not in _OF_SPEC}
     of_spec["idle_timeout"] = optional_duration(of_spec.get("idle_timeout"))
+    of_spec["snapshots"] = snapshot_policy(of_spec.get("snapshots", ""))
     made = session_pb2.SessionSpec(**of_spec)
     if of_task:
         made.task.CopyFrom(tasks.claude("", **of_task))

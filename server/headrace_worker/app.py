@@ -19,6 +19,8 @@ from typing import Any
 
 from headrace.v1 import worker_pb2
 from headrace_worker.agent import Agent, Terms
+from headrace_worker.artifact_reader import ArtifactReader
+from headrace_worker.channel import open_channel, read_address
 from headrace_worker.connection import Identity, KeptAnswers
 from headrace_worker.executors.claude.caching import CachingExecutor, Surroundings
 from headrace_worker.executors.claude.conversation import ConversationSeconds
@@ -26,8 +28,10 @@ from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand, credentials_of
 from headrace_worker.executors.claude.response_cache import ResponseCache
 from headrace_worker.executors.claude.sessions import ENDED_MARK, Sessions
+from headrace_worker.executors.claude.snapshots import Snapshots
 from headrace_worker.executors.command import CommandExecutor
 from headrace_worker.executors.handler import Handler, HandlerExecutor
+from headrace_worker.executors.limits import SNAPSHOT_FETCH_SECONDS
 from headrace_worker.executors.redacting import RedactingExecutor, secrets_of
 from headrace_worker.folders import remove_folder, remove_older_than
 from headrace_worker.held_sessions import HeldSessions, NoSessions
@@ -270,12 +274,15 @@ def _add_claude(
     memory = MemoryLimits(settings.claude_memory_soft_bytes, settings.claude_memory_hard_bytes)
     seconds = _seconds(settings)
     sessions = Sessions(settings.sessions_max, workspaces, seconds, command.session_folder)
-    executor = ClaudeExecutor(command, workspaces, trees, time, seconds, memory, sessions)
+    secrets = tuple(secrets_of(command.credentials, *command.profiles.values()))
+    redaction = Redaction(secrets)
+    reader = ArtifactReader(lambda: open_channel(read_address(settings.server)), SNAPSHOT_FETCH_SECONDS)
+    snapshots = Snapshots(command, workspaces, reader, redaction.clean if secrets else None)
+    executor = ClaudeExecutor(command, workspaces, trees, time, seconds, memory, sessions, snapshots)
     clock = ServerClock(time, boot_seconds)
     cache = ResponseCache(data / "answers")
     cache.load(clock.now())
     caching = CachingExecutor(executor.run, cache, clock, Surroundings(claude.version, command.variables))
-    redaction = Redaction(secrets_of(command.credentials, *command.profiles.values()))
     executors.add("claude", RedactingExecutor(caching.run, redaction).run)
     executors.capabilities.claude_version = claude.version
     executors.capabilities.claude_simulated = claude.simulated

@@ -73,6 +73,11 @@ class Workspaces:
         """What could not be removed."""
         self._lock = Lock()
 
+    @property
+    def user(self) -> User | None:
+        """Who works in the folders, when not the worker's own user."""
+        return self._user
+
     def prepare(self, lease: worker_pb2.Lease, workspace: task_pb2.Workspace, *, resumed: bool) -> PreparedWorkspace:
         """Makes the attempt's folders. A resumed attempt finds its job's folder as the earlier one left it.
 
@@ -113,6 +118,18 @@ class Workspaces:
                 logger.warning("%s could not be removed: %s", folder, error)
                 with self._lock:
                     self._left.add(folder)
+
+    def anew(self, name: str, workspace: task_pb2.Workspace, base: str) -> PreparedWorkspace:
+        """Makes the folders of a session that goes on here: its own folder is empty, its worktree at the commit `base`.
+
+        Raises WorkspaceRefused, OSError.
+        """
+        at_base = task_pb2.Workspace()
+        at_base.CopyFrom(workspace)
+        if workspace.HasField("git_worktree"):
+            # Its branch was checked when it began, and has been made by now.
+            at_base.git_worktree.ref, at_base.git_worktree.branch = base or workspace.git_worktree.ref, ""
+        return self.prepare(worker_pb2.Lease(job_id=name), at_base, resumed=False)
 
     def discard(self, name: str) -> None:
         """Removes a folder that was kept for a job or a session, with all that is in it. Raises OSError."""

@@ -108,6 +108,10 @@ class Worktree:
                 "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", self.base(), tree, output=output
             )
 
+    def apply_changes(self, patch: Path) -> None:
+        """Makes the changes of a patch, without a commit. Raises GitFailed."""
+        self.git("apply", "--binary", "--whitespace=nowarn", "--", str(patch))
+
     def make_branch(self, name: str, index: Path, job_id: str) -> None:
         """Makes a branch of everything that is in it now, with a commit that names the job. Raises GitFailed."""
         tree = self._tree(index)

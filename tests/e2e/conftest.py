@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from e2e.control_plane import ControlPlane
+from e2e.remote_worker import RemoteWorker
 from headrace import blocking
 from headrace.v1 import capacity_pb2
 from model_server.server import ScriptedModelServer
@@ -75,3 +76,16 @@ def real_client(real_plane: ControlPlane) -> Iterator[blocking.Client]:
     with real_plane.connect() as client:
         open_capacity(client)
         yield client
+
+
+@pytest.fixture
+def start_worker() -> Iterator[Callable[..., RemoteWorker]]:
+    """Starts remote workers: `start_worker(plane, name, *options)`."""
+    with ExitStack() as stack:
+
+        def start(plane: ControlPlane, name: str, *options: str) -> RemoteWorker:
+            worker = RemoteWorker(plane, name, *options)
+            stack.callback(worker.close)
+            return worker
+
+        yield start

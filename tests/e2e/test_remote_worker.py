@@ -2,69 +2,18 @@
 
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import headrace
-from e2e.control_plane import DEADLINE_SECONDS, ControlPlane, Gate, wait_for
+from e2e.control_plane import ControlPlane, Gate, wait_for
+from e2e.remote_worker import SHORT_LEASE, RemoteWorker
 from e2e.story import OUT, Story, class_of
 from headrace.v1 import job_pb2, worker_pb2
 
 StartControlPlane = Callable[..., ControlPlane]
-SHORT_LEASE = {"HEADRACE_LEASE_SECONDS": "4", "HEADRACE_RENEWAL_SECONDS": "0.4"}
 HOLD = "exec 9>lock; flock -n 9 || echo twice > twice; echo run $$; echo $$ >> runs; setsid sh -c 'cat gate' & cat gate"
-
-
-class RemoteWorker:
-    """`headrace work` in a data folder of its own."""
-
-    def __init__(self, plane: ControlPlane, name: str, *options: str) -> None:
-        self.name = name
-        self._log = (plane.root / f"{name}.err").open("a")
-        folder = ("--data", str(plane.root / name), "--allow-root", str(plane.folder))
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "headrace_worker", "--server", plane.address, "--id", name, *folder),
-                *("--claude", "none", "--allow-command", "sh", "--slots", "1", *options),
-            ],
-            env=plane.environment,
-            stderr=self._log,
-        )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def wait(self) -> int:
-        return self._process.wait(DEADLINE_SECONDS)
-
-    def close(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        self._log.close()
-
-
-@pytest.fixture
-def start_worker() -> Iterator[Callable[..., RemoteWorker]]:
-    """Starts remote workers: `start_worker(plane, name, *options)`."""
-    with ExitStack() as stack:
-
-        def start(plane: ControlPlane, name: str, *options: str) -> RemoteWorker:
-            worker = RemoteWorker(plane, name, *options)
-            stack.callback(worker.close)
-            return worker
-
-        yield start
 
 
 StartWorker = Callable[..., RemoteWorker]

@@ -32,6 +32,9 @@ class NewSession:
     name: Name = ""
     label: Label = None
     idle: Annotated[str, typer.Option(help="How long an idle process is kept: 10m; absent: 5 minutes.")] = ""
+    snapshots: Annotated[
+        str, typer.Option(help="What is kept after each turn for another worker: none, transcript or workspace.")
+    ] = ""
 
     def spec(self, work: tasks.ConversationOptions) -> session_pb2.SessionSpec:
         """The session, with how Claude works in it."""
@@ -44,10 +47,14 @@ class NewSession:
             owner=self.owner,
             display_name=self.name,
             labels=options.labels(self.label or []),
+            snapshots=self.snapshots,
         )
         if self.idle:
             chosen["idle_timeout"] = options.duration(self.idle, "--idle")
-        return session_specs.session(task, **chosen)
+        try:
+            return session_specs.session(task, **chosen)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
 
 
 @sessions.command("create")

@@ -42,8 +42,8 @@ async def deliver_changes(attempt: Attempt, workspace: PreparedWorkspace, branch
     return outcome
 
 
-async def deliver_file(attempt: Attempt, name: str, media_type: str, path: Path) -> None:
-    """Delivers a file as an artifact. Raises OSError."""
+async def deliver_file(attempt: Attempt, name: str, media_type: str, path: Path) -> outcome_pb2.Artifact:
+    """Delivers a file as an artifact, and returns what is said of it. Raises OSError."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while size < ARTIFACT_BYTES_MAX and (data := await asyncio.to_thread(file.read, CHUNK_BYTES_MAX)):
@@ -56,3 +56,4 @@ async def deliver_file(attempt: Attempt, name: str, media_type: str, path: Path)
         name=name, media_type=media_type, size_bytes=size, sha256=digest.hexdigest(), cut=cut
     )
     await attempt.emit(event_pb2.Output(artifact=artifact))
+    return artifact

@@ -63,3 +63,10 @@ PRELUDE_COUNT_MAX = 64
 """Frames that a CLI says between two turns, kept for the turn that they announce."""
 PRELUDE_BYTES_MAX = 64 * 1024
 """One of them."""
+SNAPSHOT_BYTES_MAX = 48 * 1024 * 1024
+"""A snapshot of a session; what its workspace has changed needs room among the artifacts of its turn, too."""
+SNAPSHOT_UNPACKED_BYTES_MAX = 1024 * 1024 * 1024
+SNAPSHOT_ENTRIES_COUNT_MAX = 50_000
+SNAPSHOT_NAME_BYTES_MAX = 4096
+SNAPSHOT_FETCH_SECONDS = 300.0
+"""From asking for a snapshot to its last byte."""

@@ -113,7 +113,16 @@ def _binding(session: session_pb2.Session, now: datetime) -> dict[str, str]:
         since = f", started {amounts.age(process.start_time, now)} ago" if process.HasField("start_time") else ""
         found["process"] = f"{process.process_id}, {busy}, {amounts.size(process.memory_bytes)}{since}"
         found["works in"] = process.folder
+    if session.HasField("latest_snapshot"):
+        found["snapshot"] = _snapshot(session.latest_snapshot, now)
     return found
+
+
+def _snapshot(snapshot: session_pb2.SessionSnapshot, now: datetime) -> str:
+    """What it can go on from: `turn 7, 1.2 MiB with its folder, 3 min ago: it moves when w1 is lost`."""
+    whole = snapshot.contents == session_pb2.SNAPSHOT_POLICY_TRANSCRIPT_AND_WORKSPACE
+    what = f"turn {snapshot.turn}, {amounts.size(snapshot.size_bytes)}{' with its folder' if whole else ''}"
+    return f"{what}, {amounts.age(snapshot.time, now)} ago: the session moves when its worker is lost"
 
 
 def _ago(message: Message, field: str, now: datetime) -> str:

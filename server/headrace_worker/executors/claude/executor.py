@@ -15,6 +15,7 @@ from headrace_worker.executors.claude.conversation import Conversation, Conversa
 from headrace_worker.executors.claude.launch import RESUMED, ClaudeCommand, LaunchRefused, cap_cost, plan, write_files
 from headrace_worker.executors.claude.session_turn import SessionTurns
 from headrace_worker.executors.claude.sessions import Sessions
+from headrace_worker.executors.claude.snapshots import Snapshots
 from headrace_worker.executors.claude.verdict import verdict
 from headrace_worker.executors.contract import Attempt, Cancelled, Failed, Outcome
 from headrace_worker.executors.failures import invalid, no_workspace, spawn_failure
@@ -37,6 +38,7 @@ class ClaudeExecutor:
         seconds: ConversationSeconds | None = None,
         memory: MemoryLimits | None = None,
         sessions: Sessions | None = None,
+        snapshots: Snapshots | None = None,
     ) -> None:
         """`now`: seconds since 1970, for the resets of usage limits."""
         self._command = command
@@ -46,7 +48,10 @@ class ClaudeExecutor:
         self._seconds = seconds or ConversationSeconds()
         self._memory = memory or MemoryLimits()
         sessions = sessions or Sessions(SESSIONS_COUNT_DEFAULT, workspaces, self._seconds, command.session_folder)
-        self._session_turns = SessionTurns(command, sessions, workspaces, trees, now, self._seconds, self._memory)
+        snapshots = snapshots or Snapshots(command, workspaces)
+        self._session_turns = SessionTurns(
+            command, sessions, workspaces, trees, now, self._seconds, self._memory, snapshots
+        )
 
     async def run(self, attempt: Attempt) -> Outcome:
         """Runs one ClaudeTask to its end; see `Executor`."""

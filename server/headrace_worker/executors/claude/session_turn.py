@@ -12,6 +12,7 @@ from time import time_ns
 from uuid import UUID, uuid5
 
 from headrace.v1 import outcome_pb2, task_pb2, worker_pb2
+from headrace_worker.artifact_reader import ArtifactUnreachable
 from headrace_worker.executors.artifacts import deliver_changes
 from headrace_worker.executors.claude import transcript
 from headrace_worker.executors.claude.answer import repair
@@ -30,8 +31,9 @@ from headrace_worker.executors.claude.launch import (
 from headrace_worker.executors.claude.session_process import Session, SessionProcess
 from headrace_worker.executors.claude.sessions import Sessions
 from headrace_worker.executors.claude.settings import change
+from headrace_worker.executors.claude.snapshots import Snapshots, SnapshotUnusable
 from headrace_worker.executors.claude.verdict import verdict
-from headrace_worker.executors.contract import Attempt, Cancelled, Failed, Outcome
+from headrace_worker.executors.contract import Attempt, Cancelled, Failed, Outcome, Succeeded
 from headrace_worker.executors.failures import failure, invalid, no_workspace, spawn_failure
 from headrace_worker.ladder import first_of
 from headrace_worker.process import SpawnFailed, spawn
@@ -79,6 +81,7 @@ class SessionTurns:
         now: Callable[[], float],
         seconds: ConversationSeconds,
         memory: MemoryLimits,
+        snapshots: Snapshots,
     ) -> None:
         self._command = command
         self._sessions = sessions
@@ -87,6 +90,7 @@ class SessionTurns:
         self._now = now
         self._seconds = seconds
         self._memory = memory
+        self._snapshots = snapshots
 
     async def run(self, attempt: Attempt) -> Outcome:
         """Runs one turn to its end; the session's process may go on after it."""
@@ -120,12 +124,18 @@ class SessionTurns:
     async def _converse(self, attempt: Attempt, session: Session) -> Outcome:
         task = attempt.assignment.spec.claude
         try:
+            await self._restore(attempt, session)
             opening, message = await asyncio.to_thread(self._look, attempt.assignment, session)
             process = await self._warm(attempt, session, opening)
             warm = process is not None
             process = process or await self._start(attempt, session, opening)
         except ConversationLost as lost:
             return Failed(failure(outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, str(lost), "transcript"))
+        except SnapshotUnusable as unusable:
+            return Failed(failure(outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, str(unusable), "snapshot"))
+        except ArtifactUnreachable as unreachable:
+            words = f"the snapshot to go on from can't be read: {unreachable}"
+            return Failed(failure(outcome_pb2.FAILURE_CLASS_NETWORK, words, "snapshot"))
         except LaunchRefused as refused:
             return invalid(str(refused), "launch")
         except SpawnFailed as failed:
@@ -153,7 +163,19 @@ class SessionTurns:
             raise
         if not ended.kept:
             self._sessions.discard(session.id, process)
+            await self._sessions.wait_ended(session)
+        said = outcome.result.claude.claude_session_id if isinstance(outcome, Succeeded) else ""
+        await self._snapshots.take(attempt, said or opening.claude_session_id)
         return outcome
+
+    async def _restore(self, attempt: Attempt, session: Session) -> None:
+        """Has the session as it is in its snapshot, where this worker has it not, or has it from before that."""
+        turn = attempt.assignment.session
+        if not turn.HasField("snapshot"):
+            return
+        await self._sessions.wait_ended(session)
+        if await self._snapshots.restore(attempt, str(uuid5(NAMES, turn.session_id))):
+            await asyncio.to_thread((session.folder / ANSWERED_MARK).touch, mode=0o600)
 
     def _look(self, assignment: worker_pb2.Assignment, session: Session) -> tuple[Opening, Message]:
         """Which conversation the CLI is to hold, and what is to be said in it. Raises ConversationLost."""
@@ -241,6 +263,7 @@ class SessionTurns:
         prepared = self._workspaces.prepare(lease, workspace, resumed=True)
         os.makedirs(session.folder, mode=0o700, exist_ok=True)
         os.utime(session.folder)
+        self._snapshots.mark(session.id, session.binding_epoch)
         return prepared
 
     async def _run_own(self, attempt: Attempt) -> Outcome:
@@ -257,6 +280,8 @@ class SessionTurns:
             ended = await Conversation(attempt, cli, own.hearing, self._seconds, manner).run(_say_nothing)
             if not ended.kept:
                 self._sessions.discard(own.message.session_id, own.process)
+        if not self._sessions.is_busy(own.message.session_id):
+            await self._snapshots.take(attempt, own.process.claude_session_id)
         return verdict(task, ended, cli.tree.memory, self._now, simulated=self._command.simulated)
 
     def _manner(self, task: task_pb2.ClaudeTask, *, resumed: bool) -> Manner:

@@ -89,11 +89,20 @@ class Sessions:
 
         The least recently used go first. None is ended that is at work.
         """
-        while session.ending:
-            await asyncio.wait(session.ending)
+        await self.wait_ended(session)
         while self._count() >= self._processes_max and (oldest := self._oldest_idle()) is not None:
             self._end(oldest, politely=True)
             await asyncio.wait(oldest.ending)
+
+    async def wait_ended(self, session: Session) -> None:
+        """Waits until none of its processes that are being ended is left."""
+        while session.ending:
+            await asyncio.wait(session.ending)
+
+    def is_busy(self, session_id: str) -> bool:
+        """Whether a message of the session is being answered."""
+        session = self._sessions.get(session_id)
+        return session is not None and session.busy
 
     def began(self, session: Session, process: SessionProcess) -> None:
         """A process was started for the session, lent to the turn that started it."""
@@ -314,8 +323,7 @@ class Sessions:
 
     async def _remove(self, session: Session) -> None:
         await asyncio.sleep(SESSION_ENDED_KEPT_SECONDS)
-        while session.ending:
-            await asyncio.wait(session.ending)
+        await self.wait_ended(session)
         if session.closing and (session.folder / ENDED_MARK).exists():
             self._sessions.pop(session.id, None)
             if session.workspace is not None:

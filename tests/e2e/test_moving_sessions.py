@@ -1,0 +1,100 @@
+"""Sessions of which snapshots are taken: their worker is gone with its disk, and they go on at another one (R6)."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+import headrace
+from e2e.control_plane import ControlPlane
+from e2e.remote_worker import SHORT_LEASE, RemoteWorker
+from headrace.v1 import event_pb2, session_pb2
+
+StartControlPlane = Callable[..., ControlPlane]
+StartWorker = Callable[..., RemoteWorker]
+USAGE = {"input_tokens": 100, "output_tokens": 10}
+SIMULATED = ("--claude", "simulated")
+DEADLINE_SECONDS = 60
+
+
+def said(number: int, *steps: dict[str, Any]) -> str:
+    """A message, and what the model does about it."""
+    return f"turn {number} SIMULATE<<{json.dumps([*steps, {'text': f'answer {number}', 'usage': USAGE}])}>>"
+
+
+def write(path: str, content: str) -> dict[str, Any]:
+    tool = {"name": "Write", "input": {"file_path": path, "content": content}}
+    return {"text": "writing", "tools": [tool], "usage": USAGE}
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(scenario, DEADLINE_SECONDS))
+
+
+def messages(worker: RemoteWorker, session_id: str) -> list[str]:
+    """What the user has said, as it stands in the transcript on a worker's disk."""
+    (path,) = (worker.data / "sessions" / session_id / "config" / "projects").glob("*/*.jsonl")
+    entries = [json.loads(line) for line in path.read_bytes().splitlines()]
+    found = [entry["message"]["content"] for entry in entries if entry.get("type") == "user"]
+    return [text.partition(" SIMULATE")[0] for text in found if isinstance(text, str) and text.startswith("turn ")]
+
+
+async def events_of(job: headrace.Job) -> list[event_pb2.Event]:
+    return [item async for item in job.events() if isinstance(item, event_pb2.Event)]
+
+
+async def turn(session: headrace.Session, number: int, *steps: dict[str, Any]) -> headrace.Job:
+    """A turn that has to succeed."""
+    job = await session.send(said(number, *steps))
+    ended = await job.result()
+    assert ended.text == f"answer {number}"
+    return job
+
+
+@pytest.fixture
+def plane(start_plane: StartControlPlane) -> ControlPlane:
+    return start_plane("--no-worker", **SHORT_LEASE)
+
+
+@pytest.mark.timeout(120)
+def test_r6_a_session_goes_on_at_another_worker_when_its_own_is_gone(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    async def scenario() -> None:
+        async with headrace.connect(plane.address) as client:
+            session = await client.sessions.create(snapshots="workspace", permission_mode="acceptEdits")
+            first = start_worker(plane, "a", *SIMULATED)
+            await turn(session, 1, write("made.txt", "by turn 1"))
+            await turn(session, 2)
+            known = (await session.get()).latest_snapshot
+            assert (known.turn, known.worker_id) == (2, "a")
+            first.vanish()
+            second = start_worker(plane, "b", *SIMULATED)
+            job = await turn(session, 3, write("more.txt", "by turn 3"))
+            holds_after_move(second, session.id, await session.get(), await events_of(job))
+            await turn(session, 4)
+            assert messages(second, session.id) == ["turn 1", "turn 2", "turn 3", "turn 4"]
+            await session.close()
+
+    run(scenario())
+
+
+def holds_after_move(
+    worker: RemoteWorker, session_id: str, now: session_pb2.Session, events: list[event_pb2.Event]
+) -> None:
+    """The conversation and its folder are there, each message once and billed once, and the log says what happened."""
+    assert messages(worker, session_id) == ["turn 1", "turn 2", "turn 3"]
+    folder = worker.data / "workspaces" / session_id
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+        "made.txt": "by turn 1",
+        "more.txt": "by turn 3",
+    }
+    assert (now.binding.worker_id, now.binding.epoch, now.turn_count) == ("b", 2, 3)
+    assert (now.latest_snapshot.turn, now.latest_snapshot.worker_id) == (3, "b")
+    assert (now.usage.turns, now.usage.input_tokens) == (5, 5 * USAGE["input_tokens"])
+    (assigned,) = [event.attempt_assigned for event in events if event.HasField("attempt_assigned")]
+    assert (assigned.session_move.from_worker_id, assigned.session_move.snapshot_turn) == ("a", 2)
+    notes = [event.output.snapshot.action for event in events if event.output.HasField("snapshot")]
+    assert notes == [event_pb2.SNAPSHOT_ACTION_RESTORED, event_pb2.SNAPSHOT_ACTION_TAKEN]
