@@ -19,6 +19,7 @@ from simulation.checkers.bounds import BoundChecker
 from simulation.checkers.capacity import CapacityChecker
 from simulation.checkers.counters import CounterChecker
 from simulation.checkers.feed import FeedChecker
+from simulation.checkers.folders import FolderChecker
 from simulation.checkers.graphs import GraphChecker
 from simulation.checkers.limits import LimitChecker
 from simulation.checkers.log import LogChecker
@@ -89,6 +90,7 @@ class World:
             AttemptChecker(self.ground, told),
             BoundChecker(self.kinds),
             LimitChecker(),
+            FolderChecker(told),
             OrderChecker(),
             ShareChecker(),
             GraphChecker(told),

@@ -14,9 +14,9 @@ from simulation.violation import hold
 
 HALF_LIFE_SECONDS = 3600.0
 
-_Line = tuple[str, int, str, str]
-"""Queue, group of needs, concurrency key, and of Claude jobs the owner, who may have spent a budget: of these the order
-is strict."""
+_Line = tuple[str, int, str, str, str]
+"""Queue, group of needs, concurrency key, folder, and of Claude jobs the owner, who may have spent a budget: of these
+the order is strict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class OrderChecker:
 
 def _waiting(chronicle: Chronicle, connection: Connection) -> dict[str, _Waiting]:
     lines: dict[int, _Line] = {
-        key: (queue, group, concurrency_key, owner if domain else "")
-        for key, queue, group, concurrency_key, owner, domain in connection.rows(
-            "SELECT key, ready_keys.queue, ready_groups.ready_group, concurrency_key, owner, domain"
+        key: (queue, group, concurrency_key, folder, owner if domain else "")
+        for key, queue, group, concurrency_key, folder, owner, domain in connection.rows(
+            "SELECT key, ready_keys.queue, ready_groups.ready_group, concurrency_key, folder, owner, domain"
             " FROM ready_keys JOIN ready_groups ON ready_groups.ready_group = ready_keys.ready_group"
         )
     }
