@@ -28,6 +28,7 @@ SAMPLES: dict[type[Any], Sequence[Fact]] = {
     facts.Assigned: [facts.Assigned("w", "i", "")],
     facts.Started: [facts.Started("w")],
     facts.TimedOut: [facts.TimedOut(TimeoutKind.RUN, "")],
+    facts.BudgetReached: [facts.BudgetReached(b"")],
     facts.Snoozed: [facts.Snoozed("", Micros(2), NO_USAGE)],
     facts.Released: [facts.Released(facts.ReleaseCause.DECLINED, "")],
     facts.AttemptFailed: [facts.AttemptFailed(FAILURE, NO_USAGE, decision, Micros(0)) for decision in (AGAIN, NO_MORE)],

@@ -36,6 +36,7 @@ FACTS: list[Fact] = [
     facts.Assigned("w", "i", "a rule"),
     facts.Started("w"),
     facts.TimedOut(TimeoutKind.RUN, "too long"),
+    facts.BudgetReached(b""),
     facts.Snoozed("later", LATER, USED),
     facts.Released(ReleaseCause.DECLINED, "no"),
     *(facts.AttemptFailed(BROKEN, USED, decision(action), LATER) for action in RetryAction),

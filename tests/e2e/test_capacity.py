@@ -6,7 +6,7 @@ from typing import Any
 
 from e2e.control_plane import ControlPlane, wait_for
 from headrace import blocking, claude
-from headrace.v1 import capacity_pb2, job_pb2, outcome_pb2
+from headrace.v1 import capacity_pb2, event_pb2, job_pb2, outcome_pb2
 
 StartControlPlane = Callable[..., ControlPlane]
 RESET_SECONDS = 4
@@ -53,6 +53,8 @@ def test_x6_a_budget_stops_who_passes_it_and_keeps_the_next_one_waiting(start_pl
         wait_for(lambda: passing.get().HasField("failure"), "stopped")
         failure = passing.get().failure
         assert (failure.failure_class, failure.sign) == (outcome_pb2.FAILURE_CLASS_BUDGET, "budget")
+        assert [one.mark for one in _reached(passing)] == [event_pb2.BUDGET_MARK_WARNING, event_pb2.BUDGET_MARK_LIMIT]
+        assert {(one.max_tokens, one.used_tokens >= 2000) for one in _reached(passing)} == {(1000, True)}
         (budget,) = client.budgets.list()
         assert budget.spent_tokens >= 2000
         assert budget.left_tokens < 0
@@ -71,9 +73,16 @@ def test_x6_the_cli_ends_a_turn_that_costs_more_than_was_reserved(start_plane: S
         wait_for(lambda: failing.get().HasField("failure"), "failed")
         failure = failing.get().failure
         assert failure.failure_class == outcome_pb2.FAILURE_CLASS_BUDGET
+        (reached,) = _reached(failing)
+        assert (reached.mark, reached.owner) == (event_pb2.BUDGET_MARK_RESERVATION, "ann")
+        assert reached.reserved_usd_micros == 20_000
         (budget,) = client.budgets.list("ann")
         assert budget.spent_usd_micros == failing.get().usage.cost_usd_micros > 20_000
         assert budget.reserved_usd_micros == 0
+
+
+def _reached(job: blocking.Job) -> list[event_pb2.BudgetReached]:
+    return [event.budget_reached for event in job.events() if event.HasField("budget_reached")]
 
 
 def _sleep(seconds: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from headrace import outcomes
 from headrace.cli import amounts
 from headrace.cli.parts import Line, Tone, one_line
-from headrace.v1 import event_pb2, input_pb2, job_pb2, outcome_pb2, watch_pb2
+from headrace.v1 import capacity_pb2, event_pb2, input_pb2, job_pb2, outcome_pb2, watch_pb2
 
 SIMULATED = "simulated: the following comes from Headrace's simulated CLI, not from Claude"
 
@@ -252,6 +252,29 @@ def _timed_out(event: event_pb2.Event) -> list[Line]:
     return [Line(text, Tone.WARNING)]
 
 
+def _budget_reached(event: event_pb2.Event) -> list[Line]:
+    reached = event.budget_reached
+    used = []
+    if reached.max_cost_usd_micros:
+        used.append(f"{amounts.dollars(reached.used_usd_micros)} of {amounts.dollars(reached.max_cost_usd_micros)}")
+    if reached.max_tokens:
+        used.append(f"{amounts.tokens(reached.used_tokens)} of {amounts.tokens(reached.max_tokens)} tokens")
+    whose = f"owner {reached.owner}" if reached.owner else f"namespace {reached.namespace}"
+    what = f"budget of {whose} {BUDGET_PERIODS.get(reached.period, '')}: {', '.join(used)} used"
+    stops = {
+        event_pb2.BUDGET_MARK_RESERVATION: f"; the attempt has used the {amounts.dollars(reached.reserved_usd_micros)}"
+        " that it had reserved, and ends",
+        event_pb2.BUDGET_MARK_LIMIT: "; the attempt has to end",
+    }
+    return [Line(what + stops.get(reached.mark, ""), Tone.WARNING)]
+
+
+BUDGET_PERIODS: dict[capacity_pb2.BudgetPeriod, str] = {
+    capacity_pb2.BUDGET_PERIOD_DAY: "by day",
+    capacity_pb2.BUDGET_PERIOD_TOTAL: "in total",
+}
+
+
 def _input_requested(event: event_pb2.Event) -> list[Line]:
     expiry = _until(event.input_requested, "expire_time", ", denied at ")
     return [Line(f"waits for an answer: {asked_text(event.input_requested.request)}{expiry}", Tone.WARNING)]
@@ -324,6 +347,7 @@ NARRATORS: dict[str, Callable[[event_pb2.Event], list[Line]]] = {
     "attempt_failed": _attempt_failed,
     "attempt_lost": _attempt_lost,
     "attempt_timed_out": _timed_out,
+    "budget_reached": _budget_reached,
     "input_requested": _input_requested,
     "input_resolved": _input_resolved,
     "cancel_requested": _cancel_requested,

@@ -25,6 +25,14 @@ class BudgetPeriod(IntEnum):
     TOTAL = 2
 
 
+class BudgetMark(IntEnum):
+    """How far a budget is used, as a log tells it; numbers are those of `BudgetMark` in event.proto."""
+
+    WARNING = 1
+    RESERVATION = 2
+    LIMIT = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """The limits that somebody has set. Zero limits nothing."""
@@ -55,6 +63,16 @@ class Spending:
     used_usd_micros: int = 0
     """By attempts that run, so far."""
     used_tokens: int = 0
+
+    @property
+    def all_usd_micros(self) -> int:
+        """What is used of it, whether or not the attempt has ended."""
+        return self.spent_usd_micros + self.used_usd_micros
+
+    @property
+    def all_tokens(self) -> int:
+        """The same in tokens."""
+        return self.spent_tokens + self.used_tokens
 
     def and_reserved(self, usd_micros: int) -> "Spending":
         """After one more attempt has reserved so much."""
@@ -90,18 +108,14 @@ def is_spent(budget: Budget, spending: Spending) -> bool:
 def is_passed(budget: Budget, spending: Spending) -> bool:
     """Whether more was used than there is: what runs has to stop."""
     usd, tokens = budget.cost_max_usd_micros, budget.tokens_max
-    return (usd > 0 and spending.spent_usd_micros + spending.used_usd_micros > usd) or (
-        tokens > 0 and spending.spent_tokens + spending.used_tokens > tokens
-    )
+    return (usd > 0 and spending.all_usd_micros > usd) or (tokens > 0 and spending.all_tokens > tokens)
 
 
 def is_low(budget: Budget, spending: Spending) -> bool:
     """Whether so much was used that somebody should know."""
     usd, tokens = budget.cost_max_usd_micros, budget.tokens_max
-    used_usd = spending.spent_usd_micros + spending.used_usd_micros
-    used_tokens = spending.spent_tokens + spending.used_tokens
-    return (usd > 0 and used_usd >= usd * budget.warn_fraction) or (
-        tokens > 0 and used_tokens >= tokens * budget.warn_fraction
+    return (usd > 0 and spending.all_usd_micros >= usd * budget.warn_fraction) or (
+        tokens > 0 and spending.all_tokens >= tokens * budget.warn_fraction
     )
 
 

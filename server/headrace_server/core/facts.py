@@ -114,6 +114,13 @@ class TimedOut:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetReached:
+    """A budget that pays for the attempt is used up to a mark; `body` is the `BudgetReached`."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Snoozed:
     """The work put itself off."""
 
@@ -265,6 +272,7 @@ Fact = (
     | Assigned
     | Started
     | TimedOut
+    | BudgetReached
     | Snoozed
     | Released
     | AttemptFailed

@@ -24,6 +24,7 @@ ALLOWED: dict[type[Any], frozenset[JobState]] = {
     facts.Assigned: frozenset({JobState.QUEUED}),
     facts.Started: frozenset({JobState.ASSIGNED, JobState.CANCELLING}),
     facts.TimedOut: LEASED - {JobState.CANCELLING},
+    facts.BudgetReached: _STARTED,
     facts.Snoozed: _STARTED,
     facts.Released: frozenset({JobState.ASSIGNED, JobState.CANCELLING}),
     facts.AttemptFailed: _STARTED,
@@ -139,6 +140,10 @@ def _started(job: Job, fact: facts.Started, now: Micros) -> None:
 
 def _timed_out(job: Job, fact: facts.TimedOut, now: Micros) -> None:
     job.timed_out = fact.kind
+
+
+def _budget_reached(job: Job, fact: facts.BudgetReached, now: Micros) -> None:
+    """What follows is not the row's to say: who is stopped by a budget stands with what is reserved of it."""
 
 
 def _snoozed(job: Job, fact: facts.Snoozed, now: Micros) -> None:
@@ -319,6 +324,7 @@ _FOLDS: dict[type[Any], Callable[[Job, Any, Micros], None]] = {
     facts.Assigned: _assigned,
     facts.Started: _started,
     facts.TimedOut: _timed_out,
+    facts.BudgetReached: _budget_reached,
     facts.Snoozed: _snoozed,
     facts.Released: _released,
     facts.AttemptFailed: _attempt_failed,

@@ -215,6 +215,10 @@ def _timed_out(event: event_pb2.Event, fact: facts.TimedOut) -> None:
     event.attempt_timed_out.message = fact.message
 
 
+def _budget_reached(event: event_pb2.Event, fact: facts.BudgetReached) -> None:
+    event.budget_reached.ParseFromString(fact.body)
+
+
 def _snoozed(event: event_pb2.Event, fact: facts.Snoozed) -> None:
     event.attempt_snoozed.reason = fact.reason
     set_time(event.attempt_snoozed.next_time, fact.next_time)
@@ -308,6 +312,7 @@ _ENCODERS: dict[type[Any], Callable[[event_pb2.Event, Any], None]] = {
     facts.Assigned: _assigned,
     facts.Started: _started,
     facts.TimedOut: _timed_out,
+    facts.BudgetReached: _budget_reached,
     facts.Snoozed: _snoozed,
     facts.Released: _released,
     facts.AttemptFailed: _attempt_failed,

@@ -112,6 +112,7 @@ _DECODERS: dict[str, Callable[[event_pb2.Event], Fact]] = {
     "attempt_timed_out": lambda e: facts.TimedOut(
         TimeoutKind(e.attempt_timed_out.timeout), e.attempt_timed_out.message
     ),
+    "budget_reached": lambda e: facts.BudgetReached(e.budget_reached.SerializeToString()),
     "attempt_snoozed": lambda e: facts.Snoozed(
         e.attempt_snoozed.reason, time_of(e.attempt_snoozed.next_time), usage_of(e.attempt_snoozed.usage)
     ),

@@ -20,7 +20,16 @@ STATES = {
     "expired": job_pb2.JOB_STATE_EXPIRED,
     "skipped": job_pb2.JOB_STATE_SKIPPED,
 }
-TOLD = frozenset({"attempt_failed", "attempt_lost", "attempt_handed_back", "attempt_timed_out", "input_resolved"})
+TOLD = frozenset(
+    {
+        "attempt_failed",
+        "attempt_lost",
+        "attempt_handed_back",
+        "attempt_timed_out",
+        "budget_reached",
+        "input_resolved",
+    }
+)
 """Of a turn's life, what is told beside what is said in it."""
 
 

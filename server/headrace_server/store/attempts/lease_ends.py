@@ -3,7 +3,7 @@
 
 from headrace_server.store.attempts.commands import drop_commands
 from headrace_server.store.attempts.inputs import close_inputs
-from headrace_server.store.capacity import domains, reservations
+from headrace_server.store.capacity.words import note_words
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.rate_buckets import refund_releases
 from headrace_server.store.queueing.shares import charge_shares
@@ -18,7 +18,4 @@ def account(ledger: Ledger) -> None:
         ledger.silenced.clear()
     refund_releases(ledger)
     charge_shares(ledger)
-    for word in ledger.attempt_words:
-        domains.note(ledger, word)
-        reservations.note(ledger, word)
-    ledger.attempt_words.clear()
+    note_words(ledger)

@@ -25,7 +25,9 @@ from headrace_server.core.retry import (
 )
 from headrace_server.core.states import LEASED, JobState
 from headrace_server.store.attempts.timeouts import timeout_failure, timeouts_of_job
-from headrace_server.store.capacity.reservations import is_stopped
+from headrace_server.store.capacity.budgets import budgets
+from headrace_server.store.capacity.reservations import is_stopped, note_end
+from headrace_server.store.capacity.words import note_words
 from headrace_server.store.codec import failure_of, micros_of, number
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queue_policy import policy_of, retry_policy_of
@@ -160,6 +162,8 @@ def finish(ledger: Ledger, holder: Holder, word: Finish) -> tuple[Disposition, i
     if word.last_producer_sequence > job.producer_sequence or word.last_report_number > job.report_number:
         return Disposition.OUTPUT_MISSING, job.producer_sequence
     start(ledger, job)
+    if budgets(ledger):
+        _tell_budgets(ledger, job, word)
     disposition, begun = Disposition.ACCEPTED, job.begun
     if word.succeeded is not None:
         disposition = _succeed(ledger, job, word, word.succeeded)
@@ -197,6 +201,15 @@ def expire_hold(ledger: Ledger, job: Job) -> None:
 def spec_of(ledger: Ledger, job: Job) -> job_pb2.JobSpec:
     """What the client asked for."""
     return job_pb2.JobSpec.FromString(ledger.query("SELECT spec FROM job_specs WHERE job = ?", (job.row,))[0][0])
+
+
+def _tell_budgets(ledger: Ledger, job: Job, word: Finish) -> None:
+    note_words(ledger)
+    failed = FailureClass.UNSPECIFIED if word.failed is None else word.failed.failure_class
+    if failed is FailureClass.WORKER_LOST:
+        return
+    capped = failed is FailureClass.BUDGET
+    note_end(ledger, job, word.usage, spec_of(ledger, job).claude.limits.max_cost_usd_micros if capped else None)
 
 
 def _succeed(ledger: Ledger, job: Job, word: Finish, result: bytes) -> Disposition:

@@ -86,10 +86,20 @@ def store_budget(ledger: Ledger, budget: Budget, actor: str) -> None:
     """Sets a budget, which is made when there is none; what was spent stays."""
     values = (
         *(budget.namespace, budget.owner, int(budget.period), budget.cost_max_usd_micros, budget.tokens_max),
-        *(budget.warn_fraction, budget.reservation_usd_micros, actor, ledger.now, ledger.now, day_of(ledger.now), 0, 0),
+        *(
+            budget.warn_fraction,
+            budget.reservation_usd_micros,
+            actor,
+            ledger.now,
+            ledger.now,
+            day_of(ledger.now),
+            0,
+            0,
+            0,
+        ),
     )
-    columns = (*_LIMITS.split(", "), "actor", "created", "updated", "day", "spent", "spent_tokens")
-    changed = ("cost_max", "tokens_max", "warn_fraction", "reservation", "actor", "updated")
+    columns = (*_LIMITS.split(", "), "actor", "created", "updated", "day", "spent", "spent_tokens", "warned")
+    changed = ("cost_max", "tokens_max", "warn_fraction", "reservation", "actor", "updated", "warned")
     conflict = "ON CONFLICT (namespace, owner, period) DO UPDATE SET "
     ledger.insert("budgets", columns, [values], conflict + ", ".join(f"{name} = excluded.{name}" for name in changed))
     ledger.forget(_NAME)

@@ -12,6 +12,7 @@ from headrace_server.core.capacity import family_of_domain
 from headrace_server.core.job import Job, Usage
 from headrace_server.store.capacity.budgets import budgets, covering, pay, spendings
 from headrace_server.store.capacity.domains import domain_of
+from headrace_server.store.capacity.marks import Used, tell_stop, tell_warnings
 from headrace_server.store.engine import in_list
 from headrace_server.store.ledger import AttemptWord, Ledger
 
@@ -38,6 +39,21 @@ def note(ledger: Ledger, word: AttemptWord) -> None:
         _drop(ledger, job)
     elif domain and word.after is word.before:
         _use(ledger, job, paid, prices.cost_usd_micros(word.so_far, family_of_domain(domain)), tokens_of(word.so_far))
+
+
+def note_end(ledger: Ledger, job: Job, usage: Usage, own_max_usd_micros: int | None) -> None:
+    """Has the log of an attempt that is about to end by its worker's word say what that makes of budgets: its end comes
+    last. `own_max_usd_micros` of one that its CLI has ended for what it cost: its job's own limit, else None."""
+    paid = covering(ledger, job.namespace, job.owner)
+    domain = domain_of(ledger, job) if paid else ""
+    if not domain:
+        return
+    usd_micros = prices.cost_usd_micros(usage, family_of_domain(domain))
+    reserved, stopped = _keep(ledger, job, usd_micros, tokens_of(usage))
+    used = _used(ledger, job, paid)
+    tell_warnings(ledger, job, used, usd_micros)
+    if own_max_usd_micros is not None and reserved not in (0, own_max_usd_micros) and not stopped:
+        tell_stop(ledger, job, used, usd_micros, reserved)
 
 
 def is_stopped(ledger: Ledger, job: Job) -> bool:
@@ -85,22 +101,28 @@ def open_keys(ledger: Ledger, namespace: str, owner: str) -> None:
 
 def _use(ledger: Ledger, job: Job, paid: list[Budget], usd_micros: int, tokens: int) -> None:
     """Keeps what an attempt has used so far, and stops it when that is more than it may."""
+    reserved, stopped = _keep(ledger, job, usd_micros, tokens)
+    used = _used(ledger, job, paid)
+    tell_warnings(ledger, job, used, usd_micros)
+    if not stopped and ((reserved and usd_micros > reserved) or any(is_passed(*one) for one in used)):
+        ledger.run("UPDATE reservations SET stopped = 1 WHERE job = ?", (job.row,))
+        ledger.stopped.append(job)
+        tell_stop(ledger, job, used, usd_micros, reserved)
+
+
+def _keep(ledger: Ledger, job: Job, usd_micros: int, tokens: int) -> tuple[int, bool]:
+    """Keeps it; returns what is reserved for the attempt, and whether it is stopped."""
     found = ledger.look_up("SELECT reserved, stopped FROM reservations WHERE job = ?", (job.row,))
     if not found:
         # It was granted before there was a budget.
         reserve(ledger, job, 0)
-    reserved, stopped = found[0] if found else (0, 0)
     ledger.run("UPDATE reservations SET used = ?, used_tokens = ? WHERE job = ?", (usd_micros, tokens, job.row))
-    if stopped:
-        return
-    if (reserved and usd_micros > reserved) or _is_passed(ledger, job, paid):
-        ledger.run("UPDATE reservations SET stopped = 1 WHERE job = ?", (job.row,))
-        ledger.stopped.append(job)
+    return (int(found[0][0]), bool(found[0][1])) if found else (0, False)
 
 
-def _is_passed(ledger: Ledger, job: Job, paid: list[Budget]) -> bool:
+def _used(ledger: Ledger, job: Job, paid: list[Budget]) -> Used:
     used = spendings(ledger.look_up, ledger.now, (job.namespace, job.owner))
-    return any(is_passed(budget, used[budget.namespace, budget.owner, budget.period]) for budget in paid)
+    return [(budget, used[budget.namespace, budget.owner, budget.period]) for budget in paid]
 
 
 def _drop(ledger: Ledger, job: Job) -> None:
