@@ -57,10 +57,12 @@ def local_worker_command(settings: Settings, socket: Path) -> LocalWorkerCommand
 def let_others_pass(data: Path) -> None:
     """Lets other users pass through the data folder, to the local worker's, and read nothing in it. Raises OSError.
 
-    What this process makes from now on is readable by its own user only.
+    What this process makes from now on is readable by its own user only. The worker's own folder stays as open as it
+    is: one that is adopted has jobs that work in there.
     """
     os.umask(0o077)
     for entry in os.scandir(data):
         if not entry.is_symlink():
-            os.chmod(entry.path, stat.S_IMODE(entry.stat().st_mode) & 0o700)
+            kept = PASSAGE if entry.is_dir() else 0o700
+            os.chmod(entry.path, stat.S_IMODE(entry.stat().st_mode) & kept)
     data.chmod(PASSAGE)

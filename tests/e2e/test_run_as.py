@@ -48,6 +48,20 @@ def test_x8_commands_run_as_the_user_and_leave_nothing(root: Path) -> None:
         assert [path for path in plane.data.iterdir() if stat.S_IMODE(path.stat().st_mode) & 0o044] == []
 
 
+def test_l5_a_job_still_has_its_folder_after_a_restart_of_the_server(root: Path) -> None:
+    with ControlPlane(root, "--claude", "none", "--run-as", USER, *COMMANDS) as plane:
+        go = plane.folder / "go"
+        script = f"echo begun; while [ ! -e {go} ]; do sleep 0.02; done; touch $PWD/made && ls $PWD"
+        with plane.connect() as client:
+            job = client.submit(headrace.command("sh", "-c", script))
+            Story(job).until_kind("chunk")
+        plane.kill()
+        plane.start()
+        go.touch()
+        with plane.connect() as client:
+            assert Story(client.job(job.id)).finish().bytes_of(OUT) == b"begun\nmade\n"
+
+
 def test_s6_a_folder_that_is_closed_to_the_user_fails_the_job_and_says_who_lacks_what(root: Path) -> None:
     with ControlPlane(root, "--claude", "none", "--run-as", USER, *COMMANDS) as plane, plane.connect() as client:
         closed = plane.folder / "closed"

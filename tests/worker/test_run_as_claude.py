@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from headrace.v1 import task_pb2
+from headrace.v1 import outcome_pb2, task_pb2
 from headrace_worker import simulator
 from headrace_worker.executors.claude import transcript
 from headrace_worker.executors.claude.executor import ClaudeExecutor
@@ -143,6 +143,22 @@ def test_x8_a_session_goes_on_in_files_of_the_user_and_its_fork_too(
             kept = simulated.data / "sessions" / session_id
             assert kept.stat().st_uid == 0
             assert owners(kept / "config") == {other_user().uid}
+
+    use(simulated, main)
+
+
+def test_a_conversation_that_began_as_another_user_is_not_gone_on_with(
+    simulated: Worker, attempt_of: Callable[..., Any]
+) -> None:
+    config = simulated.data / "sessions" / SESSION / "config"
+    config.mkdir(parents=True)
+    (config / "projects").mkdir()
+
+    async def main() -> None:
+        outcome = await simulated.executor.run(turn(attempt_of, "hello", 1))
+        assert isinstance(outcome, Failed)
+        assert outcome.failure.failure_class == outcome_pb2.FAILURE_CLASS_INVALID
+        assert outcome.failure.message.startswith("the conversation began as another user")
 
     use(simulated, main)
 

@@ -257,11 +257,14 @@ def _environment(
 
 
 def write_files(launch: Launch) -> None:
-    """Makes the folders and files that the start needs. Raises OSError."""
+    """Makes the folders and files that the start needs. Raises LaunchRefused, OSError."""
     user = launch.program.user
     make_passage(launch.folder, user)
     if launch.config_folder.parent == launch.folder:
-        make_folder(launch.config_folder, user)
+        try:
+            make_folder(launch.config_folder, user)
+        except PermissionError as error:
+            raise LaunchRefused(f"the conversation began as another user: {error}") from error
     else:
         launch.config_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path, content in launch.files.items():
