@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,48 +12,38 @@ from grpc import StatusCode
 from headrace.v1 import input_pb2, job_pb2, job_service_pb2, session_pb2, task_pb2, worker_service_pb2
 from headrace.v1 import session_service_pb2 as pb
 from headrace_server.core.ids import job_id_text, parse_job_id
-from headrace_server.core.refusal import Refusal, Refused
+from headrace_server.core.refusal import Refusal
 from headrace_server.rpc.checks import not_supported, validate_session
-from headrace_server.rpc.checks.validation import CHECKS
 from headrace_server.rpc.errors import refused_status
 from headrace_server.rpc.job_service import JobService
 from headrace_server.rpc.session_service import SessionService
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.store.attempts.leases import Lease
-from headrace_server.store.sqlite import SqliteEngine
+from rpc.calling import Calls
 from store.checkers import check_store
 from store.conversing import limit_sessions
-from store.driving import HOME, Bench, capabilities, frame
+from store.driving import HOME, capabilities, frame
 
-CALL: Any = SimpleNamespace(principal="ada", traceparent="")
 NOBODY: Any = None
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
 
 
-class Edge:
+class Edge(Calls):
     """A store with the servicers in front of it."""
 
     def __init__(self, folder: Path) -> None:
-        self.bench = Bench(SqliteEngine(folder))
+        super().__init__(folder)
         self.registry = Registry(30.0)
         scheduler = Scheduler(self.bench.store, self.registry, self.bench.clock)
-        self._service = SessionService(self.bench.store, scheduler, self.registry, NOBODY)
-        self._jobs = JobService(self.bench.store, scheduler, self.registry, NOBODY)
-
-    def call(self, method: str, request: Message) -> Any:
-        """A call that is answered."""
-        refusal = CHECKS[request.DESCRIPTOR.full_name](request)
-        if refusal is not None:
-            raise Refused(refusal)
-        servicer = self._service if hasattr(self._service, method) else self._jobs
-        return self.bench.run(getattr(servicer, method)(request, CALL))
+        self.serve(
+            SessionService(self.bench.store, scheduler, self.registry, NOBODY),
+            JobService(self.bench.store, scheduler, self.registry, NOBODY),
+        )
 
     def refused(self, method: str, request: Message) -> tuple[StatusCode, str, Refusal]:
         """A call that is refused: its code and reason."""
-        with pytest.raises(Refused) as caught:
-            self.call(method, request)
-        refusal = caught.value.refusal
+        refusal = self.refusal(method, request)
         return refused_status(refusal).code, refusal.reason.value, refusal
 
     def faults(self, method: str, request: Message) -> list[str]:
