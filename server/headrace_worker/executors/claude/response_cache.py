@@ -30,7 +30,8 @@ _START = struct.Struct(">4s32s")
 """The mark, and the SHA-256 of all that follows."""
 _HEAD = struct.Struct(">QQQHQ")
 """Asked, given, until; how long the namespace is, and the result."""
-_HEAD_BYTES_MAX = _START.size + _HEAD.size + 0xFFFF
+_HEAD_BYTES_MAX = 4096
+"""Enough for the head with any namespace."""
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,8 @@ def decode_head(data: bytes) -> Kept:
     if mark != _MARK:
         raise ValueError("not an answer, or one of another version")
     begin = _START.size + _HEAD.size
+    if len(data) < begin + length:
+        raise ValueError("an answer that is not whole")
     return Kept(data[begin : begin + length].decode(), asked, given, until)
 
 
