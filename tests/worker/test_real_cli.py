@@ -16,6 +16,7 @@ from model_server.server import ScriptedModelServer
 Json = dict[str, Any]
 Start = Callable[..., ClaudeProcess]
 MESSAGE = "33333333-3333-4333-8333-333333333333"
+READ = {"name": "Read", "input": {"file_path": "a.txt"}}
 
 
 @pytest.fixture
@@ -129,3 +130,18 @@ def test_a_resumed_session_carries_its_cost_and_tells_the_difference(start: Star
     new = sum(usage["costUSD"] for usage in after["model_usage_since_last_result"].values())
     assert after["total_cost_usd"] == pytest.approx(before["total_cost_usd"] + new)
     assert 0 < new < after["total_cost_usd"]
+
+
+def test_a_resumed_session_knows_nothing_of_the_cost_of_a_process_that_was_killed(start: Start) -> None:
+    killed = start("--include-partial-messages")
+    spent = {"output_tokens": 5000}
+    killed.say(script({"text": "dear", "usage": spent, "tools": [READ]}, {"text": "never", "hang": True}))
+    session_id = killed.until_kind("system/init")[-1]["session_id"]
+    killed.until_kind("user/tool_result")
+    killed.signal(signal.SIGKILL)
+    killed.end()
+    second = start(f"--resume={session_id}")
+    second.say(script({"text": "two", "usage": {"output_tokens": 7}}))
+    after = second.until_result()[-1]
+    for account in (after["modelUsage"], after["model_usage_since_last_result"]):
+        assert sum(model["outputTokens"] for model in account.values()) == 7
