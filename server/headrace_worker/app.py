@@ -179,7 +179,8 @@ def find_run_as(settings: Settings, data: Path) -> User | None:
         let_pass(data, user, PASSED_FOLDERS)
     except UserUnusable as unusable:
         raise SetupFailed(f"--run-as: {unusable}") from None
-    obstacle = user.obstacle(settings.claude_config) if settings.claude_config is not None else ""
+    shared = settings.claude_config
+    obstacle = user.obstacle(shared) if shared is not None and shared.exists() else ""
     if obstacle:
         raise SetupFailed(f"--claude-config: {obstacle}, as whom programs run by --run-as")
     return user

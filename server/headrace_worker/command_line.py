@@ -134,7 +134,8 @@ async def serve(settings: Settings) -> int:
     """Puts the worker together and runs it."""
     with composed(settings, os.environ) as (agent, identity):
         kinds = ", ".join(identity.capabilities.executors) or "nothing: see --allow-command, --claude and --handlers"
-        logger.info("worker %s, %d slots, runs %s", identity.worker_id, identity.slots, kinds)
+        whose = f" as {settings.run_as}" if settings.run_as else ""
+        logger.info("worker %s, %d slots, runs %s%s", identity.worker_id, identity.slots, kinds, whose)
         with ending_by_signal(agent):
             ending = await agent.run()
     return STATUSES[tell(ending).cause]

@@ -53,14 +53,24 @@ class User:
         return {"name": self.name, "uid": self.uid, "gid": self.gid, "groups": list(self.groups)}
 
     def obstacle(self, folder: Path) -> str:
-        """Why the user can't work in a folder; empty when it can."""
+        """Why the user can't work in a folder; empty when it can. Raises OSError for one that is not there."""
         with acting_as(self.identity):
             for place in (*reversed(folder.parents), folder):
-                if not os.access(place, os.X_OK, effective_ids=True):
+                if not _can_pass(place):
                     return f"the user {self.name} may not pass through {place}"
-            if not os.access(folder, os.R_OK, effective_ids=True):
+            try:
+                os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+            except PermissionError:
                 return f"the user {self.name} may not read {folder}"
         return ""
+
+
+def _can_pass(place: Path) -> bool:
+    try:
+        os.stat(f"{place}/.")
+    except PermissionError:
+        return False
+    return True
 
 
 def find_user(name: str) -> User:
@@ -132,6 +142,6 @@ def let_pass(data: Path, user: User, below: Iterable[str]) -> None:
     for name in below:
         make_passage(data / name, user)
         with acting_as(user.identity):
-            reached = os.access(data / name, os.X_OK, effective_ids=True)
+            reached = _can_pass(data / name)
         if not reached:
             raise UserUnusable(f"{user.obstacle(data)}; give --data a folder that it can reach")

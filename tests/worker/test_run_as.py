@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -198,6 +199,71 @@ def test_l7_the_keeper_ends_the_users_tree_when_its_worker_is_killed(folder: Pat
     worker.communicate()
     processes.wait_dead(keeper)
     assert not [pid for pid in pids if processes.is_alive(pid)]
+
+
+CAPABLE = """
+import asyncio, sys
+from pathlib import Path
+from headrace.v1 import task_pb2, worker_pb2
+from headrace_worker.acting import as_owner
+from headrace_worker.ladder import kill_and_close
+from headrace_worker.process import Program, spawn
+from headrace_worker.process_table import environment
+from headrace_worker.trees import Trees
+from headrace_worker.user import find_user, let_pass
+from headrace_worker.workspace import Workspaces
+data, user = Path(sys.argv[1]), find_user("nobody")
+let_pass(data, user, ("workspaces", "tmp"))
+(data / "secret").touch(mode=0o600)
+workspaces = Workspaces(data, [], {}, user)
+async def main():
+    prepared = workspaces.prepare(worker_pb2.Lease(job_id="job", attempt=1), task_pb2.Workspace(), resumed=False)
+    script = "id -un; grep CapEff /proc/self/status; mkdir -m 0 made; ln -s ../../secret link; sleep 600 & wait"
+    tree = await spawn(Program(("/bin/sh", "-c", script), str(prepared.folder), {}, user), Trees("mark"))
+    said = b""
+    while said.count(b"\\n") < 2:
+        said += await tree.stdout.read()
+    print(said.decode().split(), any(b"mark" in one for one in environment(tree.process_id)))
+    while not (prepared.folder / "link").is_symlink():
+        await asyncio.sleep(0.01)
+    with as_owner(prepared.folder):
+        try:
+            (prepared.folder / "link").read_text()
+        except PermissionError:
+            print("refused")
+    await kill_and_close(tree)
+    workspaces.remove(prepared, keep_folder=False)
+    print(tree.survivors, prepared.folder.exists(), (data / "secret").read_text() == "")
+asyncio.run(main())
+"""
+
+
+def test_x8_a_worker_with_the_capabilities_alone_does_as_root_does(folder: Path) -> None:
+    switch = shutil.which("setpriv")
+    if switch is None:
+        pytest.skip("there is no setpriv to give a process capabilities with")
+    capabilities = "+" + ",+".join(name.removeprefix("CAP_").lower() for name in user_module.NEEDED)
+    (folder / "capable").mkdir()
+    os.chown(folder / "capable", 1, 1)
+    options = (
+        "--reuid=1",
+        "--regid=1",
+        "--clear-groups",
+        f"--inh-caps={capabilities}",
+        f"--ambient-caps={capabilities}",
+    )
+    ran = subprocess.run(
+        [switch, *options, sys.executable, "-c", CAPABLE, str(folder / "capable")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.stdout.splitlines() == [
+        "['nobody', 'CapEff:', '0000000000000000'] True",
+        "refused",
+        "0 False True",
+    ], ran.stderr
 
 
 @pytest.mark.parametrize(("name", "why"), [("no-such-user", "there is no user 'no-such-user'"), ("root", "is root")])
