@@ -19,6 +19,10 @@ LOGIN = {"ANTHROPIC_API_KEY": "", "CLAUDE_CODE_OAUTH_TOKEN": "made-up"}
 TOLD = frozenset({"init", "assistant", "user", "turn_result", "control"})
 """Kinds of frames that both have to tell; of others the real CLI has more."""
 Step = Mapping[str, Any]
+CALLS_COUNT = 2
+"""How often the real CLI makes a call that fails, as the driver starts it."""
+BACK = {"text": "back again"}
+"""What the model says once the service does not fail any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +40,21 @@ class Spoken:
         return f"please SCRIPT<<{json.dumps(steps)}>>"
 
     def failing(self, status: int, **more: Any) -> str:
-        """A message at which the service fails as often as it is asked."""
+        """A message at which the service fails as often as one attempt asks it."""
         if self.simulated:
-            return self.prompt({"fault": "api_error", "status": status, **more})
-        return self.prompt(*[{"status": status, **more}] * 4)
+            return self.prompt({"fault": "api_error", "status": status, **more}, BACK)
+        return self.prompt(*[{"status": status, **more}] * CALLS_COUNT, BACK)
 
-    def limited(self, claim: str, resets_at: int) -> str:
-        """A message at which a usage limit is used up, until so many seconds since 1970. Needs `LOGIN`."""
+    def limited(self, claim: str, resets_at: int, text: str = "") -> str:
+        """A message at which a usage limit is used up, until so many seconds since 1970; then the model says the text.
+
+        Needs `LOGIN`. Messages of one conversation that differ in nothing go on with one script.
+        """
         if self.simulated:
-            return self.prompt({"fault": "api_error", "kind": "quota", "claim": claim, "resets_at": resets_at})
-        return self.failing(429, usage_limit={"claim": claim, "resets_at": resets_at})
+            limit = {"fault": "api_error", "kind": "quota", "claim": claim, "resets_at": resets_at}
+        else:
+            limit = {"status": 429, "usage_limit": {"claim": claim, "resets_at": resets_at}}
+        return self.prompt(limit, {"text": text} if text else BACK)
 
 
 def simulated_step(step: Step) -> dict[str, Any]:
@@ -112,7 +121,4 @@ async def until(attempt: Any, kind: str) -> None:
 async def until_speaking(attempt: Any) -> None:
     """Waits for the first words of an answer."""
     async with asyncio.timeout(30):
-        while True:
-            if attempt.deltas:
-                return
-            await asyncio.sleep(0.01)
+        await attempt.spoken.wait()

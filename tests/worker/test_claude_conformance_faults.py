@@ -66,8 +66,8 @@ def test_x5_a_usage_limit_says_when_it_resets_each_time_it_is_met(
     async def main(worker: SessionWorker) -> None:
         resets_at = int(time.time()) + 3600
         event, error = "rate_limit_event", "assistant.api_error_params"
-        for at, source in ((resets_at, event), (resets_at, error), (resets_at + 60, event)):
-            attempt = worker.attempt(spoken.limited(claim, at))
+        for number, (at, source) in enumerate(((resets_at, event), (resets_at, error), (resets_at + 60, event))):
+            attempt = worker.attempt(spoken.limited(claim, at, f"answer {number}"))
             outcome = await worker.run(attempt)
             assert (class_of(outcome), sign_of(outcome)) == ("QUOTA", f"{source}.status=rejected")
             assert isinstance(outcome, Failed)
@@ -77,7 +77,9 @@ def test_x5_a_usage_limit_says_when_it_resets_each_time_it_is_met(
             assert told(attempt, "rate_limit", "api_retry") == ["init", *told_limit, "assistant", "turn_result"]
             assert words in attempt.frames()[-1].turn_result.text
         assert len(worker.process_ids()) == 1
-        assert text_of(await worker.turn(spoken.prompt({"text": "after the reset"}))) == "after the reset"
+        attempt = worker.attempt(spoken.prompt({"text": "after the reset"}))
+        assert text_of(await worker.run(attempt)) == "after the reset"
+        assert told(attempt, "rate_limit") == ["init", "assistant", "rate_limit", "turn_result"]
 
     conform(main, **LOGIN)
 

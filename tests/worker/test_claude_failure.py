@@ -144,6 +144,17 @@ def test_r1_a_usage_limit_says_how_long_to_wait() -> None:
     assert stated.retry_after.seconds == 600
 
 
+def test_x5_a_usage_limit_that_is_over_by_now_is_told_from_one_that_does_not_say() -> None:
+    over, silent = (
+        classify(Evidence(exit=ExitStatus(1), result=error(), rate_limit={"status": "rejected", **more}), NOW)
+        for more in ({"resetsAt": int(NOW) - 5}, {})
+    )
+    assert over is not None
+    assert silent is not None
+    assert (over.HasField("retry_after"), over.retry_after.ToSeconds()) == (True, 0)
+    assert not silent.HasField("retry_after")
+
+
 def test_x5_a_usage_limit_that_the_cli_told_in_an_earlier_turn_is_read_from_the_error() -> None:
     told = {
         "error": "rate_limit",

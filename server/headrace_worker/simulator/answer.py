@@ -57,6 +57,7 @@ class Delivery:
         """Says everything and returns the tool calls in it. An interrupt ends the turn (TurnEndError)."""
         wanted = [Wanted(self._session.ids.tool_use(), call) for call in self._answer.tools]
         self._turn.calls += 1
+        started = self._session.timing.monotonic()
         self._wait_for_first_token()
         for index, block in enumerate(self._blocks(wanted)):
             self._say(index, block)
@@ -73,13 +74,16 @@ class Delivery:
         )
         self._stream({"type": "message_stop"})
         self._book(self._usage)
+        self._session.ledger.api_seconds += self._session.timing.monotonic() - started
+        apierrors.tell_limit_is_over(self._session)
         self._turn.text = self._answer.text
         return wanted
 
     def _wait_for_first_token(self) -> None:
         session, given = self._session, self._answer.first_token_seconds
-        if session.options.partial_messages:
-            session.send(session.frames.status("requesting"))
+        if not self._turn.repeats:
+            session.send_requesting()
+        self._turn.repeats = False
         try:
             if given is None:
                 session.timing.natural(session.ids.between(0.2, 0.5))
@@ -151,7 +155,7 @@ class Delivery:
     def _drop(self, index: int) -> None:
         """The connection is cut: the call is repeated, and at last made without streaming, which nothing cuts."""
         self._turn.cuts += 1
-        self._dropped = self._turn.cuts <= apierrors.retries_allowed(self._session)
+        self._turn.repeats = self._dropped = self._turn.cuts <= apierrors.retries_allowed(self._session)
         self._stream({"type": "content_block_stop", "index": index})
         self._stream({"type": "message_stop"})
         if self._dropped:

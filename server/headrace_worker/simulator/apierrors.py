@@ -81,6 +81,7 @@ def fail(session: Session, turn: Turn, arguments: Json) -> None:
     failure = FAILURES.get(name)
     if failure is None:
         raise ScriptError(f"no such API failure: {name}")
+    session.send_requesting()
     retry(session, failure, arguments)
     limit = rejected(session, arguments) if name == "quota" else None
     if limit is not None:
@@ -145,6 +146,13 @@ def tell_limit(session: Session, limit: Json) -> None:
     if limit != session.limit_told:
         session.limit_told = limit
         session.send(session.frames.rate_limit(limit))
+
+
+def tell_limit_is_over(session: Session) -> None:
+    """Says so with the first answer after one that a usage limit refused."""
+    if session.limit_told is not None:
+        tell_limit(session, {"status": "allowed", "isUsingOverage": False})
+        session.limit_told = None
 
 
 def limit_words(limit: Json) -> str:

@@ -210,7 +210,6 @@ class Conversation:
         now = session.timing.monotonic()
         result: Json = {
             "duration_ms": round((now - turn.started) * 1000),
-            "duration_api_ms": round((now - turn.started) * 900),
             "num_turns": 1 + turn.user_frames,
             "usage": turn.usage.per_result(),
             "permission_denials": turn.denials,

@@ -78,6 +78,8 @@ class Ledger:
     since_result: dict[str, Usage]
     spent_usd: float = 0.0
     """By this process alone: what a budget is held against."""
+    api_seconds: float = 0.0
+    """What its calls of the model took, those that came to an end."""
     results: int = 0
 
     @classmethod
@@ -100,6 +102,7 @@ class Ledger:
     def close_result(self) -> Json:
         """The fields of a result that come from the ledger; the next result starts anew."""
         fields: Json = {
+            "duration_api_ms": round(self.api_seconds * 1000),
             "total_cost_usd": self.cost_usd,
             "modelUsage": {model: usage.per_model(model) for model, usage in self.totals.items()},
             "model_usage_since_last_result": {m: usage.per_model(m) for m, usage in self.since_result.items()},

@@ -44,6 +44,8 @@ class Turn:
     calls: int = 0
     cuts: int = 0
     """Answers whose connection was cut."""
+    repeats: bool = False
+    """Whether the next call is the one that was cut, made again."""
     user_frames: int = 0
     usage: Usage = field(default_factory=Usage)
     text: str = ""
@@ -89,6 +91,11 @@ class Session:
         """Session states are for hosts that ask for them in the environment."""
         if any(self.environment.get(name) in ("1", "true") for name in _STATES_WANTED):
             self.send(self.frames.state(state))
+
+    def send_requesting(self) -> None:
+        """A call of the model begins."""
+        if self.options.partial_messages:
+            self.send(self.frames.status("requesting"))
 
     def send_tasks(self) -> None:
         """Says which background tasks run."""

@@ -123,7 +123,7 @@ def classify(evidence: Evidence, now: float) -> outcome_pb2.Failure | None:
     if evidence.exit.signal:
         found.signal = evidence.exit.signal
     delay = _retry_after(finding.failure_class, evidence, now)
-    if delay > 0:
+    if delay is not None:
         found.retry_after.CopyFrom(duration_pb2.Duration(seconds=int(delay), nanos=int(delay % 1 * 1e9)))
     return found
 
@@ -288,11 +288,12 @@ def _message(evidence: Evidence) -> str:
     return lines[-1] if lines else "the CLI ended without a result"
 
 
-def _retry_after(failure_class: outcome_pb2.FailureClass, evidence: Evidence, now: float) -> float:
+def _retry_after(failure_class: outcome_pb2.FailureClass, evidence: Evidence, now: float) -> float | None:
+    """What the service asks to wait for, zero when that is over; None when it did not say."""
     if failure_class == QUOTA:
         stated = RESET_IN_TEXT.search(_message(evidence))
         resets_at = integer(_limit_of(evidence)[0], "resetsAt") or (int(stated.group(1)) if stated else 0)
-        return max(0.0, resets_at - now) if resets_at else 0.0
+        return max(0.0, resets_at - now) if resets_at else None
     if failure_class == RATE_LIMITED and evidence.api_retry is not None:
         return integer(evidence.api_retry, "retry_delay_ms") / 1000
-    return 0.0
+    return None
