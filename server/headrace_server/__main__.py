@@ -25,6 +25,10 @@ from headrace_server.store.errors import DataInUse, ForeignData, StoreUnavailabl
 EXIT_UNUSABLE = 1
 EXIT_USAGE = 2
 EXIT_AT_ONCE = 130
+RunAs = Annotated[
+    str | None,
+    typer.Option(metavar="USER", help="The user that Claude and commands run as; needs root.", show_default="your own"),
+]
 
 
 def serve(
@@ -58,12 +62,7 @@ def serve(
             help="The local worker's Claude CLI: a path, `simulated`, or `none`.", show_default="`claude` on the PATH"
         ),
     ] = None,
-    run_as: Annotated[
-        str | None,
-        typer.Option(
-            metavar="USER", help="The user that Claude and commands run as; needs root.", show_default="your own"
-        ),
-    ] = None,
+    run_as: RunAs = None,
     handlers: Annotated[
         list[str] | None, typer.Option(help="A Python module whose handlers the local worker registers. Repeatable.")
     ] = None,

@@ -27,6 +27,18 @@ EPILOG = (
     " the server, 4 lost its control plane (with --lock), 5 lock or data folder taken."
 )
 
+RunAs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="USER",
+        help="The user that Claude and commands run as; the worker has to be root. Default: the worker's own.",
+    ),
+]
+Profile = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=FILE", help="Variables that Claude jobs may name, e.g. another credential. Repeatable."),
+]
+
 app = typer.Typer(name="headrace work", add_completion=False, rich_markup_mode=None)
 logger = logging.getLogger("headrace_worker")
 
@@ -60,19 +72,8 @@ def work(
         Path | None,
         typer.Option(metavar="FOLDER", help="A config folder that all Claude jobs share. Default: one for each job."),
     ] = None,
-    run_as: Annotated[
-        str | None,
-        typer.Option(
-            metavar="USER",
-            help="The user that Claude and commands run as; the worker has to be root. Default: the worker's own.",
-        ),
-    ] = None,
-    profile: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=FILE", help="Variables that Claude jobs may name, e.g. another credential. Repeatable."
-        ),
-    ] = None,
+    run_as: RunAs = None,
+    profile: Profile = None,
     sessions_max: Annotated[
         int | None,
         typer.Option(metavar="COUNT", help="Sessions whose process is kept between turns, 1 to 1000. Default: 16."),
