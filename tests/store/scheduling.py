@@ -29,6 +29,8 @@ from headrace_server.store.settle import settle
 from store.driving import NAMESPACE, Bench, handler_spec
 
 ACTOR = "planner"
+SUBMITTED, SKIPPED, BUFFERED = FiringOutcome.SUBMITTED, FiringOutcome.SKIPPED, FiringOutcome.BUFFERED
+REPLACED, REFUSED, MISSED = FiringOutcome.REPLACED, FiringOutcome.REFUSED, FiringOutcome.MISSED
 
 
 def at(text: str) -> Micros:
@@ -56,6 +58,12 @@ def schedule(cron: str = "", *, every: float = 0, name: str = "s", **parts: Any)
 
 def seconds(amount: float) -> Duration:
     return Duration(seconds=int(amount), nanos=int(amount % 1 * 1e9))
+
+
+def begin(bench: Bench, time: str, message: schedule_pb2.Schedule) -> None:
+    """Makes a schedule at a time."""
+    move_to(bench, at(time))
+    create(bench, message)
 
 
 def create(bench: Bench, message: schedule_pb2.Schedule) -> StoredSchedule:

@@ -7,7 +7,7 @@ import pytest
 
 from headrace.v1 import job_pb2, queue_pb2, schedule_pb2
 from headrace_server.core.failures import FailureClass
-from headrace_server.core.firing import FiringOutcome, jitter_of
+from headrace_server.core.firing import jitter_of
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.job import CancelCause
 from headrace_server.core.refusal import Reason, Refusal
@@ -29,7 +29,13 @@ from headrace_server.store.scheduling.schedules import (
 from store.driving import NAMESPACE, Bench, OpenStore, failure, handler_spec, new_job
 from store.scheduling import (
     ACTOR,
+    BUFFERED,
+    REFUSED,
+    REPLACED,
+    SKIPPED,
+    SUBMITTED,
     at,
+    begin,
     change,
     check_firings,
     create,
@@ -46,21 +52,12 @@ from store.scheduling import (
     taken,
 )
 
-SUBMITTED, SKIPPED, BUFFERED = FiringOutcome.SUBMITTED, FiringOutcome.SKIPPED, FiringOutcome.BUFFERED
-REPLACED, REFUSED, MISSED = FiringOutcome.REPLACED, FiringOutcome.REFUSED, FiringOutcome.MISSED
-
 
 @pytest.fixture(autouse=True)
 def _checked(reopen: OpenStore) -> Iterator[None]:
     """Every store that a test leaves behind holds I10."""
     yield
     reopen().read(check_firings)
-
-
-def begin(bench: Bench, time: str, message: schedule_pb2.Schedule) -> None:
-    """Makes a schedule at a time."""
-    move_to(bench, at(time))
-    create(bench, message)
 
 
 def overlapping(bench: Bench, overlap: schedule_pb2.Overlap) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from headrace.v1 import schedule_pb2
-from headrace_server.core.firing import FiringOutcome
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.states import JobState
 from headrace_server.store.scheduling.firings import FIRINGS_IN_CYCLE_COUNT_MAX, KEPT_FIRINGS_COUNT
@@ -17,7 +16,10 @@ from headrace_server.store.scheduling.schedules import (
 from store.driving import NAMESPACE, Bench, OpenStore, handler_spec, offer
 from store.scheduling import (
     ACTOR,
+    MISSED,
+    SUBMITTED,
     at,
+    begin,
     change,
     check_firings,
     create,
@@ -35,21 +37,12 @@ from store.scheduling import (
     utc,
 )
 
-SUBMITTED, SKIPPED, BUFFERED = FiringOutcome.SUBMITTED, FiringOutcome.SKIPPED, FiringOutcome.BUFFERED
-REPLACED, REFUSED, MISSED = FiringOutcome.REPLACED, FiringOutcome.REFUSED, FiringOutcome.MISSED
-
 
 @pytest.fixture(autouse=True)
 def _checked(reopen: OpenStore) -> Iterator[None]:
     """Every store that a test leaves behind holds I10."""
     yield
     reopen().read(check_firings)
-
-
-def begin(bench: Bench, time: str, message: schedule_pb2.Schedule) -> None:
-    """Makes a schedule at a time."""
-    move_to(bench, at(time))
-    create(bench, message)
 
 
 def test_k1_each_tick_makes_one_job_at_its_time(bench: Bench) -> None:

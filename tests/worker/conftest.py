@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import selectors
 import sys
 import time
 from collections.abc import Callable
@@ -41,6 +42,8 @@ class RecordedAttempt:
         self.answers: dict[str, asyncio.Future[input_pb2.InputAnswer]] = {}
         self.withdrawn: list[str] = []
         self.settings: asyncio.Queue[SettingsChange] = asyncio.Queue()
+        self.spoken = asyncio.Event()
+        """There is a delta."""
         self.room = asyncio.Event()
         self.room.set()
         self._changed = asyncio.Condition()
@@ -60,6 +63,7 @@ class RecordedAttempt:
 
     def emit_delta(self, delta: event_pb2.Delta) -> None:
         self.deltas.append(delta)
+        self.spoken.set()
 
     def report_step(self, step: event_pb2.CancelStepped) -> None:
         self.steps.append(step)
@@ -130,10 +134,13 @@ def is_alive(pid: int) -> bool:
 
 def wait_dead(pid: int, seconds: float = DEADLINE_SECONDS) -> None:
     """Waits for the end of a process that is not ours to wait for."""
-    deadline = time.monotonic() + seconds
-    while is_alive(pid):
-        assert time.monotonic() < deadline, f"process {pid} is still alive"
-        time.sleep(0.01)
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    with open(descriptor, "rb", buffering=0), selectors.DefaultSelector() as ended:
+        ended.register(descriptor, selectors.EVENT_READ)
+        assert ended.select(seconds), f"process {pid} is still alive"
 
 
 def wait_file(path: Path, seconds: float = DEADLINE_SECONDS) -> str:

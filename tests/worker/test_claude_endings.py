@@ -1,14 +1,13 @@
 """How a conversation ends when it does not end by itself: cancels, kills, stalls, and a CLI that is deaf."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from headrace.v1 import outcome_pb2
 from headrace_worker.executors.claude.conversation import ConversationSeconds
-from headrace_worker.executors.contract import Cancelled, Failed, Outcome, Succeeded
+from headrace_worker.executors.contract import Cancelled, Failed, Outcome
+from worker.scripted import failure_of, kinds, result_of, scripted, until_kind
 
 Run = Callable[..., tuple[Outcome, Any]]
 COMPACTING = {"fault": "frame", "frame": {"type": "system", "subtype": "status", "status": "compacting"}}
@@ -16,29 +15,6 @@ BACKGROUND = {
     "fault": "frame",
     "frame": {"type": "system", "subtype": "background_tasks_changed", "tasks": [{"task_id": "b"}]},
 }
-
-
-def scripted(*steps: dict[str, Any]) -> str:
-    return f"please SIMULATE<<{json.dumps(steps)}>>"
-
-
-def result_of(outcome: Outcome) -> outcome_pb2.ClaudeResult:
-    assert isinstance(outcome, Succeeded), outcome
-    return outcome.result.claude
-
-
-def failure_of(outcome: Outcome) -> tuple[str, str]:
-    assert isinstance(outcome, Failed), outcome
-    name = outcome_pb2.FailureClass.Name(outcome.failure.failure_class).removeprefix("FAILURE_CLASS_")
-    return name, outcome.failure.sign
-
-
-def kinds(attempt: Any) -> list[str | None]:
-    return [frame.WhichOneof("kind") for frame in attempt.frames()]
-
-
-async def until_kind(attempt: Any, kind: str) -> None:
-    await attempt.wait_output(lambda a: kind in kinds(a))
 
 
 def test_c1_interrupt_ends_the_turn(run_claude: Run) -> None:

@@ -1,7 +1,6 @@
 """ClaudeTasks end to end: the shipped simulator under a keeper, and fake CLIs for what no simulator would do."""
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,37 +9,15 @@ from typing import Any
 import pytest
 from google.protobuf import json_format, struct_pb2
 
-from headrace.v1 import event_pb2, outcome_pb2, task_pb2
+from headrace.v1 import event_pb2, task_pb2
 from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand
 from headrace_worker.executors.contract import Failed, Outcome, Succeeded
 from headrace_worker.trees import Trees
 from headrace_worker.workspace import Workspaces
+from worker.scripted import failure_of, kinds, result_of, scripted
 
 Run = Callable[..., tuple[Outcome, Any]]
-
-
-def scripted(*steps: dict[str, Any]) -> str:
-    return f"please SIMULATE<<{json.dumps(steps)}>>"
-
-
-def result_of(outcome: Outcome) -> outcome_pb2.ClaudeResult:
-    assert isinstance(outcome, Succeeded), outcome
-    return outcome.result.claude
-
-
-def failure_of(outcome: Outcome) -> tuple[str, str]:
-    assert isinstance(outcome, Failed), outcome
-    name = outcome_pb2.FailureClass.Name(outcome.failure.failure_class).removeprefix("FAILURE_CLASS_")
-    return name, outcome.failure.sign
-
-
-def kinds(attempt: Any) -> list[str | None]:
-    return [frame.WhichOneof("kind") for frame in attempt.frames()]
-
-
-async def until_kind(attempt: Any, kind: str) -> None:
-    await attempt.wait_output(lambda a: kind in kinds(a))
 
 
 def test_a_turn_from_prompt_to_result(run_claude: Run) -> None:
