@@ -10,6 +10,7 @@ import headrace
 from e2e.control_plane import ControlPlane, wait_for
 from e2e.remote_worker import SHORT_LEASE, RemoteWorker
 from headrace.v1 import event_pb2, worker_pb2
+from model_server.server import ScriptedModelServer
 
 StartControlPlane = Callable[..., ControlPlane]
 StartWorker = Callable[..., RemoteWorker]
@@ -43,7 +44,8 @@ def test_x7_an_answer_is_given_again_marked_and_free_until_it_is_invalidated(sta
         cached, cost, again = ask(client)
         assert (cached, cost, all(frame.cached for frame in again)) == (True, 0, True)
         assert [frame.WhichOneof("kind") for frame in again] == [frame.WhichOneof("kind") for frame in said]
-        seen = wait_for(lambda: total(client) if total(client).hits else None, "a renewal with what was counted")
+        wait_for(lambda: total(client).hits, "a renewal with what was counted")
+        seen = total(client)
         assert (seen.entries, seen.hits, seen.misses, seen.stores) == (1, 1, 1, 1)
         assert seen.size_bytes > 0
         assert seen.oldest_time == seen.newest_time
@@ -96,3 +98,27 @@ def test_x7_a_worker_that_was_killed_gives_its_answers_again(
         worker.wait()
         start_worker(plane, "w1", "--claude", "simulated")
         assert ask(client)[0] is True
+
+
+def test_x7_the_model_is_asked_once_by_the_real_cli_however_many_jobs_ask_the_same(
+    real_client: headrace.blocking.Client, models: ScriptedModelServer
+) -> None:
+    words = "An answer to many."
+    prompt = f'One of many. SCRIPT<<[{{"text": "{words}", "delta_milliseconds": 100}}]>>'
+
+    def calls() -> int:
+        return sum("One of many." in str(call.body) for call in models.model_calls)
+
+    def crowd(count: int) -> list[bool]:
+        jobs = [real_client.submit(headrace.claude(prompt, response_cache=3600)) for _ in range(count)]
+        for job in jobs:
+            job.result()
+        results = [job.get().result.claude for job in jobs]
+        assert {one.text for one in results} == {words}
+        return sorted(one.cached for one in results)
+
+    assert crowd(4) == [False, True, True, True]
+    assert calls() == 1
+    real_client.response_cache.invalidate()
+    assert crowd(4) == [False, True, True, True]
+    assert calls() == 2
