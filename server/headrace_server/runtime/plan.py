@@ -331,7 +331,7 @@ class _Planner:
         if group.needs in self._full or (group.needs.domain and self._is_shut(group.needs.domain)):
             return
         of_share = None if share is None else (queue.policy.fairness, share)
-        keys = ready.keys_after(self._ledger, group, last, KEYS_PAGE_COUNT, of_share)
+        keys = ready.keys_after(self._ledger, group, last, KEYS_PAGE_COUNT, of_share, self._folders.waited_for)
         for key in keys:
             yield self._key_part(queue, key)
         if len(keys) == KEYS_PAGE_COUNT:
@@ -349,10 +349,9 @@ class _Planner:
             return
         if needs.domain and (self._is_shut(needs.domain) or self._is_spent(key.group.namespace, key.owner)):
             return
-        folder = self._folder_of(key.key, needs)
-        if self._folders.is_taken(folder):
+        if self._folders.is_taken(key.folder):
             return
-        wanted = 1 if folder else GRANTS_COUNT_MAX - len(self.placements)
+        wanted = 1 if key.folder else GRANTS_COUNT_MAX - len(self.placements)
         alone = alone and self._one_queue
         wanted = max(1, min(wanted, queue.limits.room(key.concurrency_key)))
         count = min(wanted, max(1, self.room.free_for(needs)) if alone else count)

@@ -14,6 +14,7 @@ from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queue_limits import LEASED_STATES
 
 _TAKEN = "folder = ? AND folder <> '' AND leased > 0"
+PASSED_OVER_COUNT_MAX = 32
 NOT_TAKEN = (
     "NOT EXISTS (SELECT 1 FROM ready_keys AS working"
     " WHERE working.folder = ready_keys.folder AND working.folder <> '' AND working.leased > 0)"
@@ -38,6 +39,11 @@ class FolderRoom:
         self._taken: dict[str, bool] = {}
         self._wanted: set[str] = set()
         """Taken ones that a job was met of."""
+
+    @property
+    def waited_for(self) -> list[str]:
+        """Some of those whose keys are parked in any case, so that nobody need look at these."""
+        return sorted(self._wanted)[:PASSED_OVER_COUNT_MAX]
 
     def is_taken(self, folder: str) -> bool:
         """Whether the jobs of a folder have to wait; then their keys are parked."""

@@ -58,7 +58,7 @@ class ReadyGroup:
 
 @dataclass(frozen=True, slots=True)
 class ReadyKey:
-    """Jobs of one group with the same owner and concurrency key, of which some are ready."""
+    """Jobs of one group with the same owner, concurrency key and folder, of which some are ready."""
 
     key: int
     group: ReadyGroup
@@ -66,6 +66,8 @@ class ReadyKey:
     head: Place
     """Nothing of it is before."""
     owner: str = ""
+    folder: str = ""
+    """That its jobs want to have to themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,32 +133,39 @@ def open_groups(ledger: Ledger) -> list[OpenGroup]:
     )
     found = ledger.query(
         "SELECT ready_groups.ready_group, ready_groups.namespace, ready_groups.queue, needs,"
-        " nearest.key, nearest.concurrency_key, nearest.owner, nearest.head, nearest.head_job,"
+        " nearest.key, nearest.concurrency_key, nearest.owner, nearest.folder, nearest.head, nearest.head_job,"
         " second.head, second.head_job"
         f" FROM ready_groups JOIN ready_keys AS nearest ON nearest.key = ({key})"
         f" LEFT JOIN ready_keys AS second ON second.key = ({key} OFFSET 1) WHERE ready_groups.ready > 0"
     )
     opened = []
-    for number, namespace, queue, needs, first, concurrency_key, owner, rank, row, next_rank, next_row in found:
+    for number, namespace, queue, needs, first, concurrency_key, owner, folder, rank, row, *following in found:
         group = ReadyGroup(number, namespace, queue, _decoded(needs))
-        next_head = None if next_rank is None else (next_rank, next_row)
-        opened.append(OpenGroup(group, ReadyKey(first, group, concurrency_key, (rank, row), owner), next_head))
+        next_head = None if following[0] is None else (following[0], following[1])
+        opened.append(OpenGroup(group, ReadyKey(first, group, concurrency_key, (rank, row), owner, folder), next_head))
     return opened
 
 
 def keys_after(
-    ledger: Ledger, group: ReadyGroup, last: ReadyKey, count: int, share: tuple[FairnessScope, str] | None = None
+    ledger: Ledger,
+    group: ReadyGroup,
+    last: ReadyKey,
+    count: int,
+    share: tuple[FairnessScope, str] | None = None,
+    taken: Sequence[str] = (),
 ) -> list[ReadyKey]:
     """Keys of a group that no limit holds, or those of one share of it, by their heads, from right after one of
-    them."""
+    them. Those of folders that are taken are left out."""
     of_share = "" if share is None else f" AND {_SHARE_COLUMNS[share[0]]} = ?"
+    marks, folders = in_list(taken) if taken else ("", [])
+    not_taken = f" AND folder NOT IN ({marks})" if taken else ""
     found = ledger.look_up(
-        "SELECT key, concurrency_key, owner, head, head_job FROM ready_keys"
-        f" WHERE ready_group = ?{of_share} AND {_OPEN} AND (head, head_job, key) > (?, ?, ?)"
+        "SELECT key, concurrency_key, owner, folder, head, head_job FROM ready_keys"
+        f" WHERE ready_group = ?{of_share} AND {_OPEN} AND (head, head_job, key) > (?, ?, ?){not_taken}"
         " ORDER BY head, head_job, key LIMIT ?",
-        (group.group, *(() if share is None else (share[1],)), *last.head, last.key, count),
+        (group.group, *(() if share is None else (share[1],)), *last.head, last.key, *folders, count),
     )
-    return [ReadyKey(key, group, name, (rank, row), owner) for key, name, owner, rank, row in found]
+    return [ReadyKey(key, group, name, (rank, row), owner, folder) for key, name, owner, folder, rank, row in found]
 
 
 def open_shares(ledger: Ledger, groups: Iterable[ReadyGroup], scope: FairnessScope) -> dict[str, int]:
