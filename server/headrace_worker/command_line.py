@@ -39,6 +39,19 @@ Profile = Annotated[
     typer.Option(metavar="NAME=FILE", help="Variables that Claude jobs may name, e.g. another credential. Repeatable."),
 ]
 
+AllowCommand = Annotated[
+    list[str] | None,
+    typer.Option(metavar="PROGRAM", help="A program that command jobs may run, by name or absolute path. Repeatable."),
+]
+AllowRoot = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FOLDER", help="A folder inside which a job's workspace may lie. Repeatable."),
+]
+SessionsMax = Annotated[
+    int | None,
+    typer.Option(metavar="COUNT", help="Sessions whose process is kept between turns, 1 to 1000. Default: 16."),
+]
+
 app = typer.Typer(name="headrace work", add_completion=False, rich_markup_mode=None)
 logger = logging.getLogger("headrace_worker")
 
@@ -52,16 +65,8 @@ def work(
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="What jobs may ask for in a worker. Repeatable.")
     ] = None,
-    allow_command: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PROGRAM", help="A program that command jobs may run, by name or absolute path. Repeatable."
-        ),
-    ] = None,
-    allow_root: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FOLDER", help="A folder inside which a job's workspace may lie. Repeatable."),
-    ] = None,
+    allow_command: AllowCommand = None,
+    allow_root: AllowRoot = None,
     claude: Annotated[
         str | None,
         typer.Option(
@@ -74,10 +79,7 @@ def work(
     ] = None,
     run_as: RunAs = None,
     profile: Profile = None,
-    sessions_max: Annotated[
-        int | None,
-        typer.Option(metavar="COUNT", help="Sessions whose process is kept between turns, 1 to 1000. Default: 16."),
-    ] = None,
+    sessions_max: SessionsMax = None,
     handlers: Annotated[
         list[str] | None,
         typer.Option(metavar="MODULE[:NAME]", help="A Python module whose Worker brings handlers. Repeatable."),
@@ -154,9 +156,10 @@ def tell(ending: Ending) -> Ending:
 
 
 def complaint(part: Any) -> str:
-    """One wrong setting, in one line."""
+    """One wrong setting, in one line; with its value, where that is out of bounds."""
     name = "--" + str(part["loc"][0]).replace("_", "-") if part["loc"] else "settings"
-    return f"{name}: {part['msg'].removeprefix('Value error, ')}"
+    value = f", not {part['input']}" if part["type"].startswith(("greater_than", "less_than")) else ""
+    return f"{name}: {part['msg'].removeprefix('Value error, ')}{value}"
 
 
 def fail(status: int, *lines: str) -> NoReturn:

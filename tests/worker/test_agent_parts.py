@@ -294,6 +294,10 @@ def test_the_command_line_explains_itself_and_what_is_wrong() -> None:
     command = [sys.executable, "-m", "headrace_worker"]
     text = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
     assert "Usage: headrace work" in text
-    wrong = subprocess.run([*command, "--slots", "0"], capture_output=True, text=True, check=False, timeout=60)
+    given = [*command, "--slots", "0", "--sessions-max", "5000"]
+    wrong = subprocess.run(given, capture_output=True, text=True, check=False, timeout=60)
     assert wrong.returncode == 2
-    assert wrong.stderr == "headrace work: --slots: Input should be greater than or equal to 1\n"
+    assert wrong.stderr.splitlines() == [
+        "headrace work: --slots: Input should be greater than or equal to 1, not 0",
+        "headrace work: --sessions-max: Input should be less than or equal to 1000, not 5000",
+    ]
