@@ -7,7 +7,8 @@ import pytest
 
 from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.contract import Cancelled, Failed, Outcome
-from worker.scripted import failure_of, kinds, result_of, scripted, until_kind
+from worker.claude_outcomes import failure_of, result_of, until_kind
+from worker.session_running import kinds, scripted
 
 Run = Callable[..., tuple[Outcome, Any]]
 COMPACTING = {"fault": "frame", "frame": {"type": "system", "subtype": "status", "status": "compacting"}}

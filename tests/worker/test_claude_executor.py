@@ -15,7 +15,8 @@ from headrace_worker.executors.claude.launch import ClaudeCommand
 from headrace_worker.executors.contract import Failed, Outcome, Succeeded
 from headrace_worker.trees import Trees
 from headrace_worker.workspace import Workspaces
-from worker.scripted import failure_of, kinds, result_of, scripted
+from worker.claude_outcomes import failure_of, result_of
+from worker.session_running import kinds, scripted
 
 Run = Callable[..., tuple[Outcome, Any]]
 

@@ -1,15 +1,10 @@
-"""Prompts that tell the simulated CLI what to do, and what came of the attempts that ran them."""
+"""What came of an attempt at a Claude task, as tests look at it."""
 
-import json
 from typing import Any
 
 from headrace.v1 import outcome_pb2
 from headrace_worker.executors.contract import Failed, Outcome, Succeeded
-
-
-def scripted(*steps: dict[str, Any]) -> str:
-    """A prompt that tells the simulator what to do."""
-    return f"please SIMULATE<<{json.dumps(steps)}>>"
+from worker.session_running import kinds
 
 
 def result_of(outcome: Outcome) -> outcome_pb2.ClaudeResult:
@@ -23,11 +18,6 @@ def failure_of(outcome: Outcome) -> tuple[str, str]:
     assert isinstance(outcome, Failed), outcome
     name = outcome_pb2.FailureClass.Name(outcome.failure.failure_class).removeprefix("FAILURE_CLASS_")
     return name, outcome.failure.sign
-
-
-def kinds(attempt: Any) -> list[str]:
-    """What kinds of frames an attempt delivered."""
-    return [frame.WhichOneof("kind") or "" for frame in attempt.frames()]
 
 
 async def until_kind(attempt: Any, kind: str) -> None:
