@@ -293,6 +293,19 @@ def test_r6_a_clean_first_turn_of_a_fork_that_is_lost_forks_again(bench: Bench) 
     assert (told.claude_session_id, told.fork_claude_session_id) == ("", CONVERSATION)
 
 
+def test_x4_the_first_turn_of_a_fork_that_is_tried_again_is_told_what_it_goes_on_from(bench: Bench) -> None:
+    session = converse(bench)
+    session.turn()
+    fork = session.fork()
+    job = fork.say()
+    lease = _started(bench, job.id)
+    bench.append(lease, frame(1, "conversation-2"))
+    bench.finish(lease, failed=outcome_pb2.Failure(failure_class=outcome_pb2.FAILURE_CLASS_NETWORK), outputs=1)
+    bench.clock.advance(60.0)
+    _, told = granted_session(bench, HOME)
+    assert (told.claude_session_id, told.fork_session_id) == ("conversation-2", job_id_text(session.id))
+
+
 def test_a_turn_that_failed_for_good_leaves_the_session_where_it_was(bench: Bench) -> None:
     session = converse(bench)
     job = session.turn(failed=outcome_pb2.Failure(failure_class=outcome_pb2.FAILURE_CLASS_INVALID))
