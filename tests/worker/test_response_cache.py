@@ -232,6 +232,19 @@ def test_x7_an_answer_is_as_old_as_it_was_given_and_not_as_it_was_asked_for(
     asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
+def test_x7_who_takes_newer_answers_only_does_not_shorten_the_time_of_those_who_take_older_ones(
+    cache: ResponseCache, steady: Steady
+) -> None:
+    async def scenario() -> None:
+        executor = caching(Model(), cache, steady)
+        await ask(executor, Asked(at=1000, ttl=900))
+        assert told(await ask(executor, Asked(at=1100, ttl=60)))[0] == "answer 2"
+        cache.sweep(1200 * SECOND)
+        assert told(await ask(executor, Asked(at=1200, ttl=900)))[:2] == ("answer 2", True)
+
+    asyncio.run(scenario())
+
+
 def test_x7_an_answer_that_was_asked_for_before_an_invalidation_is_not_given_again(
     cache: ResponseCache, steady: Steady
 ) -> None:
