@@ -1,6 +1,7 @@
 """X8: Claude as a user of its own: whom its tools are, whose its folders are, and how sessions go on there."""
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -12,12 +13,13 @@ from typing import Any
 import pytest
 import uvloop
 
-from headrace.v1 import outcome_pb2, task_pb2
+from headrace.v1 import event_pb2, outcome_pb2, session_pb2, task_pb2
 from headrace_worker import simulator
 from headrace_worker.executors.claude import transcript
 from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand
 from headrace_worker.executors.claude.sessions import Sessions
+from headrace_worker.executors.claude.snapshots import Snapshots
 from headrace_worker.executors.contract import Failed, Outcome, Succeeded
 from headrace_worker.trees import Trees
 from headrace_worker.workspace import Workspaces
@@ -39,9 +41,22 @@ class Worker:
         self.workspaces = Workspaces(self.data, [], environment, other_user())
         command = ClaudeCommand(program, simulated, self.data, environment, credentials=credentials)
         self.sessions = Sessions(4, self.workspaces, QUICK, command.session_folder)
+        self.snapshot = b""
+        """What `ReadArtifact` would answer."""
         self.executor = ClaudeExecutor(
-            command, self.workspaces, Trees(), lambda: 1_800_000_000.0, QUICK, sessions=self.sessions
+            command,
+            self.workspaces,
+            Trees(),
+            lambda: 1_800_000_000.0,
+            QUICK,
+            sessions=self.sessions,
+            snapshots=Snapshots(command, self.workspaces, self),  # type: ignore[arg-type]  # a double
         )
+
+    async def fetch(self, request: Any, target: Path, size_max: int, sha256: str) -> None:
+        """Stands in for `ArtifactReader`."""
+        assert hashlib.sha256(self.snapshot).hexdigest() == sha256
+        target.write_bytes(self.snapshot)
 
     async def close(self) -> None:
         await self.sessions.end_all()
@@ -143,6 +158,34 @@ def test_x8_a_session_goes_on_in_files_of_the_user_and_its_fork_too(
             kept = simulated.data / "sessions" / session_id
             assert kept.stat().st_uid == 0
             assert owners(kept / "config") == {other_user().uid}
+
+    use(simulated, main)
+
+
+def test_r6_a_session_goes_on_from_its_snapshot_in_files_of_the_user(
+    simulated: Worker, attempt_of: Callable[..., Any]
+) -> None:
+    async def main() -> None:
+        first = turn(attempt_of, scripted({"tools": [TOUCH]}, {"text": "one"}), 1, allowed_tools=["Bash"])
+        first.assignment.session.snapshots = session_pb2.SNAPSHOT_POLICY_TRANSCRIPT_AND_WORKSPACE
+        outcome = await simulated.executor.run(first)
+        assert isinstance(outcome, Succeeded)
+        simulated.snapshot = b"".join(output.artifact_part.data for output in first.outputs)
+        (note,) = [output.snapshot for output in first.outputs if output.HasField("snapshot")]
+        assert note.action == event_pb2.SNAPSHOT_ACTION_TAKEN, note
+        await simulated.sessions.end_all()
+        simulated.sessions.resume()
+        for name in ("sessions", "workspaces"):
+            shutil.rmtree(simulated.data / name / SESSION)
+        again = turn(attempt_of, scripted({"text": "two"}), 2)
+        said = again.assignment.session
+        said.claude_session_id = outcome.result.claude.claude_session_id
+        said.snapshot.CopyFrom(note.snapshot)
+        said.snapshot.job_id, said.snapshot.size_bytes = "job", len(simulated.snapshot)
+        assert text_of(await simulated.executor.run(again)) == "two"
+        workspace, config = simulated.data / "workspaces" / SESSION, simulated.data / "sessions" / SESSION / "config"
+        assert {*owners(workspace), *owners(config), workspace.stat().st_uid} == {other_user().uid}
+        assert (workspace / "made").exists()
 
     use(simulated, main)
 
