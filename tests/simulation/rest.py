@@ -144,11 +144,13 @@ def _seconds_to_pass(world: World) -> float:
         workers = world.awake()
         shut = shut_until(connection, world.server.now())
         times += set(shut.values())
+        there = {"", *(worker.kind.name for worker in workers if worker.connected)}
         goes_on = any(
             job.state in LEASED
             or (
                 job.state is JobState.QUEUED
-                and not (job.holder or job.key in shut)
+                and job.holder in there
+                and job.key not in shut
                 and not fits_nobody(job, connection, workers)
             )
             for job in jobs
