@@ -1,8 +1,10 @@
 """Removing folders, whatever they hold: read-only parts, what somebody else is just removing, what is old."""
 
+import errno
 import os
 import shutil
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,11 +24,22 @@ def remove_older_than(parent: Path, seconds: float, now: float, keep: frozenset[
 
 
 def remove_folder(folder: Path) -> None:
-    """Removes a folder with all that is in it, read-only parts included; what is not there is no fault."""
+    """Removes a folder with all that is in it, read-only parts included; what is not there is no fault. Raises
+    OSError."""
     if folder.is_symlink():
         folder.unlink()
     elif folder.exists():
-        shutil.rmtree(folder, onerror=_make_writable_and_retry)
+        try:
+            shutil.rmtree(folder, onerror=_make_writable_and_retry)
+        except RecursionError:
+            _remove_deep(folder)
+
+
+def _remove_deep(folder: Path) -> None:
+    """Folders may be nested deeper than Python's stack goes; `rm` has no such limit."""
+    subprocess.run(["rm", "-rf", "--", str(folder)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if folder.exists():
+        raise OSError(errno.ENOTEMPTY, "is nested too deeply to be removed", str(folder))
 
 
 def _make_writable_and_retry(remove: Callable[..., Any], path: str, fault: tuple[Any, BaseException, Any]) -> None:

@@ -87,6 +87,20 @@ def test_job_id_that_is_a_path_is_refused(workspaces: Workspaces) -> None:
         workspaces.prepare(worker_pb2.Lease(job_id="../../etc"), EMPTY, resumed=False)
 
 
+def test_folders_that_are_nested_as_deeply_as_anybody_likes_are_removed(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=here)
+        inner = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    remove_folder(top)
+    assert not top.exists()
+
+
 def test_a_link_is_removed_and_what_it_names_is_not(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "target")
