@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -98,3 +99,40 @@ def holds_after_move(
     assert (assigned.session_move.from_worker_id, assigned.session_move.snapshot_turn) == ("a", 2)
     notes = [event.output.snapshot.action for event in events if event.output.HasField("snapshot")]
     assert notes == [event_pb2.SNAPSHOT_ACTION_RESTORED, event_pb2.SNAPSHOT_ACTION_TAKEN]
+
+
+HANG = {"text": "waits and waits", "hang_after_deltas": 1, "interruptible": True, "usage": USAGE}
+
+
+async def until_written(job: headrace.Job) -> None:
+    """Waits until a tool of the turn has changed the world, and the model goes on."""
+    async for item in job.events():
+        if isinstance(item, event_pb2.Event) and item.output.claude.HasField("user"):
+            return
+
+
+@pytest.mark.timeout(120)
+def test_r6_a_turn_that_a_draining_worker_hands_back_is_resumed_elsewhere(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    """A rolling restart of workers: what has changed the world goes on where its folder goes."""
+
+    async def scenario() -> None:
+        async with headrace.connect(plane.address) as client:
+            session = await client.sessions.create(snapshots="workspace", permission_mode="acceptEdits")
+            first = start_worker(plane, "a", *SIMULATED)
+            job = await session.send(said(1, write("made.txt", "by turn 1"), HANG))
+            await until_written(job)
+            await client.workers.drain("a", grace=0, exit=True)
+            await asyncio.to_thread(first.wait)
+            shutil.rmtree(first.data)
+            second = start_worker(plane, "b", *SIMULATED)
+            assert (await job.result()).text == "answer 1"
+            assert (second.data / "workspaces" / session.id / "made.txt").read_text() == "by turn 1"
+            assert messages(second, session.id) == ["turn 1"]
+            ended = await job.get()
+            assert (ended.attempt_count, ended.failure_count, ended.loss_count) == (2, 0, 0)
+            await turn(session, 2)
+            await session.close()
+
+    run(scenario())

@@ -33,12 +33,14 @@ def shipped(**task: Any) -> session_pb2.SessionSpec:
     return spec
 
 
-def snapshot(first: int, data: bytes = b"archive", sha256: str = "") -> list[event_pb2.Output]:
+def snapshot(
+    first: int, data: bytes = b"archive", sha256: str = "", contents: session_pb2.SnapshotPolicy = WHOLE
+) -> list[event_pb2.Output]:
     """What a worker sends of one."""
     digest = sha256 or hashlib.sha256(data).hexdigest()
     note = event_pb2.SnapshotNote(
         action=event_pb2.SNAPSHOT_ACTION_TAKEN,
-        snapshot=session_pb2.SessionSnapshot(artifact_name=NAME, sha256=digest, contents=WHOLE),
+        snapshot=session_pb2.SessionSnapshot(artifact_name=NAME, sha256=digest, contents=contents),
     )
     part = event_pb2.ArtifactPart(name=NAME, data=data)
     artifact = outcome_pb2.Artifact(name=NAME, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
@@ -247,6 +249,80 @@ def test_r6_a_dirty_turn_waits_for_its_worker_and_only_the_turn_is_lost_with_it(
     assert (freed.state, freed.holder) == (JobState.QUEUED, "")
     (granted,) = bench.cycle(offer(OTHER)).granted
     assert granted.assignment.session.snapshot.turn == 1
+
+
+def folder_spec() -> session_pb2.SessionSpec:
+    spec = shipped()
+    spec.snapshots = session_pb2.SNAPSHOT_POLICY_TRANSCRIPT
+    spec.task.workspace.folder = "/srv/shared"
+    return spec
+
+
+@pytest.mark.parametrize("spec", [shipped(), folder_spec()], ids=["its folder is in the snapshot", "a given folder"])
+def test_r6_a_dirty_turn_that_was_handed_back_is_resumed_elsewhere(bench: Bench, spec: session_pb2.SessionSpec) -> None:
+    bench.welcome(HOME)
+    session = converse(bench, spec)
+    job = session.say()
+    lease = session.start(job.id, dirty=True)
+    bench.append(lease, *snapshot(2, contents=spec.snapshots))
+    bench.finish(lease, outputs=4, returned=True)
+    assert bench.job(job.id).holder == "w1", "its worker may still have a slot for it"
+    bench.lose()
+    assert bench.job(job.id).holder == ""
+    (granted,) = bench.cycle(offer(OTHER)).granted
+    assert granted.assignment.resume_claude_session_id == CONVERSATION
+    assert granted.assignment.session.snapshot.turn == 1
+
+
+def test_r6_a_dirty_turn_that_is_lost_after_its_snapshot_is_resumed_elsewhere(
+    bench: Bench, session: Conversing
+) -> None:
+    job = session.say()
+    bench.append(session.start(job.id, dirty=True), *snapshot(2))
+    bench.lose()
+    assert bench.job(job.id).holder == ""
+    lease = bench.assign(job.id, OTHER)
+    bench.welcome(OTHER)
+    assert bench.job(job.id).attempt == 1, "it was handed out, and never started"
+    assert lease.epoch == 2
+    (granted,) = bench.cycle(offer(AGAIN)).granted
+    assert granted.assignment.resume_claude_session_id == CONVERSATION
+
+
+def test_r6_a_dirty_turn_whose_folder_is_not_in_its_snapshot_waits(bench: Bench) -> None:
+    bench.welcome(HOME)
+    spec = shipped()
+    spec.snapshots = session_pb2.SNAPSHOT_POLICY_TRANSCRIPT
+    session = converse(bench, spec)
+    job = session.say()
+    bench.append(session.start(job.id, dirty=True), *snapshot(2, contents=spec.snapshots))
+    bench.lose()
+    assert bench.job(job.id).holder == "w1"
+
+
+def test_r6_a_dirty_turn_that_went_on_after_its_snapshot_waits(bench: Bench, session: Conversing) -> None:
+    job = session.say()
+    lease = session.start(job.id, dirty=True)
+    bench.append(lease, *snapshot(2))
+    bench.fail(lease, FailureClass.CRASH, outputs=4)
+    bench.clock.advance(5.0)
+    session.start(job.id, dirty=True)
+    bench.lose()
+    assert bench.job(job.id).holder == "w1"
+
+
+def test_r6_a_dirty_turn_whose_worker_is_lost_during_its_backoff_is_resumed_elsewhere(
+    bench: Bench, session: Conversing
+) -> None:
+    job = session.say()
+    lease = session.start(job.id, dirty=True)
+    bench.append(lease, *snapshot(2))
+    bench.fail(lease, FailureClass.CRASH, outputs=4)
+    bench.lose()
+    assert bench.job(job.id).state is JobState.SCHEDULED
+    bench.clock.advance(5.0)
+    (granted,) = bench.cycle(offer(OTHER)).granted
+    assert granted.assignment.resume_claude_session_id == CONVERSATION
 
 
 def test_r6_a_dirty_turn_that_runs_afresh_by_policy_moves(bench: Bench) -> None:

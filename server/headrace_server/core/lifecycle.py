@@ -121,8 +121,8 @@ def _assigned(job: Job, fact: facts.Assigned, now: Micros) -> None:
     job.asks = 0
     if not job.holder:
         # A resumed attempt goes on with what the one before has changed, and falls back into the same hold when it is
-        # released.
-        job.dirty = False
+        # released. A turn may be resumed by any worker.
+        job.dirty = job.dirty and job.turn is not None
         job.due = Micros(0)
 
 

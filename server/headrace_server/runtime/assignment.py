@@ -74,7 +74,7 @@ def _tell_of_session(ledger: Ledger, job: Job, turn: Turn, assignment: worker_pb
 
 
 def _tell_of_earlier_attempts(ledger: Ledger, job: Job, assignment: worker_pb2.Assignment) -> None:
-    if job.holder and (job.turn is None or _is_resumed(job, assignment)):
+    if job.holder if job.turn is None else _is_resumed(job, assignment):
         assignment.resume_claude_session_id = job.claude_session
     if job.failure is not None:
         assignment.previous_failure.ParseFromString(job.failure.body)

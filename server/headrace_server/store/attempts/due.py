@@ -11,7 +11,7 @@ from headrace_server.store.attempts.leases import expire_hold
 from headrace_server.store.attempts.timeouts import WHAT_PASSED, timeout_failure
 from headrace_server.store.engine import Connection
 from headrace_server.store.ledger import Ledger
-from headrace_server.store.sessions.bindings import wait_longer, waits_for
+from headrace_server.store.sessions.bindings import free_turn, wait_longer, waits_for
 
 LOOKED_AT_COUNT_MAX = 1000
 """Jobs that one cycle looks at; what is left is due in the next."""
@@ -51,6 +51,7 @@ def _act(ledger: Ledger, job: Job, what: Due, kind: TimeoutKind | None) -> None:
     if what is Due.PROMOTE:
         holder, until = waits_for(ledger, job)
         ledger.record(job, facts.Queued(facts.QueuedCause.DUE, until, "" if holder == job.holder else holder))
+        free_turn(ledger, job)
     elif what is Due.GIVE_UP_HOLDER:
         if not wait_longer(ledger, job):
             expire_hold(ledger, job)

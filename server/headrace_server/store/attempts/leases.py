@@ -36,7 +36,7 @@ from headrace_server.store.sessions.bindings import (
     bind,
     give_up_holder,
     hold_after_loss,
-    hold_until,
+    hold_for_resume,
     note_failure,
     note_run,
     note_start,
@@ -360,7 +360,7 @@ def _retry_after_seconds(failure: Failure) -> float | None:
 
 def _hold_until(ledger: Ledger, job: Job, decision: Decision) -> Micros:
     if decision.action is RetryAction.RESUME:
-        return hold_until(ledger)
+        return hold_for_resume(ledger, job)
     goes_on = decision.action is not RetryAction.FAIL and job.state is not JobState.CANCELLING
     return hold_after_loss(ledger, job) if goes_on and job.turn is not None else Micros(0)
 

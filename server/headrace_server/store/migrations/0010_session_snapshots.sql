@@ -4,6 +4,7 @@ CREATE TABLE session_snapshots (
     session BIGINT PRIMARY KEY,
     job BIGINT NOT NULL,
     job_id BLOB NOT NULL,
+    epoch BIGINT NOT NULL,
     name TEXT NOT NULL,
     size BIGINT NOT NULL,
     sha256 TEXT NOT NULL,

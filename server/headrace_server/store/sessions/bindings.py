@@ -110,22 +110,48 @@ def is_lost(ledger: Ledger, worker: str) -> bool:
 
 
 def free_turns(ledger: Ledger, worker: str) -> None:
-    """Lets the turns that wait for a worker that is lost run anywhere, where their session can move. One that is to be
-    resumed, because it has changed the world, waits for its worker (R6)."""
+    """Lets the turns that wait for a worker that is lost run anywhere, as far as they can."""
     held = ledger.query(f"{rows.SELECT} WHERE jobs.holder = ? AND jobs.holder <> '' AND jobs.state = 3", (worker,))
     for job in ledger.adopt(held):
-        if job.turn is None or job.state is not JobState.QUEUED or _is_resumed(ledger, job):
-            continue
-        if may_move(ledger, existing(ledger, job.turn.session_id)):
-            ledger.record(job, facts.Queued(facts.QueuedCause.HOLDER_LOST))
+        free_turn(ledger, job)
 
 
-def _is_resumed(ledger: Ledger, job: Job) -> bool:
-    if not job.dirty:
+def free_turn(ledger: Ledger, job: Job) -> bool:
+    """Lets a turn run anywhere that waits for a worker that is lost, where its session can move; says whether it does.
+
+    One that is to be resumed, because it has changed the world, can't go on from before that: it needs a snapshot of
+    its own latest attempt, and the folder that it worked in (R6).
+    """
+    if job.turn is None or job.state is not JobState.QUEUED or not job.holder:
         return False
+    session = existing(ledger, job.turn.session_id)
+    if not may_move(ledger, session) or not _is_reached(ledger, session, job):
+        return False
+    ledger.record(job, facts.Queued(facts.QueuedCause.HOLDER_LOST))
+    return True
+
+
+def _is_reached(ledger: Ledger, session: StoredSession, job: Job) -> bool:
+    """Whether what a turn has to go on with can be had without its worker."""
+    if not job.dirty:
+        return True
     spec = ledger.look_up("SELECT spec FROM job_specs WHERE job = ?", (job.row,))[0][0]
-    policy = job_pb2.JobSpec.FromString(spec).claude.resume_policy
-    return bool(policy != task_pb2.RESUME_POLICY_FRESH)
+    task = job_pb2.JobSpec.FromString(spec).claude
+    if task.resume_policy == task_pb2.RESUME_POLICY_FRESH:
+        return True
+    snapshot = latest_snapshot(ledger.look_up, session.row)
+    if snapshot is None or (snapshot.job, snapshot.epoch) != (job.row, job.epoch):
+        return False
+    return snapshot.has_workspace or task.workspace.HasField("folder")
+
+
+def hold_for_resume(ledger: Ledger, job: Job) -> Micros:
+    """Until when a job that is to be resumed waits for its worker; zero when it can be resumed anywhere."""
+    if job.turn is not None:
+        session = existing(ledger, job.turn.session_id)
+        if may_move(ledger, session) and _is_reached(ledger, session, job):
+            return Micros(0)
+    return hold_until(ledger)
 
 
 def hold_after_loss(ledger: Ledger, job: Job) -> Micros:
@@ -149,6 +175,8 @@ def wait_longer(ledger: Ledger, job: Job) -> bool:
     job that could not have started meanwhile."""
     if job.turn is None and not is_kept(ledger, job):
         return False
+    if free_turn(ledger, job):
+        return True
     found = ledger.look_up("SELECT lost FROM workers WHERE worker = ?", (job.holder,))
     if not found:
         return False

@@ -15,7 +15,7 @@ from headrace_server.store.engine import Query
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.sessions.session_row import StoredSession, existing
 
-_COLUMNS = ("job", "job_id", "name", "size", "sha256", "turn", "contents", "worker", "binding_epoch", "taken")
+_COLUMNS = ("job", "job_id", "epoch", "name", "size", "sha256", "turn", "contents", "worker", "binding_epoch", "taken")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM session_snapshots WHERE session = ?"
 
 
@@ -26,6 +26,8 @@ class StoredSnapshot:
     job: int
     """Row of the job whose artifact it is."""
     job_id: JobId
+    epoch: int
+    """Of the attempt that it was taken after."""
     name: str
     size: int
     sha256: str
@@ -34,6 +36,11 @@ class StoredSnapshot:
     worker: str
     binding_epoch: int
     taken: Micros
+
+    @property
+    def has_workspace(self) -> bool:
+        """Whether the session's own folder is in it."""
+        return self.contents == session_pb2.SNAPSHOT_POLICY_TRANSCRIPT_AND_WORKSPACE
 
     def message(self) -> session_pb2.SessionSnapshot:
         """The contract's form of it."""
@@ -56,10 +63,8 @@ def latest_snapshot(query: Query, session: int) -> StoredSnapshot | None:
     found = query(_SELECT, (session,))
     if not found:
         return None
-    job, job_id, name, size, sha256, turn, contents, worker, binding_epoch, taken = found[0]
-    return StoredSnapshot(
-        job, JobId(bytes(job_id)), name, size, sha256, turn, contents, worker, binding_epoch, Micros(taken)
-    )
+    values = dict(zip(_COLUMNS, found[0], strict=True))
+    return StoredSnapshot(**{**values, "job_id": JobId(bytes(values["job_id"]))})
 
 
 def note_snapshot(ledger: Ledger, job: Job, note: event_pb2.SnapshotNote) -> None:
@@ -103,6 +108,7 @@ def _taken(ledger: Ledger, session: StoredSession, job: Job, note: event_pb2.Sna
     return StoredSnapshot(
         job=job.row,
         job_id=job.id,
+        epoch=job.epoch,
         name=artifact.name,
         size=artifact.size_bytes,
         sha256=artifact.sha256,

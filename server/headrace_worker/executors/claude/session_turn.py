@@ -125,6 +125,8 @@ class SessionTurns:
         task = attempt.assignment.spec.claude
         try:
             await self._restore(attempt, session)
+            if attempt.stop_requested() is not None:
+                return Cancelled()
             opening, message = await asyncio.to_thread(self._look, attempt.assignment, session)
             process = await self._warm(attempt, session, opening)
             warm = process is not None

@@ -23,6 +23,7 @@ from headrace_worker.executors.claude.archive import Archive, ArchiveRefused, Cl
 from headrace_worker.executors.claude.launch import SESSION_ID, ClaudeCommand
 from headrace_worker.executors.contract import Attempt
 from headrace_worker.executors.limits import SNAPSHOT_BYTES_MAX
+from headrace_worker.ladder import first_of
 from headrace_worker.user import make_folder, make_passage
 from headrace_worker.workspace import PreparedWorkspace, WorkspaceRefused, Workspaces
 from headrace_worker.worktree import GitFailed
@@ -99,8 +100,8 @@ class Snapshots:
         await attempt.emit(event_pb2.Output(snapshot=note))
 
     async def restore(self, attempt: Attempt, own: str) -> bool:
-        """Puts the session of a turn back as it is in its snapshot, unless this worker has it as new; says whether it
-        did. `own`: the id of its conversation when nobody has said another one.
+        """Puts the session of a turn back as it is in its snapshot, unless this worker has it as new or the attempt
+        has to end first; says whether it did. `own`: the id of its conversation when nobody has said another one.
 
         Raises SnapshotUnusable, ArtifactUnreachable, WorkspaceRefused, OSError.
         """
@@ -116,7 +117,8 @@ class Snapshots:
             return False
         folder = await asyncio.to_thread(self._make_temporary)
         try:
-            await self._fetch(attempt.assignment, folder / NAME)
+            if not await self._fetched(attempt, folder / NAME):
+                return False
             await asyncio.to_thread(self._unpack, folder, attempt.assignment, wanted)
         except (ArtifactGone, ArchiveRefused) as fault:
             raise SnapshotUnusable(f"the snapshot of turn {turn.snapshot.turn} is refused: {fault}") from fault
@@ -169,6 +171,19 @@ class Snapshots:
 
     def _prepared(self, turn: worker_pb2.SessionTurn, workspace: task_pb2.Workspace) -> PreparedWorkspace:
         return self._workspaces.prepare(worker_pb2.Lease(job_id=turn.session_id), workspace, resumed=True)
+
+    async def _fetched(self, attempt: Attempt, target: Path) -> bool:
+        """Reads the snapshot that a turn is to go on from; false when the attempt has to end first."""
+        fetching = asyncio.create_task(self._fetch(attempt.assignment, target))
+        try:
+            await first_of(asyncio.wait([fetching]), attempt.wait_stop())
+        finally:
+            fetching.cancel()
+            await asyncio.wait([fetching])
+        if fetching.cancelled():
+            return False
+        fetching.result()
+        return attempt.stop_requested() is None
 
     async def _fetch(self, assignment: worker_pb2.Assignment, target: Path) -> None:
         assert self._reader is not None, "only where artifacts can be read"
