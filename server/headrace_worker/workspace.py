@@ -161,6 +161,7 @@ class Workspaces:
                 self._make_own(folder)
             return add_worktree(self._git, repository, wanted.ref, folder)
         except GitFailed as failed:
+            remove_folder(folder)
             raise WorkspaceRefused(f"no worktree of {wanted.repository!r}: {failed}") from failed
 
     def _remove_worktree(self, worktree: Worktree) -> None:

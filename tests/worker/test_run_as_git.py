@@ -174,12 +174,13 @@ def test_x8_a_link_at_the_place_of_the_patch_is_not_followed(
 
 
 def test_s6_a_repository_that_the_user_may_not_write_is_refused_with_gits_words(
-    workspaces: Workspaces, repository: Path
+    workspaces: Workspaces, repository: Path, folder: Path
 ) -> None:
     for path in (repository / ".git", *(repository / ".git").rglob("*")):
         os.chown(path, 0, 0)
     with pytest.raises(WorkspaceRefused, match=r"no worktree of .*ermission denied"):
         workspaces.prepare(LEASE, worktree(repository), resumed=False)
+    assert list((folder / "data" / "workspaces").iterdir()) == []
 
 
 def test_an_errand_that_takes_too_long_is_ended_with_all_that_it_started(folder: Path, processes: Any) -> None:
