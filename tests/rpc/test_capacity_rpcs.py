@@ -163,6 +163,7 @@ def test_x5_a_domain_may_be_closed_ahead_of_its_first_job_and_says_that_it_is_un
     edge.order(pb.CAPACITY_ORDER_CLOSE, name="team/opus")
     assert edge.domains()["team/opus"].unused
     edge.order(pb.CAPACITY_ORDER_OPEN, name="team/opus")
+    assert set(edge.domains()) == {"default/default"}, "a name that was not meant is gone again"
 
 
 def test_x5_domains_are_listed_page_by_page(edge: Edge) -> None:

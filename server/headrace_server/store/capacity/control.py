@@ -4,7 +4,7 @@ audit log."""
 from datetime import UTC, datetime
 
 from headrace_server.core.budgets import Budget, BudgetPeriod
-from headrace_server.core.capacity import OPEN, closed_by, opened_by, standing
+from headrace_server.core.capacity import OPEN, Cause, closed_by, opened_by, standing
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.refusal import Reason, Refusal, Violation
 from headrace_server.store.capacity import domains
@@ -28,10 +28,13 @@ DOMAINS_NAMED_COUNT_MAX = 10
 
 def open_domain(ledger: Ledger, name: str, reason: str, actor: str) -> DomainRow | Refusal:
     """Lets one job of a domain try, and the others after it."""
-    if name not in domains.known(ledger) and not read_row(ledger.query, name, ledger.now).used:
+    used = read_row(ledger.query, name, ledger.now).used
+    if not used and name not in domains.known(ledger):
         return _no_domain(ledger, name)
     before = standing(domains.known(ledger).get(name, OPEN), ledger.now)
-    domains.change(ledger, name, opened_by(before, actor, reason, ledger.now))
+    # Of one that was only ever closed ahead of use nothing is to be tried, nor remembered.
+    plain = before.cause is Cause.OPERATOR and not used
+    domains.change(ledger, name, OPEN if plain else opened_by(before, actor, reason, ledger.now))
     record_audit(ledger, actor, _UPDATE, "", "capacity", name, "; ".join(["opened", *_because(reason)]))
     return read_row(ledger.query, name, ledger.now)
 
