@@ -52,6 +52,13 @@ class User:
         """What a keeper is told of it."""
         return {"name": self.name, "uid": self.uid, "gid": self.gid, "groups": list(self.groups)}
 
+    def could_replace_in(self, folder: Path) -> bool:
+        """Whether the user may rename and remove what others have in a folder. Raises OSError."""
+        found = folder.stat()
+        of_group = found.st_mode & stat.S_IWGRP and found.st_gid in self.groups
+        writable = bool(of_group or found.st_mode & stat.S_IWOTH)
+        return found.st_uid == self.uid or (writable and not found.st_mode & stat.S_ISVTX)
+
     def obstacle(self, folder: Path) -> str:
         """Why the user can't work in a folder; empty when it can. Raises OSError for one that is not there."""
         with acting_as(self.identity):
@@ -132,9 +139,12 @@ def make_passage(folder: Path, user: User | None) -> None:
 def let_pass(data: Path, user: User, below: Iterable[str]) -> None:
     """Lets a user pass through the worker's data folder to some of the folders in it, and read nothing on the way.
 
-    Raises UserUnusable when it can't get so far, OSError.
+    Raises UserUnusable when it can't get so far, or could put something else in the place of the data folder; OSError.
     """
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for place in Path(os.path.realpath(data)).parents:
+        if user.could_replace_in(place):
+            raise UserUnusable(f"the user {user.name} may rename what is in {place}; give --data another folder")
     for entry in os.scandir(data):
         if not entry.is_symlink():
             os.chmod(entry.path, stat.S_IMODE(entry.stat().st_mode) & 0o700)

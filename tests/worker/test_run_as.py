@@ -369,3 +369,14 @@ def test_a_data_folder_that_the_user_can_not_reach_is_refused_with_the_place(fol
     (folder / "closed").mkdir(mode=0o700)
     with pytest.raises(UserUnusable, match=f"may not pass through {folder}/closed; give --data"):
         let_pass(folder / "closed" / "data", other_user(), ("workspaces",))
+
+
+@pytest.mark.parametrize(("mode", "owner"), [(0o777, 0), (0o755, other_user().uid if os.geteuid() == 0 else 0)])
+def test_x8_a_data_folder_that_the_user_could_put_another_one_in_the_place_of_is_refused(
+    folder: Path, mode: int, owner: int
+) -> None:
+    (folder / "open").mkdir()
+    (folder / "open").chmod(mode)
+    os.chown(folder / "open", owner, 0)
+    with pytest.raises(UserUnusable, match=f"may rename what is in {folder}/open"):
+        let_pass(folder / "open" / "data", other_user(), ("workspaces",))
