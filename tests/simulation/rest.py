@@ -17,7 +17,7 @@ from simulation.ground import Ending
 from simulation.held_process import Process
 from simulation.operators import DRAIN, drain_busy_queue, resume_all
 from simulation.server import HEARTBEAT_SECONDS
-from simulation.spending import lift_all
+from simulation.spending import lift_all, open_refused
 from simulation.violation import hold
 from simulation.workers import Worker
 from simulation.world import World
@@ -48,6 +48,7 @@ def come_to_rest(world: World, chance: Random) -> None:
             break
         world.advance(_seconds_to_pass(world))
         _everybody_acts(world, chance)
+        open_refused(world, chance)
         world.check()
     for _ in range(3):
         world.advance(ROUND_SECONDS)

@@ -128,21 +128,28 @@ def change_budget(world: World, chance: Random) -> None:
 
 
 def lift_all(world: World, chance: Random) -> None:
-    """No budget holds anybody any more, and somebody has looked after what needs an operator: the end of a run begins.
+    """No budget holds anybody any more, and somebody looks after what needs an operator: the end of a run begins.
     What opens by itself has to do so."""
     while world.commit():
         continue
     with world.engine.reading() as connection:
-        for_operators = connection.rows("SELECT name FROM capacity_domains WHERE state = 2 AND until = 0")
         found = connection.rows("SELECT owner, period FROM budgets")
-    for (name,) in for_operators:
-        opened = pb.UpdateCapacityDomainRequest(name=name, order=pb.CAPACITY_ORDER_OPEN)
-        _ask(world, chance, "update_capacity_domain", opened, "X5", surely=True)
+    open_refused(world, chance)
     for owner, period in found:
         deleted = pb.DeleteBudgetRequest(owner=owner, period=period)
         _ask(world, chance, "delete_budget", deleted, "X6", surely=True)
     while world.commit():
         continue
+
+
+def open_refused(world: World, chance: Random) -> None:
+    """An operator opens the domains that are closed until one does so. A refusal may still be on its way when it is
+    done for the first time."""
+    with world.engine.reading() as connection:
+        found = connection.rows("SELECT name FROM capacity_domains WHERE state = 2 AND until = 0")
+    for (name,) in found:
+        opened = pb.UpdateCapacityDomainRequest(name=name, order=pb.CAPACITY_ORDER_OPEN)
+        _ask(world, chance, "update_capacity_domain", opened, "X5", surely=True)
 
 
 SPENDING: dict[str, tuple[Action, float]] = {
