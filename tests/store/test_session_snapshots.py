@@ -406,6 +406,19 @@ def test_x4_a_fork_follows_when_its_source_has_moved(bench: Bench, session: Conv
     assert fork.say().holder == "", "what it goes on from is on its first worker no more"
 
 
+def test_x4_a_fork_with_a_snapshot_of_its_own_goes_on_from_that_alone(bench: Bench, session: Conversing) -> None:
+    turn(session)
+    fork = session.fork()
+    job = fork.say()
+    lease = fork.start(job.id)
+    bench.append(lease, *snapshot(2, b"the fork's"))
+    bench.finish(lease, failed=outcome_pb2.Failure(failure_class=outcome_pb2.FAILURE_CLASS_NETWORK), outputs=4)
+    bench.clock.advance(60.0)
+    (granted,) = bench.cycle(offer(HOME, 1)).granted
+    told = granted.assignment.session
+    assert (told.fork_session_id, told.snapshot.job_id) == ("", job_id_text(job.id))
+
+
 def test_x4_what_a_fork_needs_is_kept_when_its_source_is_closed(bench: Bench, session: Conversing) -> None:
     source = turn(session)
     fork = session.fork()

@@ -60,13 +60,13 @@ def _tell_of_session(ledger: Ledger, job: Job, turn: Turn, assignment: worker_pb
     message.binding_epoch = session.binding_epoch
     message.turn = turn.number
     message.claude_session_id = session.claude_session
-    if session.forked_from is not None and not (session.claude_session and session.ended_turns):
+    snapshot = snapshot_for(ledger, session)
+    if session.forked_from is not None and not (session.claude_session and (session.ended_turns or snapshot)):
         # Until a turn has ended its own conversation may be gone with a disk, and is then begun anew from this.
         message.fork_session_id = job_id_text(session.forked_from)
         message.fork_claude_session_id = session.source_claude_session
     message.idle_timeout.CopyFrom(idle_timeout_of(session))
     message.snapshots = snapshots_of(session)
-    snapshot = snapshot_for(ledger, session)
     if snapshot is not None:
         message.snapshot.CopyFrom(snapshot.message())
     if turn.background:
