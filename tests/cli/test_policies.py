@@ -304,7 +304,9 @@ def test_workers_show_slots_with_their_bounds_and_who_drained_them(headrace_comm
     assert "slots      3 of 4 in use, scaled between 1 and 8" in text
     assert re.search(r"draining   by ann .* ago; it exits once it is empty", text)
     assert "3/4 (1-8)  2.0 GiB of 8.0 GiB" in headrace_command("worker", "list").stdout
-    headrace_command("worker", "undrain", "w")
+    worker.ClearField("drain")
+    answers.by_rpc["DrainWorker"] = worker_service_pb2.DrainWorkerResponse(worker=worker)
+    assert "draining   as it said itself" in headrace_command("worker", "undrain", "w").stdout
     wanted = [one.wanted for one in answers.requests if isinstance(one, worker_service_pb2.DrainWorkerRequest)]
     assert wanted == [worker_service_pb2.WANTED_WORKER_EXIT, worker_service_pb2.WANTED_WORKER_RUN]
     assert answers.requests[0].grace.seconds == 300
