@@ -4,6 +4,7 @@ A prompt that contains `SCRIPT<<[…]>>` names the answers; each model call abou
 HTTP and the shape of the API's answers; it knows nothing of the CLI.
 
 An answer is an object with any of: `text`, `thinking`, `tools` [{name, input}], `usage`, `delta_milliseconds`;
+`text_bytes` (a text of that length, in large pieces);
 `status` (an HTTP error, with `retry_after` seconds, or with a `usage_limit` {claim, resets_at} that is used up, which
 the CLI believes with a login only); `sse_error` (an error event inside the stream); `hang` (says what else is
 given, or nothing at all, then stays silent until the server closes); `cut` (the same, then the connection drops).
@@ -22,6 +23,8 @@ Json = dict[str, Any]
 
 _OPEN = "SCRIPT<<"
 _DELTA_CHARACTERS = 20
+_LARGE_TEXT_CHARACTERS = 100_000
+_LARGE_DELTA_CHARACTERS = 65_536
 _UNIFIED = "anthropic-ratelimit-unified"
 _ERROR_TYPES = {
     400: "invalid_request_error",
@@ -266,6 +269,8 @@ def _text_of(message: Json) -> str:
 
 def _blocks(answer: Json) -> list[Json]:
     blocks: list[Json] = []
+    if "text_bytes" in answer:
+        answer = {**answer, "text": "x" * int(answer["text_bytes"])}
     if answer.get("thinking"):
         blocks.append({"type": "thinking", "thinking": answer["thinking"], "signature": "scripted"})
     if "text" in answer or not answer.get("tools"):
@@ -335,5 +340,6 @@ def _deltas(block: Json) -> Iterator[Json]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    for start in range(0, len(text), _DELTA_CHARACTERS):
-        yield text[start : start + _DELTA_CHARACTERS]
+    size = _DELTA_CHARACTERS if len(text) < _LARGE_TEXT_CHARACTERS else _LARGE_DELTA_CHARACTERS
+    for start in range(0, len(text), size):
+        yield text[start : start + size]
