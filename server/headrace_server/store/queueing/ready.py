@@ -15,6 +15,7 @@ from headrace_server.core.job import Job
 from headrace_server.core.merge import Place
 from headrace_server.core.placement import Needs
 from headrace_server.store import rows
+from headrace_server.store.conditions import marks
 from headrace_server.store.counters import UNTIL_FREED
 from headrace_server.store.engine import Query, in_list
 from headrace_server.store.ledger import Ledger
@@ -221,7 +222,7 @@ def with_specs(ledger: Ledger, chosen: Sequence[tuple[Job, Needs]]) -> list[Cand
     for chunk in _chunks(chosen):
         # The number of marks is rounded up to a power of two, so that few statements are ever prepared.
         padded = [job.row for job, _ in chunk] + [0] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
-        found = ledger.look_up(f"SELECT job, spec, traceparent FROM job_specs WHERE job IN ({_marks(padded)})", padded)
+        found = ledger.look_up(f"SELECT job, spec, traceparent FROM job_specs WHERE job IN ({marks(padded)})", padded)
         specs.update((row, (spec, traceparent)) for row, spec, traceparent in found)
     return [Candidate(job, needs, *specs[job.row]) for job, needs in chosen]
 
@@ -271,7 +272,3 @@ def _decoded(text: str) -> Needs:
 def _chunks(items: Sequence[T]) -> Iterable[Sequence[T]]:
     for start in range(0, len(items), _IN_COUNT_MAX):
         yield items[start : start + _IN_COUNT_MAX]
-
-
-def _marks(items: Sequence[object]) -> str:
-    return ",".join("?" * len(items))
