@@ -82,7 +82,8 @@ def test_x6_the_cli_ends_a_turn_that_costs_more_than_was_reserved(start_plane: S
 
 
 def _reached(job: blocking.Job) -> list[event_pb2.BudgetReached]:
-    return [event.budget_reached for event in job.events() if event.HasField("budget_reached")]
+    events = [event for event in job.events() if isinstance(event, event_pb2.Event)]
+    return [event.budget_reached for event in events if event.HasField("budget_reached")]
 
 
 def _sleep(seconds: int) -> dict[str, Any]:

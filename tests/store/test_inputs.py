@@ -6,7 +6,7 @@ import pytest
 
 from headrace.v1 import input_pb2, queue_pb2, session_pb2, worker_service_pb2
 from headrace_server.core.failures import FailureClass
-from headrace_server.core.ids import SECOND, JobId
+from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.job import InputResolution
 from headrace_server.core.limits import INPUT_JSON_BYTES_MAX, INPUTS_OPEN_COUNT_MAX
 from headrace_server.core.refusal import Reason, Refusal
@@ -346,7 +346,7 @@ def test_x3_what_waits_is_counted_by_queue_and_a_commit_tells_what_became_of_it(
     say(bench, first.job_id, "r")
     bench.report(second, report_number=3, input_withdrawn=worker_service_pb2.InputWithdrawn(request_id="q"))
     bench.finish(second, reports=3)
-    assert bench.read(count_open) == [OpenCount(NAMESPACE, "default", 2, begun + 2 * SECOND)]
+    assert bench.read(count_open) == [OpenCount(NAMESPACE, "default", 2, Micros(begun + 2 * SECOND))]
     bench.clock.advance(600.0)
     bench.cycle()
     assert bench.read(count_open) == []
