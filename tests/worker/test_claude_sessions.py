@@ -151,6 +151,16 @@ def test_a_conversation_that_is_not_here_is_an_unknown_outcome(run: RunTest) -> 
     run(main)
 
 
+def test_r6_a_first_turn_that_may_have_changed_the_world_begins_no_other_conversation(run: RunTest) -> None:
+    async def main(worker: SessionWorker) -> None:
+        known = "11111111-2222-4333-8444-555555555555"
+        outcome = await worker.turn(scripted({"text": "again"}), attempt=2, number=1, resume=known)
+        assert class_of(outcome) == "UNKNOWN_OUTCOME"
+        assert worker.process_ids() == []
+
+    run(main)
+
+
 def test_x4_a_fork_goes_on_from_a_copy(run: RunTest) -> None:
     async def main(worker: SessionWorker) -> None:
         await worker.turn(scripted({"text": "one"}))

@@ -184,6 +184,10 @@ class SessionTurns:
         turn, config_folder = assignment.session, self._command.session_config(session.id)
         identity = str(uuid5(NAMES, assignment.lease.job_id))
         opening = self._opening(turn, config_folder)
+        resumed = assignment.resume_claude_session_id
+        if resumed and not opening.resumes:
+            # To say it in another conversation would be to do a second time what may be done already (R6).
+            raise ConversationLost(f"the conversation {resumed} is not on this worker's disk")
         past = transcript.find(config_folder, opening.claude_session_id) if opening.resumes else None
         lease = assignment.lease
         # An earlier grant of the same attempt may have begun, although the server never heard of it.
@@ -191,7 +195,7 @@ class SessionTurns:
         if granted_before and past is not None and transcript.holds(past, identity):
             return opening, Message(GO_ON, str(uuid5(NAMES, f"{lease.job_id}/{lease.attempt}/{lease.epoch}")))
         prompt = assignment.spec.claude.prompt
-        return opening, Message(RESUMED + prompt if assignment.resume_claude_session_id else prompt, identity)
+        return opening, Message(RESUMED + prompt if resumed else prompt, identity)
 
     def _opening(self, turn: worker_pb2.SessionTurn, config_folder: Path) -> Opening:
         """The id of a new conversation is derived from the session's, so that it is found again, whoever was told."""
@@ -216,10 +220,12 @@ class SessionTurns:
         opening = Opening.fork(turn.claude_session_id or own, claude_session_id)
         if not SESSION_ID.fullmatch(session_id):
             raise LaunchRefused(f"{session_id!r} is not the id of a session")
-        past = transcript.find(self._command.session_config(session_id), claude_session_id)
-        if past is None:
-            raise ConversationLost(f"the conversation {claude_session_id} is not on this worker's disk")
-        transcript.copy(past, self._command.session_config(turn.session_id))
+        config_folder = self._command.session_config(turn.session_id)
+        if transcript.find(config_folder, claude_session_id) is None:
+            past = transcript.find(self._command.session_config(session_id), claude_session_id)
+            if past is None:
+                raise ConversationLost(f"the conversation {claude_session_id} is not on this worker's disk")
+            transcript.copy(past, config_folder)
         note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         note.write_text(f"{session_id} {claude_session_id}")
         return opening
