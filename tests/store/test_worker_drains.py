@@ -27,7 +27,7 @@ def test_q7_a_drain_is_said_at_every_renewal_and_welcome_also_after_a_restart(re
     assert bench.hear(counter=3).drain == drain
     again = reopen()
     assert again.read(read_drain, "w1") == drain
-    assert again.welcome().drain == drain
+    assert again.welcome(counter=4).drain == drain
     again.write(end_drain, "w1", "ada")
     assert again.hear(counter=5).drain is None
     assert again.write(end_drain, "w1", "ada") is None, "it may be said again"
