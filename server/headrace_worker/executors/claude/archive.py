@@ -11,7 +11,7 @@ import os
 import stat
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -23,10 +23,10 @@ from headrace_worker.executors.limits import (
     SNAPSHOT_NAME_BYTES_MAX,
     SNAPSHOT_UNPACKED_BYTES_MAX,
 )
+from headrace_worker.redaction import NOTHING_TO_HIDE, CleanStream, Redaction
 
 COMPRESSION_LEVEL = 3
 PIECE_BYTES = 256 * 1024
-Clean = Callable[[bytes], bytes]
 
 
 class TooLarge(Exception):
@@ -49,18 +49,18 @@ class Source:
     """The folder that it belongs to: it is read with the rights of that one's owner."""
 
 
-def pack(target: Path, note: bytes, sources: Sequence[Source], clean: Clean | None = None) -> int:
+def pack(target: Path, note: bytes, sources: Sequence[Source], redaction: Redaction = NOTHING_TO_HIDE) -> int:
     """Writes an archive of the sources, in their order, and of a note; returns how many files were left out, because
     they are links to the outside, or no files.
 
-    `clean` takes out of what is read whatever must not leave the worker. Raises TooLarge, OSError.
+    Nothing of what `redaction` hides leaves with it. Raises TooLarge, OSError.
     """
     with (
         target.open("wb") as file,
         gzip.GzipFile("", "wb", COMPRESSION_LEVEL, _Bounded(file), mtime=0) as squeezed,
         tarfile.TarFile(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
-        packing = _Packing(archive, clean)
+        packing = _Packing(archive, redaction)
         packing.add_bytes(NOTE, note)
         for source in sources:
             with as_owner(source.owner):
@@ -92,10 +92,10 @@ class _Bounded(io.RawIOBase):
 class _Packing:
     """An archive that is being written."""
 
-    def __init__(self, archive: tarfile.TarFile, clean: Clean | None) -> None:
+    def __init__(self, archive: tarfile.TarFile, redaction: Redaction) -> None:
         self.left_out = 0
         self._archive = archive
-        self._clean = clean
+        self._redaction = redaction
         self._count = 0
         self._size = 0
 
@@ -132,13 +132,13 @@ class _Packing:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 self.left_out += 1
                 return
-            if self._clean is None:
+            if not self._redaction.bytes_max:
                 entry.size = os.fstat(descriptor).st_size
                 self._add(entry, file)
                 return
-            entry.size = sum(map(len, _cleaned(file, self._clean)))
+            entry.size = sum(map(len, _cleaned(file, self._redaction)))
             file.seek(0)
-            self._add(entry, io.BufferedReader(_Pieces(_cleaned(file, self._clean)), PIECE_BYTES))
+            self._add(entry, io.BufferedReader(_Pieces(_cleaned(file, self._redaction)), PIECE_BYTES))
 
     def _add(self, entry: tarfile.TarInfo, content: IO[bytes] | None = None) -> None:
         self._count += 1
@@ -152,10 +152,12 @@ class _Packing:
         self._archive.addfile(entry, content)
 
 
-def _cleaned(file: IO[bytes], clean: Clean) -> Iterator[bytes]:
-    """Line by line: what is looked for has no line break in it."""
-    while line := file.readline(PIECE_BYTES):
-        yield clean(line)
+def _cleaned(file: IO[bytes], redaction: Redaction) -> Iterator[bytes]:
+    """What is in a file, without any secret, wherever it is cut."""
+    stream = CleanStream(redaction)
+    while data := file.read(PIECE_BYTES):
+        yield stream.push(data)
+    yield stream.end()
 
 
 class _Pieces(io.RawIOBase):
@@ -169,7 +171,11 @@ class _Pieces(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        self._left = self._left or next(self._pieces, b"")
+        while not self._left:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._left = piece
         count = min(len(buffer), len(self._left))
         buffer[:count], self._left = self._left[:count], self._left[count:]
         return count

@@ -19,11 +19,12 @@ from headrace_worker.acting import as_owner
 from headrace_worker.artifact_reader import ArtifactGone, ArtifactReader
 from headrace_worker.executors.artifacts import deliver_file
 from headrace_worker.executors.claude import transcript
-from headrace_worker.executors.claude.archive import Archive, ArchiveRefused, Clean, Source, TooLarge, expand, pack
+from headrace_worker.executors.claude.archive import Archive, ArchiveRefused, Source, TooLarge, expand, pack
 from headrace_worker.executors.claude.launch import SESSION_ID, ClaudeCommand
 from headrace_worker.executors.contract import Attempt
 from headrace_worker.executors.limits import SNAPSHOT_BYTES_MAX
 from headrace_worker.ladder import first_of
+from headrace_worker.redaction import NOTHING_TO_HIDE, Redaction
 from headrace_worker.user import make_folder, make_passage
 from headrace_worker.workspace import PreparedWorkspace, WorkspaceRefused, Workspaces
 from headrace_worker.worktree import GitFailed
@@ -61,14 +62,13 @@ class Snapshots:
         command: ClaudeCommand,
         workspaces: Workspaces,
         reader: ArtifactReader | None = None,
-        clean: Clean | None = None,
+        redaction: Redaction = NOTHING_TO_HIDE,
     ) -> None:
-        """`clean` takes out of what is read whatever must not leave the worker. Without a `reader` nothing is put
-        back."""
+        """`redaction`: what must not leave the worker. Without a `reader` nothing is put back."""
         self._command = command
         self._workspaces = workspaces
         self._reader = reader
-        self._clean = clean
+        self._redaction = redaction
         self._temporary = command.data_folder / "tmp"
 
     def mark(self, session_id: str, binding_epoch: int) -> None:
@@ -164,7 +164,7 @@ class Snapshots:
             if beside.is_dir():
                 sources.append(Source(f"{project}/{beside.name}", beside, config))
             sources.append(Source(f"{project}/{past.name}", past, config))
-            return pack(target, json.dumps(note, sort_keys=True).encode(), sources, self._clean)
+            return pack(target, json.dumps(note, sort_keys=True).encode(), sources, self._redaction)
         finally:
             if prepared is not None:
                 self._workspaces.remove(prepared, keep_folder=True)

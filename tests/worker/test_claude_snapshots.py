@@ -1,0 +1,352 @@
+"""Snapshots of sessions on the simulated CLI: taken after each turn, and gone on from by another worker (R6, X1)."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headrace.v1 import event_pb2, outcome_pb2, session_pb2, task_pb2
+from headrace_worker.artifact_reader import ArtifactGone, ArtifactReader, ArtifactUnreachable
+from headrace_worker.executors.claude import archive as archives
+from headrace_worker.executors.claude.archive import Source, pack
+from headrace_worker.executors.claude.executor import ClaudeExecutor
+from headrace_worker.executors.claude.launch import ClaudeCommand
+from headrace_worker.executors.claude.snapshots import NAME, Snapshots
+from headrace_worker.executors.contract import Cancelled, Failed, Outcome
+from worker.session_running import QUICK, SESSION, SIMULATOR, SessionWorker, scripted, text_of, use
+
+TRANSCRIPT = session_pb2.SNAPSHOT_POLICY_TRANSCRIPT
+WHOLE = session_pb2.SNAPSHOT_POLICY_TRANSCRIPT_AND_WORKSPACE
+WRITE = {"name": "Write", "input": {"file_path": "made.txt", "content": "made"}}
+MAKES = scripted({"text": "writing", "tools": [WRITE]}, {"text": "made it"})
+EDITS: dict[str, Any] = {"permission_mode": task_pb2.PERMISSION_MODE_ACCEPT_EDITS}
+CREDENTIALS = {"ANTHROPIC_API_KEY": "made-up-secret", "HEADRACE_SIMULATOR_PACE": "0"}
+
+
+class Kept(ArtifactReader):
+    """What a control plane has: the artifact of the latest snapshot."""
+
+    def __init__(self) -> None:
+        self.content = b""
+        self.snapshot: session_pb2.SessionSnapshot | None = None
+        self.fetched = 0
+        self.fault: Exception | None = None
+        self.hangs = False
+
+    def take(self, attempt: Any) -> None:
+        """Hears what an attempt has delivered."""
+        (note,) = notes(attempt)
+        assert note.action == event_pb2.SNAPSHOT_ACTION_TAKEN, note.message
+        parts = [one.artifact_part.data for one in attempt.outputs if one.artifact_part.name == NAME]
+        turn = attempt.assignment.session
+        self.content = b"".join(parts)
+        self.snapshot = session_pb2.SessionSnapshot(
+            job_id="job",
+            artifact_name=note.snapshot.artifact_name,
+            size_bytes=len(self.content),
+            sha256=note.snapshot.sha256,
+            contents=note.snapshot.contents,
+            turn=turn.turn,
+            binding_epoch=turn.binding_epoch,
+        )
+
+    def hold(self, content: bytes) -> None:
+        """Something else takes its place, with a digest that is right."""
+        assert self.snapshot is not None
+        self.content = content
+        self.snapshot.sha256, self.snapshot.size_bytes = hashlib.sha256(content).hexdigest(), len(content)
+
+    async def fetch(self, request: Any, target: Path, size_max: int, sha256: str) -> None:
+        self.fetched += 1
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.fault is not None:
+            raise self.fault
+        target.write_bytes(self.content)
+        if hashlib.sha256(self.content).hexdigest() != sha256:
+            raise ArtifactGone("it has another digest")
+
+
+class Fleet:
+    """Workers with disks of their own, and what a control plane would know."""
+
+    def __init__(self, folder: Path, attempt_of: Callable[..., Any], environment: dict[str, str]) -> None:
+        self.kept = Kept()
+        self.workers: list[SessionWorker] = []
+        self._jobs = 0
+        self._folder = folder
+        self._attempt_of = attempt_of
+        self._environment = environment
+
+    def start(self, name: str) -> SessionWorker:
+        """A worker; the same name has the same disk."""
+        folder = self._folder / name
+        (folder / "allowed").mkdir(parents=True, exist_ok=True)
+        arguments = (folder, self._attempt_of, SIMULATOR, CREDENTIALS, self._environment)
+        worker = SessionWorker(*arguments, simulated=True, seconds=QUICK)
+        command = ClaudeCommand(SIMULATOR, True, folder / "data", self._environment, credentials=CREDENTIALS)
+        snapshots = Snapshots(command, worker.workspaces, self.kept)
+        worker.executor = ClaudeExecutor(
+            command, worker.workspaces, worker.trees, lambda: 1.8e9, QUICK, None, worker.sessions, snapshots
+        )
+        self.workers.append(worker)
+        return worker
+
+    def attempt(self, worker: SessionWorker, prompt: str, epoch: int, policy: Any = WHOLE, **turn: Any) -> Any:
+        """An attempt at a turn, with the latest snapshot."""
+        known = next((one.claude_session_ids.get(SESSION) for one in self.workers if one.claude_session_ids), None)
+        if known and SESSION not in worker.claude_session_ids:
+            worker.claude_session_ids[SESSION] = known
+        self._jobs += 1
+        job_id = turn.pop("job_id", f"job-{self._jobs}")
+        made = worker.attempt(prompt, epoch=epoch, job_id=job_id, **EDITS, **turn)
+        made.assignment.session.snapshots = policy
+        if self.kept.snapshot is not None:
+            made.assignment.session.snapshot.CopyFrom(self.kept.snapshot)
+        return made
+
+    async def turn(self, worker: SessionWorker, prompt: str, epoch: int, policy: Any = WHOLE, **turn: Any) -> Outcome:
+        """A turn after which there is a snapshot."""
+        attempt = self.attempt(worker, prompt, epoch, policy, **turn)
+        outcome = await worker.run(attempt)
+        notes_taken = [note for note in notes(attempt) if note.action == event_pb2.SNAPSHOT_ACTION_TAKEN]
+        if notes_taken:
+            attempt.outputs = [
+                one for one in attempt.outputs if one.snapshot.action != event_pb2.SNAPSHOT_ACTION_RESTORED
+            ]
+            self.kept.take(attempt)
+        return outcome
+
+
+def notes(attempt: Any) -> list[event_pb2.SnapshotNote]:
+    return [one.snapshot for one in attempt.outputs if one.HasField("snapshot")]
+
+
+def failed(outcome: Outcome) -> outcome_pb2.Failure:
+    assert isinstance(outcome, Failed), outcome
+    return outcome.failure
+
+
+RunFleet = Callable[[Callable[[Fleet, SessionWorker], Any]], None]
+
+
+@pytest.fixture
+def run_fleet(
+    tmp_path: Path, attempt_of: Callable[..., Any], base_environment: dict[str, str], processes: Any
+) -> RunFleet:
+    """Runs a test with a fleet and its first worker, and ends all that it has started."""
+
+    def run(main: Callable[[Fleet, SessionWorker], Any]) -> None:
+        fleet = Fleet(tmp_path, attempt_of, base_environment)
+
+        async def test(worker: SessionWorker) -> None:
+            try:
+                await main(fleet, worker)
+            finally:
+                for other in fleet.workers:
+                    await other.sessions.end_all()
+
+        use(lambda: fleet.start("a"), test)
+        assert processes.left() == []
+        assert [path for worker in fleet.workers for path in (worker.folder / "data" / "tmp").glob("*")] == []
+
+    return run
+
+
+def test_r6_a_session_goes_on_at_another_worker(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, MAKES, 1)
+        await fleet.turn(first, "second", 1)
+        second = fleet.start("b")
+        assert text_of(await fleet.turn(second, scripted({"text": "third it is"}), 2)) == "third it is"
+        assert fleet.kept.fetched == 1
+        assert [text.split()[0] for text in second.messages()] == ["please", "second", "please"]
+        assert (second.folder / "data" / "workspaces" / SESSION / "made.txt").read_text() == "made"
+        await fleet.turn(second, "fourth", 2)
+        assert fleet.kept.fetched == 1, "what it has itself it does not fetch"
+
+    run_fleet(main)
+
+
+def test_x1_a_worker_that_has_an_older_conversation_goes_on_from_the_snapshot(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, "one", 1)
+        await fleet.turn(fleet.start("b"), "two", 2)
+        again = fleet.start("a")
+        await fleet.turn(again, "three", 3)
+        assert again.messages() == ["one", "two", "three"]
+        assert fleet.kept.fetched == 2
+
+    run_fleet(main)
+
+
+def test_x1_a_process_of_an_older_binding_is_gone_before_the_snapshot_is_put_back(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, "one", 1)
+        (process_id,) = first.process_ids()
+        await fleet.turn(fleet.start("b"), "two", 2)
+        await fleet.turn(first, "three", 3)
+        assert first.messages() == ["one", "two", "three"]
+        assert process_id not in first.process_ids()
+
+    run_fleet(main)
+
+
+def test_r6_a_worker_that_has_it_as_new_goes_on_with_its_own(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, "one", 1)
+        again = fleet.start("a")
+        await fleet.turn(again, "two", 2)
+        assert (again.messages(), fleet.kept.fetched) == (["one", "two"], 0)
+
+    run_fleet(main)
+
+
+def test_r6_without_the_workspace_its_folder_begins_anew(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, MAKES, 1, TRANSCRIPT)
+        second = fleet.start("b")
+        await fleet.turn(second, "two", 2, TRANSCRIPT)
+        assert len(second.messages()) == 2
+        assert list((second.folder / "data" / "workspaces" / SESSION).iterdir()) == []
+
+    run_fleet(main)
+
+
+def test_without_a_policy_nothing_is_taken(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        attempt = fleet.attempt(first, "one", 1, session_pb2.SNAPSHOT_POLICY_NONE)
+        await first.run(attempt)
+        assert [one for one in attempt.outputs if one.HasField("artifact") or one.HasField("snapshot")] == []
+
+    run_fleet(main)
+
+
+def test_r6_a_message_that_is_in_the_snapshot_is_not_said_again(run_fleet: RunFleet) -> None:
+    """The turn had ended and its snapshot was there, and then its worker was gone before it could say so."""
+
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, "one", 1, job_id="job-x")
+        second = fleet.start("b")
+        await fleet.turn(second, "one", 2, job_id="job-x", attempt=2, number=1)
+        said = second.messages()
+        assert (said[0], len(said)) == ("one", 2)
+        assert "cut off" in said[1]
+
+    run_fleet(main)
+
+
+def test_a_turn_that_fails_has_a_snapshot_too(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        outcome = await fleet.turn(first, scripted({"fault": "exit", "code": 3}), 1)
+        assert failed(outcome).failure_class == outcome_pb2.FAILURE_CLASS_CRASH
+        second = fleet.start("b")
+        assert text_of(await fleet.turn(second, scripted({"text": "on"}), 2)) == "on"
+
+    run_fleet(main)
+
+
+def test_a_snapshot_that_is_too_large_is_none_and_the_turn_succeeds(
+    run_fleet: RunFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "SNAPSHOT_BYTES_MAX", 100)
+
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        attempt = fleet.attempt(first, scripted({"text": "fine"}), 1)
+        assert text_of(await first.run(attempt)) == "fine"
+        (note,) = notes(attempt)
+        assert note.action == event_pb2.SNAPSHOT_ACTION_FAILED
+        assert "more than 100 bytes" in note.message
+
+    run_fleet(main)
+
+
+def refused(fleet: Fleet, worker: SessionWorker, outcome: Outcome, words: str) -> None:
+    """The attempt failed for good and says why, and nothing has run."""
+    found = failed(outcome)
+    assert (found.failure_class, found.sign) == (outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, "snapshot")
+    assert words in found.message
+    assert worker.process_ids() == []
+
+
+def test_r6_a_snapshot_with_another_digest_is_refused(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, "one", 1)
+        fleet.kept.content = fleet.kept.content[:-1] + b"x"
+        second = fleet.start("b")
+        refused(fleet, second, await fleet.turn(second, "two", 2), "digest")
+
+    run_fleet(main)
+
+
+def test_r6_a_snapshot_of_another_conversation_is_refused(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, "one", 1)
+        note = b'{"version": 1, "conversation": "another", "base": ""}'
+        pack(first.folder / "x", note, [Source("workspace", first.folder / "allowed", first.folder)])
+        fleet.kept.hold((first.folder / "x").read_bytes())
+        second = fleet.start("b")
+        refused(fleet, second, await fleet.turn(second, "two", 2), "another conversation")
+
+    run_fleet(main)
+
+
+def test_r6_a_hostile_archive_is_refused_and_writes_nothing(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, "one", 1)
+        evil = first.folder / "allowed" / "evil"
+        evil.write_text("x")
+        pack(first.folder / "x", b"{}", [Source("workspace/../../../evil", evil, first.folder)])
+        fleet.kept.hold((first.folder / "x").read_bytes())
+        second = fleet.start("b")
+        refused(fleet, second, await fleet.turn(second, "two", 2), "refused")
+        assert list(second.folder.rglob("*evil*")) == []
+        assert not (second.folder / "data" / "sessions").exists()
+
+    run_fleet(main)
+
+
+def test_a_snapshot_that_can_not_be_read_just_now_is_tried_again(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, "one", 1)
+        second = fleet.start("b")
+        fleet.kept.fault = ArtifactUnreachable("nobody there")
+        found = failed(await fleet.turn(second, "two", 2))
+        assert (found.failure_class, found.sign) == (outcome_pb2.FAILURE_CLASS_NETWORK, "snapshot")
+        fleet.kept.fault = None
+        await fleet.turn(second, "two", 2)
+        assert second.messages() == ["one", "two"]
+
+    run_fleet(main)
+
+
+def test_c1_an_attempt_that_has_to_end_does_not_wait_for_its_snapshot(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, "one", 1)
+        fleet.kept.hangs = True
+        second = fleet.start("b")
+        attempt = fleet.attempt(second, "two", 2)
+        running = asyncio.create_task(second.run(attempt))
+        await second.until(lambda: fleet.kept.fetched == 1)
+        attempt.stop()
+        assert isinstance(await running, Cancelled)
+
+    run_fleet(main)
+
+
+def test_x4_a_fork_begins_from_the_snapshot_of_its_source(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, "one", 1)
+        source = (SESSION, first.claude_session_ids[SESSION])
+        second, fork = fleet.start("b"), "0190aaaa-0000-7000-8000-00000000000f"
+        attempt = second.attempt("two", fork, fork=source, epoch=1, job_id="job-fork")
+        assert fleet.kept.snapshot is not None
+        attempt.assignment.session.snapshot.CopyFrom(fleet.kept.snapshot)
+        text_of(await second.run(attempt))
+        assert second.messages(fork) == ["one", "two"]
+        assert not (second.folder / "data" / "sessions" / SESSION).exists()
+
+    run_fleet(main)
