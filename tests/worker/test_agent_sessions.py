@@ -116,7 +116,8 @@ def test_l4_no_idle_process_outlives_the_lease(run: Callable[..., None]) -> None
         server.cut()
         server.lease_seconds = 1.0
         await server.until(lambda: len(server.controls) > 1 and held(server) == [])
-        assert not Path(f"/proc/{entry.process.process_id}").exists()
+        # It is named no more from when its end begins: that of its tree is proved a little later.
+        await server.until(lambda: not Path(f"/proc/{entry.process.process_id}").exists())
         server.answering = True
 
     run(main)
