@@ -17,6 +17,7 @@ from headrace_server.store.queueing.waiting import read_waiting
 from headrace_server.store.records import reads
 from store.conversing import Conversing, converse, turn_job
 from store.driving import HOME, NAMESPACE, Bench, capabilities, offer
+from store.snapshotting import snapshot
 
 
 def idle_session(bench: Bench, queue: str = "default") -> Conversing:
@@ -77,3 +78,15 @@ def test_q8_a_turn_says_that_its_worker_is_busy_drained_or_away(bench: Bench) ->
     assert told() == (cause, "worker 'w1' holds the session to resume and has no room for it")
     lane.draining = True
     assert told() == (cause, "worker 'w1' holds the session to resume and is drained")
+
+
+def test_q8_a_turn_whose_session_can_move_says_so(bench: Bench) -> None:
+    session = converse(bench)
+    job = session.say()
+    lease = session.start(job.id)
+    bench.append(lease, *snapshot(2))
+    bench.finish(lease, outputs=4)
+    job = session.say()
+    waiting = bench.read(read_waiting, job, bench.clock.now())
+    (reason,) = wait_reasons(job, bench.read(reads.job_needs, job), 1, Registry(30.0), waiting)
+    assert reason.message.endswith("; once it is lost, the session goes on elsewhere from the snapshot of turn 1")

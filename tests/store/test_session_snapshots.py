@@ -19,11 +19,10 @@ from headrace_server.store.sessions.bindings import SNAPSHOT_SIGN
 from headrace_server.store.sessions.snapshots import StoredSnapshot, latest_snapshot
 from store.conversing import CONVERSATION, Conversing, converse, session_spec
 from store.driving import HOME, NAMESPACE, Bench, offer
+from store.snapshotting import NAME, WHOLE, snapshot
 
-NAME = "session.tar.gz"
 AGAIN = Holder("w1", "i2")
 OTHER = Holder("w2", "i1")
-WHOLE = session_pb2.SNAPSHOT_POLICY_TRANSCRIPT_AND_WORKSPACE
 
 
 def shipped(**task: Any) -> session_pb2.SessionSpec:
@@ -31,24 +30,6 @@ def shipped(**task: Any) -> session_pb2.SessionSpec:
     spec = session_spec(**task) if task else session_pb2.SessionSpec()
     spec.snapshots = WHOLE
     return spec
-
-
-def snapshot(
-    first: int, data: bytes = b"archive", sha256: str = "", contents: session_pb2.SnapshotPolicy = WHOLE
-) -> list[event_pb2.Output]:
-    """What a worker sends of one."""
-    digest = sha256 or hashlib.sha256(data).hexdigest()
-    note = event_pb2.SnapshotNote(
-        action=event_pb2.SNAPSHOT_ACTION_TAKEN,
-        snapshot=session_pb2.SessionSnapshot(artifact_name=NAME, sha256=digest, contents=contents),
-    )
-    part = event_pb2.ArtifactPart(name=NAME, data=data)
-    artifact = outcome_pb2.Artifact(name=NAME, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-    return [
-        event_pb2.Output(producer_sequence=first, artifact_part=part),
-        event_pb2.Output(producer_sequence=first + 1, artifact=artifact),
-        event_pb2.Output(producer_sequence=first + 2, snapshot=note),
-    ]
 
 
 def failed_note(sequence: int) -> event_pb2.Output:

@@ -197,14 +197,20 @@ def _queued(event: event_pb2.Event) -> list[Line]:
     cause = {
         event_pb2.QUEUED_CAUSE_DUE: ": its time has come",
         event_pb2.QUEUED_CAUSE_UNBLOCKED: ": the jobs it waited for have ended",
+        event_pb2.QUEUED_CAUSE_HOLDER_LOST: ": the worker that held its session is lost, any other will do",
     }.get(event.queued.cause, "")
     holder = _until(event.queued, "hold_expire_time", "; the worker that holds its session is waited for until ")
     return [Line(f"queued{cause}{holder}")]
 
 
 def _assigned(event: event_pb2.Event) -> list[Line]:
-    rule = f" ({one_line(event.attempt_assigned.rule)})" if event.attempt_assigned.rule else ""
-    return [Line(f"attempt {event.attempt} assigned to {event.attempt_assigned.worker_id}{rule}")]
+    assigned, lines = event.attempt_assigned, []
+    if assigned.HasField("session_move"):
+        move = assigned.session_move
+        words = f"the session moves from {move.from_worker_id} to {assigned.worker_id}"
+        lines.append(Line(f"{words}, from the snapshot of turn {move.snapshot_turn}", Tone.WARNING))
+    rule = f" ({one_line(assigned.rule)})" if assigned.rule else ""
+    return [*lines, Line(f"attempt {event.attempt} assigned to {assigned.worker_id}{rule}")]
 
 
 def _started(event: event_pb2.Event) -> list[Line]:

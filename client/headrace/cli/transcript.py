@@ -137,6 +137,8 @@ class Transcript:
                 return self._frame(output.claude)
             case "progress" if (self._wanted.lifecycle or self._wanted.progress) and output.progress.message:
                 return [Line(progress_text(output.progress))]
+            case "snapshot" if self._wanted.lifecycle:
+                return snapshot_lines(output.snapshot)
         return []
 
     def _chunk(self, chunk: event_pb2.Chunk) -> list[Part]:
@@ -222,3 +224,12 @@ def raw_parts(event: event_pb2.Event) -> list[Part]:
         case "claude":
             return [Raw(output.claude.raw_json.encode() + b"\n")]
     return []
+
+
+def snapshot_lines(note: event_pb2.SnapshotNote) -> list[Part]:
+    """A snapshot that was taken is no news; that the session goes on from one is, or that there is none."""
+    if note.action == event_pb2.SNAPSHOT_ACTION_RESTORED:
+        return [Line(f"the session goes on from the snapshot of turn {note.snapshot.turn}")]
+    if note.action == event_pb2.SNAPSHOT_ACTION_FAILED:
+        return [Line(f"no snapshot, so the session stays on this worker: {one_line(note.message, 200)}", Tone.WARNING)]
+    return [Line(f"snapshot: {one_line(note.message, 200)}")] if note.message else []

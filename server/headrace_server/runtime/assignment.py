@@ -16,7 +16,7 @@ from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.ready import Candidate
 from headrace_server.store.records.response_cache import invalidated_time
 from headrace_server.store.sessions.background import background_number
-from headrace_server.store.sessions.bindings import snapshot_for
+from headrace_server.store.sessions.moves import snapshot_for
 from headrace_server.store.sessions.session_row import existing
 from headrace_server.store.sessions.turn_spec import idle_timeout_of, snapshots_of
 
@@ -60,7 +60,7 @@ def _tell_of_session(ledger: Ledger, job: Job, turn: Turn, assignment: worker_pb
     message.binding_epoch = session.binding_epoch
     message.turn = turn.number
     message.claude_session_id = session.claude_session
-    snapshot = snapshot_for(ledger, session)
+    snapshot = snapshot_for(ledger.look_up, session)
     if session.forked_from is not None and not (session.claude_session and (session.ended_turns or snapshot)):
         # Until a turn has ended its own conversation may be gone with a disk, and is then begun anew from this.
         message.fork_session_id = job_id_text(session.forked_from)

@@ -45,7 +45,7 @@ def wait_reasons(
     if job.state is JobState.BLOCKED:
         return [*reasons, *_of_other_jobs(waiting)]
     reasons += [*capacity_reasons(waiting), *_of_limits(job, waiting)]
-    for_worker = _for_holder(job, needs, registry) if job.holder else _for_worker(job, needs, registry)
+    for_worker = _for_holder(job, needs, registry, waiting) if job.holder else _for_worker(job, needs, registry)
     if for_worker is not None:
         reasons.append(for_worker)
     if reasons and not job.holder:
@@ -164,7 +164,7 @@ def _until_due(job: Job) -> job_pb2.WaitReason:
     return reason
 
 
-def _for_holder(job: Job, needs: Needs, registry: Registry) -> job_pb2.WaitReason | None:
+def _for_holder(job: Job, needs: Needs, registry: Registry, waiting: Waiting) -> job_pb2.WaitReason | None:
     lane = registry.lane(job.holder)
     if lane is None:
         there = "is not connected"
@@ -174,9 +174,12 @@ def _for_holder(job: Job, needs: Needs, registry: Registry) -> job_pb2.WaitReaso
         there = "has no room for it"
     else:
         return None
+    moves = ""
+    if waiting.snapshot_turn:
+        moves = f"; once it is lost, the session goes on elsewhere from the snapshot of turn {waiting.snapshot_turn}"
     reason = job_pb2.WaitReason(
         cause=job_pb2.WAIT_CAUSE_HOLDER,
-        message=f"worker {job.holder!r} holds the session to resume and {there}",
+        message=f"worker {job.holder!r} holds the session to resume and {there}{moves}",
     )
     set_time(reason.until_time, job.due)
     return reason

@@ -19,6 +19,7 @@ from headrace_server.store.queueing.queue_stops import NO_STOP, Stop, stop_of
 from headrace_server.store.queueing.ready import running_shares
 from headrace_server.store.queueing.shares import usages_of
 from headrace_server.store.sessions.line import turn_before
+from headrace_server.store.sessions.moves import way_out
 
 NAMED_COUNT_MAX = 5
 """Jobs that a reason names."""
@@ -72,6 +73,8 @@ class Waiting:
     """Only when another share goes first."""
     domain: DomainWait | None = None
     budgets: tuple[BudgetWait, ...] = ()
+    snapshot_turn: int = 0
+    """Of a turn that waits for its worker: the turn from whose snapshot it goes on elsewhere once that is lost."""
 
 
 NOT_WAITING = Waiting()
@@ -100,6 +103,7 @@ def read_waiting(connection: Connection, job: Job, now: Micros) -> Waiting:
         share=_share(connection, job, policy, now),
         domain=domain_wait(connection.rows, job.key, now),
         budgets=budget_waits(connection.rows, job, now),
+        snapshot_turn=way_out(connection.rows, job) if job.holder else 0,
     )
 
 

@@ -5,7 +5,7 @@ A binding is a session's stay with one start of a worker; its epoch grows with e
 
 from dataclasses import dataclass
 
-from headrace.v1 import job_pb2, outcome_pb2, task_pb2
+from headrace.v1 import outcome_pb2
 from headrace_server.core import facts
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId, Micros
@@ -18,8 +18,9 @@ from headrace_server.store.capacity.holds import is_kept
 from headrace_server.store.jobs.cancel import cancel
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.sessions.line import has_background, pending_turns
+from headrace_server.store.sessions.moves import is_reached, may_move, snapshot_for
 from headrace_server.store.sessions.session_row import StoredSession, existing, read_session, save_session
-from headrace_server.store.sessions.snapshots import StoredSnapshot, drop_snapshot, latest_snapshot
+from headrace_server.store.sessions.snapshots import drop_snapshot
 
 SYSTEM = "headrace"
 TRANSCRIPT_SIGN = "transcript"
@@ -46,7 +47,7 @@ def bind(ledger: Ledger, job: Job, offer: Offer) -> Move:
     session = existing(ledger, job.turn.session_id)
     if (session.worker, session.incarnation) == (offer.worker, offer.incarnation):
         return NO_MOVE
-    holder, snapshot = session.holder, snapshot_for(ledger, session)
+    holder, snapshot = session.holder, snapshot_for(ledger.look_up, session)
     moves = holder not in ("", offer.worker) and snapshot is not None
     session.worker, session.incarnation = offer.worker, offer.incarnation
     session.binding_epoch += 1
@@ -77,36 +78,8 @@ def held_at(ledger: Ledger, session_id: JobId) -> tuple[str, Micros]:
 def _holder(ledger: Ledger, session: StoredSession) -> str:
     """A turn that the CLI began shows that there is a conversation, though nobody has said its id yet."""
     if session.holder:
-        return "" if may_move(ledger, session) else session.holder
+        return "" if may_move(ledger.look_up, session) else session.holder
     return session.worker if has_background(ledger, session) else ""
-
-
-def snapshot_for(ledger: Ledger, session: StoredSession) -> StoredSnapshot | None:
-    """What a session can go on from elsewhere: its own snapshot, or that of the one it is a fork of while it has no
-    conversation of its own; None when there is nothing."""
-    if session.claude_session or session.forked_from is None:
-        return latest_snapshot(ledger.look_up, session.row)
-    source = read_session(ledger.look_up, session.forked_from)
-    return latest_snapshot(ledger.look_up, source.row) if source is not None else None
-
-
-def may_move(ledger: Ledger, session: StoredSession) -> bool:
-    """Whether a session goes on anywhere: there is a snapshot, and the worker that has its conversation is lost, or has
-    it no more because what the session is a fork of has moved."""
-    if snapshot_for(ledger, session) is None:
-        return False
-    if is_lost(ledger, session.holder):
-        return True
-    if session.claude_session or session.forked_from is None:
-        return False
-    source = read_session(ledger.look_up, session.forked_from)
-    return source is not None and source.worker != session.source_worker
-
-
-def is_lost(ledger: Ledger, worker: str) -> bool:
-    """Whether the lease of a worker has ended, and it has not come back: nothing that it has started runs any more."""
-    found = ledger.look_up("SELECT lost FROM workers WHERE worker = ?", (worker,))
-    return bool(found) and bool(found[0][0])
 
 
 def free_turns(ledger: Ledger, worker: str) -> None:
@@ -117,39 +90,21 @@ def free_turns(ledger: Ledger, worker: str) -> None:
 
 
 def free_turn(ledger: Ledger, job: Job) -> bool:
-    """Lets a turn run anywhere that waits for a worker that is lost, where its session can move; says whether it does.
-
-    One that is to be resumed, because it has changed the world, can't go on from before that: it needs a snapshot of
-    its own latest attempt, and the folder that it worked in (R6).
-    """
+    """Lets a turn run anywhere that waits for a worker that is lost, where it can; says whether it does (R6)."""
     if job.turn is None or job.state is not JobState.QUEUED or not job.holder:
         return False
     session = existing(ledger, job.turn.session_id)
-    if not may_move(ledger, session) or not _is_reached(ledger, session, job):
+    if not may_move(ledger.look_up, session) or not is_reached(ledger.look_up, session, job):
         return False
     ledger.record(job, facts.Queued(facts.QueuedCause.HOLDER_LOST))
     return True
-
-
-def _is_reached(ledger: Ledger, session: StoredSession, job: Job) -> bool:
-    """Whether what a turn has to go on with can be had without its worker."""
-    if not job.dirty:
-        return True
-    spec = ledger.look_up("SELECT spec FROM job_specs WHERE job = ?", (job.row,))[0][0]
-    task = job_pb2.JobSpec.FromString(spec).claude
-    if task.resume_policy == task_pb2.RESUME_POLICY_FRESH:
-        return True
-    snapshot = latest_snapshot(ledger.look_up, session.row)
-    if snapshot is None or (snapshot.job, snapshot.epoch) != (job.row, job.epoch):
-        return False
-    return snapshot.has_workspace or task.workspace.HasField("folder")
 
 
 def hold_for_resume(ledger: Ledger, job: Job) -> Micros:
     """Until when a job that is to be resumed waits for its worker; zero when it can be resumed anywhere."""
     if job.turn is not None:
         session = existing(ledger, job.turn.session_id)
-        if may_move(ledger, session) and _is_reached(ledger, session, job):
+        if may_move(ledger.look_up, session) and is_reached(ledger.look_up, session, job):
             return Micros(0)
     return hold_until(ledger)
 
@@ -191,7 +146,7 @@ def wait_longer(ledger: Ledger, job: Job) -> bool:
 def give_up_holder(ledger: Ledger, job: Job, reason: str) -> None:
     """After a turn failed because its worker is gone: the session goes on from its snapshot, or is lost."""
     assert job.turn is not None, "only a turn has a session"
-    if not may_move(ledger, existing(ledger, job.turn.session_id)):
+    if not may_move(ledger.look_up, existing(ledger, job.turn.session_id)):
         lose_session(ledger, job, reason)
 
 
