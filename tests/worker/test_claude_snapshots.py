@@ -1,7 +1,9 @@
 """Snapshots of sessions on the simulated CLI: taken after each turn, and gone on from by another worker (R6, X1)."""
 
 import asyncio
-import hashlib
+import json
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,120 +11,18 @@ from typing import Any
 import pytest
 
 from headrace.v1 import event_pb2, outcome_pb2, session_pb2, task_pb2
-from headrace_worker.artifact_reader import ArtifactGone, ArtifactReader, ArtifactUnreachable
+from headrace_worker.artifact_reader import ArtifactUnreachable
 from headrace_worker.executors.claude import archive as archives
 from headrace_worker.executors.claude.archive import Source, pack
-from headrace_worker.executors.claude.executor import ClaudeExecutor
-from headrace_worker.executors.claude.launch import ClaudeCommand
-from headrace_worker.executors.claude.snapshots import NAME, Snapshots
 from headrace_worker.executors.contract import Cancelled, Failed, Outcome
-from worker.session_running import QUICK, SESSION, SIMULATOR, SessionWorker, scripted, text_of, use
+from model_server.server import ScriptedModelServer
+from worker.session_running import SESSION, SIMULATOR, SessionWorker, scripted, text_of, use
+from worker.snapshot_fleet import Fleet, notes
 
 TRANSCRIPT = session_pb2.SNAPSHOT_POLICY_TRANSCRIPT
-WHOLE = session_pb2.SNAPSHOT_POLICY_TRANSCRIPT_AND_WORKSPACE
 WRITE = {"name": "Write", "input": {"file_path": "made.txt", "content": "made"}}
-MAKES = scripted({"text": "writing", "tools": [WRITE]}, {"text": "made it"})
-EDITS: dict[str, Any] = {"permission_mode": task_pb2.PERMISSION_MODE_ACCEPT_EDITS}
 CREDENTIALS = {"ANTHROPIC_API_KEY": "made-up-secret", "HEADRACE_SIMULATOR_PACE": "0"}
-
-
-class Kept(ArtifactReader):
-    """What a control plane has: the artifact of the latest snapshot."""
-
-    def __init__(self) -> None:
-        self.content = b""
-        self.snapshot: session_pb2.SessionSnapshot | None = None
-        self.fetched = 0
-        self.fault: Exception | None = None
-        self.hangs = False
-
-    def take(self, attempt: Any) -> None:
-        """Hears what an attempt has delivered."""
-        (note,) = notes(attempt)
-        assert note.action == event_pb2.SNAPSHOT_ACTION_TAKEN, note.message
-        parts = [one.artifact_part.data for one in attempt.outputs if one.artifact_part.name == NAME]
-        turn = attempt.assignment.session
-        self.content = b"".join(parts)
-        self.snapshot = session_pb2.SessionSnapshot(
-            job_id="job",
-            artifact_name=note.snapshot.artifact_name,
-            size_bytes=len(self.content),
-            sha256=note.snapshot.sha256,
-            contents=note.snapshot.contents,
-            turn=turn.turn,
-            binding_epoch=turn.binding_epoch,
-        )
-
-    def hold(self, content: bytes) -> None:
-        """Something else takes its place, with a digest that is right."""
-        assert self.snapshot is not None
-        self.content = content
-        self.snapshot.sha256, self.snapshot.size_bytes = hashlib.sha256(content).hexdigest(), len(content)
-
-    async def fetch(self, request: Any, target: Path, size_max: int, sha256: str) -> None:
-        self.fetched += 1
-        if self.hangs:
-            await asyncio.Event().wait()
-        if self.fault is not None:
-            raise self.fault
-        target.write_bytes(self.content)
-        if hashlib.sha256(self.content).hexdigest() != sha256:
-            raise ArtifactGone("it has another digest")
-
-
-class Fleet:
-    """Workers with disks of their own, and what a control plane would know."""
-
-    def __init__(self, folder: Path, attempt_of: Callable[..., Any], environment: dict[str, str]) -> None:
-        self.kept = Kept()
-        self.workers: list[SessionWorker] = []
-        self._jobs = 0
-        self._folder = folder
-        self._attempt_of = attempt_of
-        self._environment = environment
-
-    def start(self, name: str) -> SessionWorker:
-        """A worker; the same name has the same disk."""
-        folder = self._folder / name
-        (folder / "allowed").mkdir(parents=True, exist_ok=True)
-        arguments = (folder, self._attempt_of, SIMULATOR, CREDENTIALS, self._environment)
-        worker = SessionWorker(*arguments, simulated=True, seconds=QUICK)
-        command = ClaudeCommand(SIMULATOR, True, folder / "data", self._environment, credentials=CREDENTIALS)
-        snapshots = Snapshots(command, worker.workspaces, self.kept)
-        worker.executor = ClaudeExecutor(
-            command, worker.workspaces, worker.trees, lambda: 1.8e9, QUICK, None, worker.sessions, snapshots
-        )
-        self.workers.append(worker)
-        return worker
-
-    def attempt(self, worker: SessionWorker, prompt: str, epoch: int, policy: Any = WHOLE, **turn: Any) -> Any:
-        """An attempt at a turn, with the latest snapshot."""
-        known = next((one.claude_session_ids.get(SESSION) for one in self.workers if one.claude_session_ids), None)
-        if known and SESSION not in worker.claude_session_ids:
-            worker.claude_session_ids[SESSION] = known
-        self._jobs += 1
-        job_id = turn.pop("job_id", f"job-{self._jobs}")
-        made = worker.attempt(prompt, epoch=epoch, job_id=job_id, **EDITS, **turn)
-        made.assignment.session.snapshots = policy
-        if self.kept.snapshot is not None:
-            made.assignment.session.snapshot.CopyFrom(self.kept.snapshot)
-        return made
-
-    async def turn(self, worker: SessionWorker, prompt: str, epoch: int, policy: Any = WHOLE, **turn: Any) -> Outcome:
-        """A turn after which there is a snapshot."""
-        attempt = self.attempt(worker, prompt, epoch, policy, **turn)
-        outcome = await worker.run(attempt)
-        notes_taken = [note for note in notes(attempt) if note.action == event_pb2.SNAPSHOT_ACTION_TAKEN]
-        if notes_taken:
-            attempt.outputs = [
-                one for one in attempt.outputs if one.snapshot.action != event_pb2.SNAPSHOT_ACTION_RESTORED
-            ]
-            self.kept.take(attempt)
-        return outcome
-
-
-def notes(attempt: Any) -> list[event_pb2.SnapshotNote]:
-    return [one.snapshot for one in attempt.outputs if one.HasField("snapshot")]
+MAKES = scripted({"text": "writing", "tools": [WRITE]}, {"text": "made it"})
 
 
 def failed(outcome: Outcome) -> outcome_pb2.Failure:
@@ -140,7 +40,7 @@ def run_fleet(
     """Runs a test with a fleet and its first worker, and ends all that it has started."""
 
     def run(main: Callable[[Fleet, SessionWorker], Any]) -> None:
-        fleet = Fleet(tmp_path, attempt_of, base_environment)
+        fleet = Fleet(tmp_path, attempt_of, base_environment, SIMULATOR, CREDENTIALS)
 
         async def test(worker: SessionWorker) -> None:
             try:
@@ -350,3 +250,69 @@ def test_x4_a_fork_begins_from_the_snapshot_of_its_source(run_fleet: RunFleet) -
         assert not (second.folder / "data" / "sessions" / SESSION).exists()
 
     run_fleet(main)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """One that every worker can reach, with a commit."""
+    folder = tmp_path / "a" / "allowed" / "repository"
+    folder.mkdir(parents=True)
+    git(folder, "init", "-q")
+    (folder / "kept.txt").write_text("as it was")
+    git(folder, "add", ".")
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "-qm", "first")
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.check_output(["git", "-C", str(folder), *arguments], text=True, timeout=30)
+
+
+def test_r6_a_worktree_is_made_as_it_was(run_fleet: RunFleet, repository: Path) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        worktree = task_pb2.Workspace(git_worktree=task_pb2.GitWorktree(repository=str(repository)))
+        changes = {"name": "Write", "input": {"file_path": "kept.txt", "content": "changed"}}
+        prompt = scripted({"text": "x", "tools": [changes]}, {"text": "y", "tools": [WRITE]}, {"text": "done"})
+        await fleet.turn(first, prompt, 1, workspace=worktree)
+        git(repository, "-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "-q", "--allow-empty", "-m", "2")
+        second = fleet.start("b", repository.parent)
+        await fleet.turn(second, "two", 2, workspace=worktree)
+        folder = second.folder / "data" / "workspaces" / SESSION
+        assert {path.name: path.read_text() for path in folder.iterdir() if path.name != ".git"} == {
+            "kept.txt": "changed",
+            "made.txt": "made",
+        }
+        assert git(folder, "log", "--format=%s").split() == ["first"], "it is at the commit that it began with"
+
+    run_fleet(main)
+
+
+@pytest.mark.timeout(120)
+def test_r6_the_real_cli_goes_on_from_a_snapshot(
+    tmp_path: Path,
+    attempt_of: Callable[..., Any],
+    base_environment: dict[str, str],
+    real_cli: Path,
+    model_server: ScriptedModelServer,
+) -> None:
+    environment = {**base_environment, "HOME": str(tmp_path)}
+    credentials = {"ANTHROPIC_API_KEY": "made-up", "ANTHROPIC_BASE_URL": model_server.url}
+    fleet = Fleet(tmp_path, attempt_of, environment, (str(real_cli),), credentials)
+
+    async def main(first: SessionWorker) -> None:
+        write = {"name": "Write", "input": {"file_path": "made.txt", "content": "made"}}
+        said = [{"text": "writing", "tools": [write]}, {"text": "made it"}]
+        assert text_of(await fleet.turn(first, f"remember 4711 SCRIPT<<{json.dumps(said)}>>", 1)) == "made it"
+        await first.sessions.end_all()
+        shutil.rmtree(first.folder)
+        second = fleet.start("b")
+        try:
+            answer = 'which number? SCRIPT<<[{"text": "4711"}]>>'
+            assert text_of(await fleet.turn(second, answer, 2)) == "4711"
+            assert [text.split()[0] for text in second.messages()] == ["remember", "which"]
+            assert (second.folder / "data" / "workspaces" / SESSION / "made.txt").read_text() == "made"
+            assert "remember 4711" in json.dumps(model_server.model_calls[-1].body)
+        finally:
+            await second.sessions.end_all()
+
+    use(lambda: fleet.start("a"), main)
