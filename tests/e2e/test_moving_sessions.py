@@ -3,7 +3,10 @@
 import asyncio
 import json
 import shutil
+import signal
+import sqlite3
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -11,7 +14,8 @@ import pytest
 import headrace
 from e2e.control_plane import ControlPlane
 from e2e.remote_worker import SHORT_LEASE, RemoteWorker
-from headrace.v1 import event_pb2, session_pb2
+from headrace import errors
+from headrace.v1 import event_pb2, outcome_pb2, session_pb2
 
 StartControlPlane = Callable[..., ControlPlane]
 StartWorker = Callable[..., RemoteWorker]
@@ -134,5 +138,70 @@ def test_r6_a_turn_that_a_draining_worker_hands_back_is_resumed_elsewhere(
             assert (ended.attempt_count, ended.failure_count, ended.loss_count) == (2, 0, 0)
             await turn(session, 2)
             await session.close()
+
+    run(scenario())
+
+
+@pytest.mark.timeout(120)
+def test_r6_a_snapshot_that_was_damaged_is_refused_and_nothing_runs(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    async def scenario() -> None:
+        async with headrace.connect(plane.address) as client:
+            session = await client.sessions.create(snapshots="workspace")
+            first = start_worker(plane, "a", *SIMULATED)
+            await turn(session, 1)
+            first.vanish()
+            await asyncio.to_thread(damage, plane)
+            second = start_worker(plane, "b", *SIMULATED)
+            job = await session.send(said(2))
+            with pytest.raises(errors.JobFailed):
+                await job.result()
+            failure = (await job.get()).failure
+            assert (failure.failure_class, failure.sign) == (outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, "snapshot")
+            assert "digest" in failure.message
+            now = await session.get()
+            assert (now.state, now.close_reason) == (session_pb2.SESSION_STATE_LOST, failure.message)
+            assert not (second.data / "sessions").exists()
+
+    run(scenario())
+
+
+def damage(plane: ControlPlane) -> None:
+    """Changes a byte of what the control plane keeps, while it does not run."""
+    plane.kill()
+    with closing(sqlite3.connect(plane.data / "headrace.db")) as database, database:
+        (data,) = database.execute("SELECT data FROM artifact_parts").fetchone()
+        database.execute("UPDATE artifact_parts SET data = ?", (data[:-1] + bytes([data[-1] ^ 1]),))
+    plane.start()
+
+
+def simulators(plane: ControlPlane) -> set[int]:
+    """Processes of the CLI that live."""
+    return {pid for pid, line in plane.processes().items() if "-m headrace_worker.simulator" in line}
+
+
+@pytest.mark.timeout(120)
+def test_x1_a_worker_that_was_frozen_past_its_lease_has_no_process_of_what_has_moved(
+    plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    async def scenario() -> None:
+        async with headrace.connect(plane.address) as client:
+            session = await client.sessions.create(snapshots="workspace")
+            first = start_worker(plane, "a", *SIMULATED)
+            await turn(session, 1)
+            older = simulators(plane)
+            assert len(older) == 1
+            first.signal(signal.SIGSTOP)
+            second = start_worker(plane, "b", *SIMULATED)
+            await turn(session, 2)
+            newer = simulators(plane)
+            assert len(newer) == 1
+            assert not newer & older
+            first.signal(signal.SIGCONT)
+            await turn(session, 3)
+            assert simulators(plane) == newer, "it goes on where it is, also when its first worker is back"
+            assert messages(second, session.id) == ["turn 1", "turn 2", "turn 3"]
+            assert (await session.get()).binding.worker_id == "b"
 
     run(scenario())
