@@ -7,6 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from headrace.v1 import event_pb2, input_pb2, outcome_pb2, worker_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace_worker.lease import LeaseKey, key_of
+from simulation import snapshots
 from simulation.ground import Ending, Run
 from simulation.held_process import Process
 from simulation.turns import Saying
@@ -92,6 +93,14 @@ class HeldAttempt:
         assert self.run is not None
         usage = outcome_pb2.Usage(cost_usd_micros=self.used_usd_micros, output_tokens=self.used_tokens)
         self.outputs.append(event_pb2.Output(producer_sequence=len(self.outputs) + 1, usage=usage))
+        self.run.outputs = len(self.outputs)
+
+    def take_snapshot(self) -> None:
+        """Sends what the session can go on from elsewhere."""
+        assert self.run is not None
+        assert self.saying is not None
+        policy = self.assignment.session.snapshots
+        self.outputs += snapshots.outputs_of(self.saying.transcript, policy, len(self.outputs) + 1)
         self.run.outputs = len(self.outputs)
 
     def report(self, *, step: bool) -> None:

@@ -6,7 +6,7 @@ which conversation is decided here as the contract says it; what then happens is
 
 from dataclasses import dataclass, field
 
-from headrace.v1 import worker_pb2
+from headrace.v1 import session_pb2, worker_pb2
 from simulation.violation import hold
 
 TRANSCRIPT_SIGN = "transcript"
@@ -28,6 +28,8 @@ class Transcript:
     answered: bool = False
     source: tuple[str, str] | None = None
     """Of a fork: session and conversation."""
+    binding_epoch: int = 0
+    """Under which a process last held it."""
     ended: float | None = None
     """Since when the server wants it no more."""
 
@@ -69,21 +71,21 @@ def open_transcript(disk: Disk, assignment: worker_pb2.Assignment) -> Transcript
         return known
     begun = turn.turn > 1 or assignment.resume_claude_session_id
     if turn.claude_session_id and begun and (known is None or known.answered):
-        _lose(disk, turn.session_id)
+        _lose(disk, turn, turn.session_id)
     if turn.fork_session_id:
-        return _fork(disk, turn.session_id, (turn.fork_session_id, turn.fork_claude_session_id))
+        return _fork(disk, turn, (turn.fork_session_id, turn.fork_claude_session_id))
     if known is not None and known.source is not None:
-        return _fork(disk, turn.session_id, known.source)
+        return _fork(disk, turn, known.source)
     return _new(disk, turn.session_id, turn.claude_session_id)
 
 
-def _fork(disk: Disk, session_id: str, source: tuple[str, str]) -> Transcript:
+def _fork(disk: Disk, turn: worker_pb2.SessionTurn, source: tuple[str, str]) -> Transcript:
     past = disk.transcripts.get(source[0])
     if past is None:
-        _lose(disk, source[0])
+        _lose(disk, turn, source[0])
     if past is None or past.id != source[1] or not past.said:
-        raise ConversationLost(session_id)
-    fresh = _new(disk, session_id, "")
+        raise ConversationLost(turn.session_id)
+    fresh = _new(disk, turn.session_id, "")
     fresh.said, fresh.source = list(past.said), source
     return fresh
 
@@ -96,7 +98,10 @@ def _new(disk: Disk, session_id: str, known: str) -> Transcript:
     return disk.transcripts[session_id]
 
 
-def _lose(disk: Disk, session_id: str) -> None:
+def _lose(disk: Disk, turn: worker_pb2.SessionTurn, session_id: str) -> None:
+    if turn.snapshots > session_pb2.SNAPSHOT_POLICY_NONE:
+        # Its snapshot may have been deleted with its turn after the turn was let go to any worker.
+        raise ConversationLost(session_id)
     hold(session_id not in disk.removed, "X1", f"{session_id} goes on where the server wanted it no more")
     hold(session_id in disk.taken, "X1", f"a turn comes to a worker that never had the conversation of {session_id}")
     raise ConversationLost(session_id)

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from headrace.v1 import worker_service_pb2 as pb
-from headrace.v1.outcome_pb2 import FAILURE_CLASS_UNKNOWN_OUTCOME
+from headrace.v1.outcome_pb2 import FAILURE_CLASS_NETWORK, FAILURE_CLASS_UNKNOWN_OUTCOME
 from simulation.attempts import HeldAttempt
 from simulation.conversations import TRANSCRIPT_SIGN, ConversationLost, is_repeat, open_transcript
 from simulation.ground import Ending
 from simulation.held_process import Process
+from simulation.snapshots import POLICIES, SIGN, SnapshotGone, restore
 from simulation.surroundings import Surroundings
 from simulation.turns import Saying
 from simulation.violation import hold
@@ -20,6 +21,13 @@ ENDED_KEPT_SECONDS = 120.0
 """How long what is kept of a session outlives the server's word that it is over."""
 OWN_TURN_SECONDS = 6.0
 OWN_TURN_SIGN = "background_number"
+_CLASSES = {
+    TRANSCRIPT_SIGN: FAILURE_CLASS_UNKNOWN_OUTCOME,
+    OWN_TURN_SIGN: FAILURE_CLASS_UNKNOWN_OUTCOME,
+    SIGN: FAILURE_CLASS_NETWORK,
+}
+"""Of the failure of a turn that can't begin."""
+_TAKES_SNAPSHOT = frozenset({Ending.SUCCEEDED, Ending.FAILED, Ending.CANCELLED, Ending.RETURNED})
 _KEEPS_PROCESS = frozenset({Ending.SUCCEEDED, Ending.CANCELLED, Ending.RETURNED})
 
 
@@ -80,6 +88,16 @@ class HeldSessions:
         session = self._sessions.get(turn.session_id)
         if session is not None and _is_at_work(session, self._around.now()):
             return False
+        if turn.HasField("snapshot"):
+            reading = self._around.connection()
+            if reading is None:
+                return False
+            try:
+                with reading as connection:
+                    restore(self._around.disk, turn, connection)
+            except SnapshotGone:
+                attempt.sign = SIGN
+                return True
         session = self._open(attempt)
         try:
             transcript = open_transcript(self._around.disk, attempt.assignment)
@@ -91,6 +109,7 @@ class HeldSessions:
             self._end(session)
             session.process = Process(self._worker, session.id, session.binding_epoch, transcript)
         session.busy = attempt
+        transcript.binding_epoch = session.binding_epoch
         repeats = is_repeat(attempt.assignment, transcript)
         attempt.saying = Saying(transcript, "" if repeats else attempt.key.job_id)
         return True
@@ -98,7 +117,18 @@ class HeldSessions:
     def begin(self, attempt: HeldAttempt) -> int:
         """The class of the failure with which a turn has to end that has begun; zero for none."""
         self._around.ground.turns.begin(attempt.assignment, self._worker, attempt.saying)
-        return FAILURE_CLASS_UNKNOWN_OUTCOME if attempt.sign else 0
+        return _CLASSES.get(attempt.sign, 0)
+
+    def conclude(self, attempt: HeldAttempt, ending: Ending) -> None:
+        """What a turn has to say before its end: in which conversation it was, and what is kept of it."""
+        assert attempt.saying is not None
+        if ending is Ending.SUCCEEDED:
+            if attempt.tells_conversation:
+                attempt.produce(dirty=False)
+            attempt.saying.transcript.answered = True
+        taken = ending in _TAKES_SNAPSHOT and not attempt.tells_conversation and attempt.own_process is None
+        if taken and attempt.assignment.session.snapshots in POLICIES:
+            attempt.take_snapshot()
 
     def leave(self, attempt: HeldAttempt, ending: Ending) -> None:
         """A turn has ended. Its process waits for the next one, unless it has to go. May be said twice."""

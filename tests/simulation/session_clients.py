@@ -211,6 +211,8 @@ def _ask(server: Server, coroutine: Any, judge: Callable[[Any], None], chance: R
 
 def _new_spec(chance: Random) -> session_pb2.SessionSpec:
     spec = session_pb2.SessionSpec(queue=chance.choice(("default", "default", SMALL_QUEUE)), owner="local")
+    if chance.random() < 0.4:
+        spec.snapshots = session_pb2.SNAPSHOT_POLICY_TRANSCRIPT
     spec.task.model = chance.choice(MODELS)
     spec.idle_timeout.FromSeconds(chance.choice(IDLE_SECONDS))
     if chance.random() < 0.3:

@@ -1,9 +1,11 @@
 """What a simulated worker is in all its incarnations, and what it has around it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from headrace.v1 import worker_pb2
+from headrace_server.store.engine import Connection
 from simulation.conversations import Disk
 from simulation.ground import Ground
 from simulation.network import Wire
@@ -30,6 +32,8 @@ class Surroundings:
     disk: Disk
     now: Callable[[], float]
     """Monotonic."""
+    connection: Callable[[], AbstractContextManager[Connection] | None]
+    """To the store, for what is read of it; none while there is no server."""
     open_control: Callable[[], Wire]
     open_data: Callable[[], Wire]
     assigned: Callable[[worker_pb2.Assignment], None]

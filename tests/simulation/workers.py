@@ -221,10 +221,8 @@ class Worker:
         self, attempt: HeldAttempt, ending: Ending, failure: int = FAILURE_CLASS_WORKER_LOST, retry_after: float = 0
     ) -> None:
         """The attempt ends, with its tree."""
-        if attempt.saying is not None and ending is Ending.SUCCEEDED:
-            if attempt.tells_conversation:
-                attempt.produce(dirty=False)
-            attempt.saying.transcript.answered = True
+        if attempt.saying is not None:
+            self.sessions.conclude(attempt, ending)
         self._end_tree(attempt, ending)
         attempt.conclude(ending, failure, retry_after)  # type: ignore[arg-type]  # enums of the contract are numbers
 

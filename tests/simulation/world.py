@@ -133,6 +133,7 @@ class World:
             self.ground,
             self.disks[kind.name],
             self.clock.monotonic,
+            lambda: self.engine.reading() if self.server is not None else None,
             lambda: self._server().open_control_lane(),
             lambda: self._server().open_data_lane(),
             lambda assignment: check_assignment(self.chronicle, self.clients.told, assignment),

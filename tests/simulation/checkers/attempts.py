@@ -89,13 +89,15 @@ class AttemptChecker:
     def _check_output(self, known: Known, seen: _Seen, logged: Logged, generation: int) -> None:
         output = logged.event.output
         sequence, last = output.producer_sequence, seen.outputs.get(seen.epoch, 0)
-        follows = sequence == last + 1 or (seen.truncated and sequence > last)
+        # The bytes of an artifact, which come before it, are no event.
+        first = last + (2 if output.HasField("artifact") else 1)
+        follows = sequence == first or (seen.truncated and sequence > last)
         hold(follows, "E5", f"output {sequence} of {known.id} after {last}")
         seen.outputs[seen.epoch] = sequence
         said = output.claude.raw_json.encode() or output.chunk.data or output.checkpoint.value.string_value.encode()
         run = self._run(known, generation, seen.epoch)
         expected = stamp(run.key, sequence)
-        unsaid = seen.truncated or output.HasField("usage")
+        unsaid = seen.truncated or output.WhichOneof("kind") in ("usage", "artifact", "snapshot")
         hold(said == expected or (unsaid and not said), "I3", f"output {said!r} where {expected!r} is due")
         hold(sequence <= run.outputs, "E5", "output that nobody made")
 

@@ -38,8 +38,9 @@ class LogChecker:
             hold(folded.sequence == event.sequence, "I8", f"{known.id}: {event.sequence} in place {folded.sequence}")
         row = known.row
         hold(row.sequence == len(known.log), "I8", f"{known.id}: row at {row.sequence}, log at {len(known.log)}")
-        if row.truncated or row.silence:
-            # Output that is dropped past the cap is a sign of life, and so is a worker that comes back, and no event.
+        if row.truncated or row.silence or row.turn is not None:
+            # Output that is dropped past the cap is a sign of life, and so are a worker that comes back and bytes of a
+            # snapshot, and no event.
             folded.updated, folded.wake = row.updated, row.wake
         # A request that can't wait for a person is answered at once, and is in no log.
         hold(folded.report_number <= row.report_number, "I8", f"{known.id}: report_number")
@@ -51,9 +52,10 @@ class LogChecker:
             if mine != stored:
                 raise Violation("I8", f"{known.id}: {name} is {stored!r}, its log says {mine!r}")
         hold((row.failure is None) == (folded.failure is None), "I8", f"{known.id}: failure")
+        is_beside = row.truncated or row.turn is not None
         exact = row.producer_sequence == folded.producer_sequence
-        hold(exact or (row.truncated and row.producer_sequence > folded.producer_sequence), "I8", "producer_sequence")
-        # What was dropped past the cap is known from the row alone.
+        hold(exact or (is_beside and row.producer_sequence > folded.producer_sequence), "I8", "producer_sequence")
+        # What was dropped past the cap, and bytes of artifacts, are known from the row alone.
         folded.producer_sequence = row.producer_sequence
 
 

@@ -71,4 +71,6 @@ def check_acknowledged_output(chronicle: Chronicle, worker: Worker) -> None:
         if known is None or attempt.stale or known.row.truncated or attempt.key.generation != chronicle.generation:
             continue
         kept = sum(one.kind == "output" and one.event.epoch == attempt.key.epoch for one in known.log)
+        # Bytes of an artifact are kept beside the log.
+        kept += sum(one.HasField("artifact_part") for one in attempt.outputs[: attempt.committed])
         hold(kept >= attempt.committed, "L7", f"{attempt.committed} outputs are acknowledged, {kept} are kept")
