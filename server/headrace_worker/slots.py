@@ -271,7 +271,8 @@ class Slots:
 
     def _rewind(self, attempt: RunningAttempt, entry: worker_service_pb2.HeldAttempt) -> None:
         attempt.committed_report_number = min(entry.committed_report_number, len(attempt.reports))
-        if attempt.outbox is None or attempt.stale:
+        if attempt.outbox is None or attempt.stale or entry.wanted == worker_service_pb2.WANTED_STATE_KILL:
+            # Of a lease that is over, the server does not say what is committed.
             return
         attempt.outbox.rewind()
         if not attempt.outbox.acknowledge(entry.committed_producer_sequence):

@@ -227,7 +227,7 @@ def test_r6_a_killed_cli_is_a_crash_and_the_turn_goes_on(
     session = conforming.session()
     story = Story(session.send(conforming.spoken.prompt({"text": WORDS, "hang": True}, BACK)))
     story.until(lambda item: isinstance(item, event_pb2.Delta) and item.text)
-    os.kill(cli_of(conforming.plane, story), number)
+    os.kill(cli_of(conforming.plane, session.id, story), number)
     story.finish()
     rule = "class CRASH is retried, attempt 1 of 2 failed"
     assert decisions(story) == [("CRASH", sign, "RETRY", rule)]
@@ -236,12 +236,12 @@ def test_r6_a_killed_cli_is_a_crash_and_the_turn_goes_on(
     session.close()
 
 
-def cli_of(plane: ControlPlane, story: Story) -> int:
+def cli_of(plane: ControlPlane, session_id: str, story: Story) -> int:
     """The process id of the CLI, once it has written to its transcript what it was told."""
     claude_session_id = story.all("init")[-1].claude_session_id
-    transcripts = plane.data / "local-worker" / "sessions"
+    transcripts = plane.data / "local-worker" / "sessions" / session_id / "config" / "projects"
     wait_for(
-        lambda: any(WORDS in path.read_text() for path in transcripts.rglob(f"{claude_session_id}.jsonl")),
+        lambda: any(WORDS in path.read_text() for path in transcripts.glob(f"*/{claude_session_id}.jsonl")),
         "the message is in the transcript",
     )
     (pid,) = [pid for pid, line in plane.processes().items() if f"--session-id={claude_session_id}" in line]

@@ -17,7 +17,7 @@ from typing import Any
 
 import headrace
 from e2e.control_plane import ControlPlane, wait_for
-from headrace.v1 import event_pb2, job_pb2, outcome_pb2
+from headrace.v1 import event_pb2, job_pb2, outcome_pb2, session_pb2
 from headrace.v1 import session_service_pb2 as pb
 from worker.conforming import Spoken
 
@@ -72,14 +72,14 @@ class Talker:
         )  # fmt: skip
         async with self.session.converse(deltas=not self._spoken.simulated) as talk:
             for kind in kinds:
-                await asyncio.wait_for(self._turn(talk, kind), TURN_SECONDS)
+                await self._turn(talk, kind)
         await self._holds_once()
         await self.session.close("the test is over")
 
     async def _holds_once(self) -> None:
         """Every message stands in the conversation once and in order, and every turn is billed once."""
         now = await self.session.get()
-        said = await asyncio.to_thread(messages_in, self._plane, now.claude_session_id)
+        said = await asyncio.to_thread(messages_in, self._plane, now)
         assert said == self._said
         assert now.turn_count == len(self.turns)
         assert now.usage.cost_usd_micros == sum(turn.usage.cost_usd_micros for turn in self.turns)
@@ -88,6 +88,21 @@ class Talker:
         text = f"message {len(self._said)} {self._spoken.prompt(*kind.steps)}"
         turn = await talk.send(text)
         self._said.append(text)
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._hear(talk, turn, kind)
+        except TimeoutError:
+            job = await turn.get()
+            raise AssertionError(f"{kind.steps}: the turn has not been heard to its end: {job}") from None
+        job = await turn.get()
+        self.turns.append(job)
+        found = (job.state, job.failure.failure_class if job.state == FAILED else 0)
+        assert found == (kind.state, kind.failure_class), f"{kind.steps}: {job}"
+        if kind.killed is not Victim.NOBODY:
+            assert job.loss_count or (job.failure_count and kind.killed is Victim.CLI), job
+
+    async def _hear(self, talk: headrace.Conversation, turn: headrace.Job, kind: Kind) -> None:
+        """Hears the turn to its end, and does to it what its kind says."""
         to_interrupt, to_kill = kind.interrupted, kind.killed is not Victim.NOBODY
         async for item in talk:
             match item:
@@ -102,13 +117,7 @@ class Talker:
                         to_interrupt = False
                         await talk.interrupt("by the test")
                     if item.job_id == turn.id and item.WhichOneof("kind") in ("succeeded", "failed", "cancelled"):
-                        break
-        job = await turn.get()
-        self.turns.append(job)
-        found = (job.state, job.failure.failure_class if job.state == FAILED else 0)
-        assert found == (kind.state, kind.failure_class), f"{kind.steps}: {job}"
-        if kind.killed is not Victim.NOBODY:
-            assert job.loss_count or (job.failure_count and kind.killed is Victim.CLI), job
+                        return
 
     def _kill(self, victim: Victim) -> bool:
         if victim is Victim.CLI:
@@ -155,9 +164,10 @@ def talk_at_once(
     return asyncio.run(scenario())
 
 
-def messages_in(plane: ControlPlane, conversation: str) -> list[str]:
+def messages_in(plane: ControlPlane, session: session_pb2.Session) -> list[str]:
     """What the user has said, by the CLI's own transcript."""
-    (path,) = (plane.data / "local-worker").rglob(f"{conversation}.jsonl")
+    folder = plane.data / "local-worker" / "sessions" / session.id / "config" / "projects"
+    (path,) = folder.glob(f"*/{session.claude_session_id}.jsonl")
     entries = [json.loads(line) for line in path.read_bytes().splitlines()]
     contents = [entry["message"]["content"] for entry in entries if entry.get("type") == "user"]
     texts = [content if isinstance(content, str) else content[0].get("text", "") for content in contents]

@@ -225,8 +225,8 @@ class ScriptedServer:
             stale = attempt is None or attempt.stale
             welcome.held.add(
                 lease=held.lease,
-                committed_producer_sequence=0 if attempt is None else len(attempt.outputs),
-                committed_report_number=0 if attempt is None else len(attempt.reports),
+                committed_producer_sequence=0 if attempt is None or stale else len(attempt.outputs),
+                committed_report_number=0 if attempt is None or stale else len(attempt.reports),
                 wanted=pb.WANTED_STATE_KILL if stale else pb.WANTED_STATE_RUN,
             )
         control.queue.put_nowait(pb.ConnectResponse(welcome=welcome, renewed_counter=renewal.counter))

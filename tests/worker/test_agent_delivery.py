@@ -256,6 +256,22 @@ def test_l1_output_of_a_stale_lease_ends_the_attempt_and_its_finish_is_for_the_r
     play(tmp_path, scenario)
 
 
+def test_l1_a_lease_that_is_over_at_the_welcome_is_not_taken_for_output_that_was_lost(tmp_path: Path) -> None:
+    async def scenario(server: ScriptedServer, writer: Writer) -> None:
+        attempt = server.assign(handler_spec("f"))
+        writer.write(b"kept")
+        await server.until(lambda: attempt.outputs)
+        attempt.stale = True
+        server.cut()
+        await server.until(lambda: attempt.finishes)
+        assert writer.attempt is not None
+        stopped = writer.attempt.stop_requested()
+        assert stopped is not None
+        assert (stopped.kill, stopped.reason) == (True, "the server says that its lease is stale")
+
+    play(tmp_path, scenario)
+
+
 @pytest.mark.parametrize("counted", [1, 300])
 def test_deltas_follow_their_output_and_say_when_some_were_dropped(tmp_path: Path, counted: int) -> None:
     async def run() -> None:
