@@ -130,13 +130,20 @@ class Settings(BaseSettings):
         read_address(value)
         return value
 
+    @field_validator("data", "claude_config", "lock")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        """Jobs run in folders of their own, and are told of places inside these."""
+        return None if value is None else value.expanduser().absolute()
+
     @field_validator("allow_root")
     @classmethod
-    def _absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
-        for root in value:
-            if not root.is_absolute():
-                raise ValueError(f"{str(root)!r} is not an absolute path")
-        return value
+    def _folders(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        roots = tuple(root.expanduser().absolute() for root in value)
+        for root in roots:
+            if not root.is_dir():
+                raise ValueError(f"{str(root)!r} is not a folder")
+        return roots
 
     @field_validator("log_level")
     @classmethod

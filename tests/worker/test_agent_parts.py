@@ -240,11 +240,19 @@ def test_settings_come_from_options_over_variables(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize(
     "given_settings",
-    [{"slots": 0}, {"id": "a b"}, {"label": ["x"]}, {"server": "http://x"}, {"allow_root": ["relative"]}],
+    [{"slots": 0}, {"id": "a b"}, {"label": ["x"]}, {"server": "http://x"}, {"allow_root": ["/not/there"]}],
 )
 def test_a_wrong_setting_is_refused(given_settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Settings.model_validate(given_settings)
+
+
+def test_x8_folders_are_those_below_the_folder_of_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code").mkdir()
+    settings = Settings.model_validate({"data": "d", "claude_config": "c", "lock": "l", "allow_root": ["code"]})
+    assert (settings.data, settings.claude_config, settings.lock) == (tmp_path / "d", tmp_path / "c", tmp_path / "l")
+    assert settings.allow_root == (tmp_path / "code",)
 
 
 @pytest.mark.parametrize(
