@@ -298,3 +298,14 @@ def test_r6_a_worker_that_loses_its_lease_by_its_own_word_frees_its_turns_when_i
     assert bench.job(job.id).holder == "w1"
     bench.lose()
     assert bench.job(job.id).holder == ""
+
+
+def test_r6_a_turn_whose_work_is_gone_fails_alone(bench: Bench, session: Conversing) -> None:
+    turn(session)
+    job, behind = session.say(), session.say()
+    gone = outcome_pb2.Failure(
+        failure_class=outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, message="it is gone", sign="resume"
+    )
+    bench.finish(session.start(job.id, talks=False), failed=gone)
+    assert [bench.job(one.id).state for one in (job, behind)] == [JobState.FAILED, JobState.QUEUED]
+    assert (session.row.lost, latest(session) is not None) == (False, True)

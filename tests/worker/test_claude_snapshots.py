@@ -182,6 +182,21 @@ def test_r6_a_snapshot_with_another_digest_is_refused(run_fleet: RunFleet) -> No
     run_fleet(main)
 
 
+def test_r6_a_turn_whose_work_is_lost_is_not_begun_again(run_fleet: RunFleet) -> None:
+    """It had changed the world, and its worker came back without its disk: the session goes on from before that."""
+
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, "one", 1)
+        again = fleet.start("b")
+        conversation = first.claude_session_ids[SESSION]
+        found = failed(await fleet.turn(again, "two", 2, attempt=2, number=2, resume=conversation))
+        assert (found.failure_class, found.sign) == (outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, "resume")
+        await fleet.turn(again, "three", 2, number=3)
+        assert again.messages() == ["one", "three"]
+
+    run_fleet(main)
+
+
 def test_r6_a_snapshot_of_another_conversation_is_refused(run_fleet: RunFleet) -> None:
     async def main(fleet: Fleet, first: SessionWorker) -> None:
         await fleet.turn(first, "one", 1)

@@ -61,6 +61,10 @@ class ConversationLost(Exception):
     """The conversation to go on with is not on this worker's disk."""
 
 
+class WorkLost(Exception):
+    """What a turn has done before it was cut off is gone: to begin it again would be to do it twice (R6)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What is said to begin a turn."""
@@ -133,6 +137,8 @@ class SessionTurns:
             process = process or await self._start(attempt, session, opening)
         except ConversationLost as lost:
             return Failed(failure(outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, str(lost), "transcript"))
+        except WorkLost as lost:
+            return Failed(failure(outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, str(lost), "resume"))
         except SnapshotUnusable as unusable:
             return Failed(failure(outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, str(unusable), "snapshot"))
         except ArtifactUnreachable as unreachable:
@@ -176,8 +182,11 @@ class SessionTurns:
         if not turn.HasField("snapshot"):
             return
         await self._sessions.wait_ended(session)
-        if await self._snapshots.restore(attempt, str(uuid5(NAMES, turn.session_id))):
-            await asyncio.to_thread((session.folder / ANSWERED_MARK).touch, mode=0o600)
+        if not await self._snapshots.restore(attempt, str(uuid5(NAMES, turn.session_id))):
+            return
+        await asyncio.to_thread((session.folder / ANSWERED_MARK).touch, mode=0o600)
+        if attempt.assignment.resume_claude_session_id and turn.snapshot.turn < turn.turn:
+            raise WorkLost("what this turn has done is no longer on this worker; the session goes on as it was before")
 
     def _look(self, assignment: worker_pb2.Assignment, session: Session) -> tuple[Opening, Message]:
         """Which conversation the CLI is to hold, and what is to be said in it. Raises ConversationLost."""
