@@ -1,6 +1,7 @@
 """What goes wrong with the service, the connection or the process, with the simulated CLI and with the real one."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -20,7 +21,13 @@ pytestmark = pytest.mark.timeout(120)
 async def until_written(worker: SessionWorker, words: str) -> None:
     """Waits until the CLI has written the words to its transcript, which it does a little after saying them."""
     projects = worker.folder / "data" / "sessions" / SESSION / "config" / "projects"
-    await worker.until(lambda: any(words in path.read_text() for path in projects.glob("*/*.jsonl")))
+    await worker.until(lambda: any(has_message(path.read_text(), words) for path in projects.glob("*/*.jsonl")))
+
+
+def has_message(transcript: str, words: str) -> bool:
+    """Whether the words are in what the user said or a tool gave back. What waits in a queue is noted before."""
+    lines = [line for line in transcript.splitlines(keepends=True) if words in line and line.endswith("\n")]
+    return any(json.loads(line).get("type") == "user" for line in lines)
 
 
 @pytest.mark.parametrize(
