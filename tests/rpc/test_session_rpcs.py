@@ -24,6 +24,7 @@ from rpc.calling import Calls
 from store.checkers import check_store
 from store.conversing import limit_sessions
 from store.driving import HOME, capabilities, frame
+from store.snapshotting import NAME, WHOLE, snapshot
 
 NOBODY: Any = None
 UNKNOWN = "01890a5d-ac96-774b-bcce-b302099a8057"
@@ -211,6 +212,27 @@ def test_a_change_needs_the_etag_that_it_was_made_for(edge: Edge) -> None:
     assert edge.refused("update_session", request)[:2] == (StatusCode.ABORTED, "STALE_ETAG")
 
 
+def test_what_is_kept_of_a_session_is_fixed_at_its_start(edge: Edge) -> None:
+    made = edge.create(snapshots=session_pb2.SNAPSHOT_POLICY_TRANSCRIPT)
+    spec = session_pb2.SessionSpec(snapshots=session_pb2.SNAPSHOT_POLICY_NONE)
+    request = pb.UpdateSessionRequest(session_id=made.id, update_mask={"paths": ["snapshots"]}, spec=spec)
+    assert edge.faults("update_session", request) == ["update_mask"]
+    assert edge.get(made.id).spec.snapshots == session_pb2.SNAPSHOT_POLICY_TRANSCRIPT
+
+
+def test_r6_a_session_shows_its_latest_snapshot(edge: Edge) -> None:
+    made = edge.create(snapshots=WHOLE)
+    assert not edge.get(made.id).HasField("latest_snapshot")
+    bench = edge.bench
+    job_id = parse_job_id(edge.send(made.id).id)
+    lease = bench.assign(job_id)
+    bench.append(lease, frame(1, "conversation"), *snapshot(2))
+    bench.finish(lease, outputs=4)
+    found = edge.get(made.id).latest_snapshot
+    assert (found.turn, found.worker_id, found.artifact_name) == (1, HOME.worker, NAME)
+    assert (found.job_id, found.contents) == (job_id_text(job_id), WHOLE)
+
+
 def test_an_answer_may_name_the_session(edge: Edge) -> None:
     made = edge.create()
     lease = edge.start(edge.send(made.id))
@@ -268,6 +290,7 @@ def test_every_fault_of_a_session_is_named(edge: Edge) -> None:
         task=task_pb2.ClaudeTask(prompt="x", session_id="y", model="-m", allowed_tools=[""]),
         idle_timeout=Duration(seconds=-1),
     )
+    spec.MergeFromString(bytes([12 << 3, 99]))  # snapshots
     spec.placement.resources.slots = -1
     assert sorted(edge.faults("create_session", pb.CreateSessionRequest(spec=spec, request_id="r" * 129))) == [
         "request_id",
@@ -275,6 +298,7 @@ def test_every_fault_of_a_session_is_named(edge: Edge) -> None:
         "spec.placement.resources.slots",
         "spec.priority",
         "spec.queue",
+        "spec.snapshots",
         "spec.task.allowed_tools[0]",
         "spec.task.model",
         "spec.task.prompt",
