@@ -70,6 +70,12 @@ def test_what_was_packed_is_unpacked_as_it_was(tmp_path: Path, files: Path) -> N
     assert tree(unpacked(tmp_path, archive)) == tree(files)
 
 
+def test_a_file_from_a_time_of_no_use_is_packed(tmp_path: Path, files: Path) -> None:
+    os.utime(files / "run.sh", (-5, -5))
+    archive, _ = packed(tmp_path, files)
+    assert (unpacked(tmp_path, archive) / "run.sh").stat().st_mtime == 0
+
+
 def test_the_same_files_make_the_same_archive(tmp_path: Path, files: Path) -> None:
     first, _ = packed(tmp_path, files)
     second, _ = packed(tmp_path, files, "two.tar.gz")
@@ -119,6 +125,24 @@ def test_what_is_too_large_is_not_packed(
     monkeypatch.setattr(archives, limit, value)
     with pytest.raises(TooLarge, match=str(value)):
         packed(tmp_path, files)
+
+
+def test_files_that_vanish_meanwhile_are_not_missed(
+    tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: [*listdir(path), "gone"])
+    archive, left_out = packed(tmp_path, files)
+    monkeypatch.undo()
+    assert left_out == 0
+    assert tree(unpacked(tmp_path, archive)) == tree(files)
+
+
+def test_what_can_not_fit_costs_no_compression(tmp_path: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "SNAPSHOT_UNPACKED_BYTES_MAX", 5000)
+    with pytest.raises(TooLarge, match="5000"):
+        packed(tmp_path, files)
+    assert not (tmp_path / "one.tar.gz").exists()
 
 
 def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", **fields: Any) -> Make:

@@ -12,6 +12,7 @@ import stat
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -27,6 +28,8 @@ from headrace_worker.redaction import NOTHING_TO_HIDE, CleanStream, Redaction
 
 COMPRESSION_LEVEL = 3
 PIECE_BYTES = 256 * 1024
+TIME_MAX = (1 << 33) - 1
+"""The latest that a file can have been changed, in seconds since 1970."""
 
 
 class TooLarge(Exception):
@@ -55,6 +58,7 @@ def pack(target: Path, note: bytes, sources: Sequence[Source], redaction: Redact
 
     Nothing of what `redaction` hides leaves with it. Raises TooLarge, OSError.
     """
+    _weigh(sources)
     with (
         target.open("wb") as file,
         gzip.GzipFile("", "wb", COMPRESSION_LEVEL, _Bounded(file), mtime=0) as squeezed,
@@ -70,6 +74,21 @@ def pack(target: Path, note: bytes, sources: Sequence[Source], redaction: Redact
 
 NOTE = "note.json"
 """What stands first in an archive."""
+
+
+def _weigh(sources: Sequence[Source]) -> None:
+    """What can't fit is told before any of it is compressed, which would cost seconds after every turn."""
+    size = 0
+    for source in sources:
+        with as_owner(source.owner):
+            size += source.path.lstat().st_size
+            for folder, _, names in os.walk(source.path):
+                for name in names:
+                    # What is left running in the background may remove files meanwhile.
+                    with suppress(FileNotFoundError):
+                        size += os.lstat(os.path.join(folder, name)).st_size
+                if size > SNAPSHOT_UNPACKED_BYTES_MAX:
+                    raise TooLarge(f"it has more than {SNAPSHOT_UNPACKED_BYTES_MAX} bytes")
 
 
 class _Bounded(io.RawIOBase):
@@ -110,21 +129,29 @@ class _Packing:
         pending = [(name, path)]
         while pending:
             name, path = pending.pop()
-            found = path.lstat()
-            entry = tarfile.TarInfo(name)
-            entry.mode, entry.mtime = stat.S_IMODE(found.st_mode) & 0o777, int(found.st_mtime)
-            if stat.S_ISDIR(found.st_mode):
-                entry.type = tarfile.DIRTYPE
-                self._add(entry)
-                inside = sorted(os.listdir(path), reverse=True)
-                pending += [(f"{name}/{one}", path / one) for one in inside]
-            elif stat.S_ISREG(found.st_mode):
-                self._add_file(entry, path)
-            elif stat.S_ISLNK(found.st_mode) and _stays_inside(path.relative_to(top), os.readlink(path)):
-                entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(path)
-                self._add(entry)
-            else:
-                self.left_out += 1
+            # One that is removed just now is as good as one that was never there.
+            with suppress(FileNotFoundError):
+                pending += self._add_one(name, path, top)
+
+    def _add_one(self, name: str, path: Path, top: Path) -> list[tuple[str, Path]]:
+        """Adds it, and returns what is in it."""
+        found = path.lstat()
+        entry = tarfile.TarInfo(name)
+        entry.mode = stat.S_IMODE(found.st_mode) & 0o777
+        entry.mtime = min(max(0, int(found.st_mtime)), TIME_MAX)
+        if stat.S_ISDIR(found.st_mode):
+            inside = sorted(os.listdir(path), reverse=True)
+            entry.type = tarfile.DIRTYPE
+            self._add(entry)
+            return [(f"{name}/{one}", path / one) for one in inside]
+        if stat.S_ISREG(found.st_mode):
+            self._add_file(entry, path)
+        elif stat.S_ISLNK(found.st_mode) and _stays_inside(path.relative_to(top), os.readlink(path)):
+            entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(path)
+            self._add(entry)
+        else:
+            self.left_out += 1
+        return []
 
     def _add_file(self, entry: tarfile.TarInfo, path: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -281,7 +308,7 @@ class Archive:
         if entry.issym() and in_root and path.parts[0] == self._roots[-1]:
             if not _stays_inside(PurePosixPath(*path.parts[1:]), entry.linkname):
                 raise ArchiveRefused(f"it holds a link to the outside, {entry.name[:64]!r}")
-        elif entry.type not in (tarfile.REGTYPE, tarfile.DIRTYPE) or entry.size < 0 or not 0 <= entry.mtime < 1 << 33:
+        elif entry.type not in (tarfile.REGTYPE, tarfile.DIRTYPE) or entry.size < 0 or not 0 <= entry.mtime <= TIME_MAX:
             raise ArchiveRefused(f"it holds {entry.name[:64]!r}, which is neither a file nor a folder")
 
     def _refuse_what_is_below_no_folder(self) -> None:
