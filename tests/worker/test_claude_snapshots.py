@@ -105,6 +105,16 @@ def test_r6_a_worker_that_has_it_as_new_goes_on_with_its_own(run_fleet: RunFleet
     run_fleet(main)
 
 
+def test_r6_a_worker_that_can_not_say_how_new_its_own_is_takes_the_snapshot(run_fleet: RunFleet) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        await fleet.turn(first, "one", 1)
+        (first.folder / "data" / "sessions" / SESSION / "binding").write_text("")
+        await fleet.turn(fleet.start("a"), "two", 2)
+        assert fleet.kept.fetched == 1
+
+    run_fleet(main)
+
+
 def test_r6_without_the_workspace_its_folder_begins_anew(run_fleet: RunFleet) -> None:
     async def main(fleet: Fleet, first: SessionWorker) -> None:
         await fleet.turn(first, MAKES, 1, TRANSCRIPT)

@@ -138,8 +138,14 @@ class Snapshots:
             raise SnapshotUnusable("the session of the snapshot has an id that is none")
         if transcript.find(self._command.session_config(wanted.session_id), wanted.claude_session_id) is None:
             return False
-        mark = self._command.session_folder(wanted.session_id) / BINDING_MARK
-        return not binding_epoch or (mark.exists() and int(mark.read_text()) >= binding_epoch)
+        return self._marked(wanted.session_id) >= binding_epoch
+
+    def _marked(self, session_id: str) -> int:
+        """The binding under which what is here was last gone on with; zero when nobody can say."""
+        try:
+            return int((self._command.session_folder(session_id) / BINDING_MARK).read_text())
+        except (FileNotFoundError, ValueError):
+            return 0
 
     def _pack(
         self, target: Path, turn: worker_pb2.SessionTurn, workspace: task_pb2.Workspace, claude_session_id: str
