@@ -1,15 +1,15 @@
 """Budgets: what is reserved and spent together stays within the limit, and who uses more is stopped (X6, I15)."""
 
+from functools import partial
 from random import Random
-from typing import Any
 
 import pytest
 
+from core.budgeting import DOLLAR
+from core.budgeting import budget as some_budget
 from headrace_server.core import prices
 from headrace_server.core.budgets import (
     RESERVATION_USD_MICROS_MIN,
-    Budget,
-    BudgetPeriod,
     Spending,
     day_of,
     is_low,
@@ -24,20 +24,7 @@ from headrace_server.core.budgets import (
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.job import Usage
 
-DOLLAR = 1_000_000
-
-
-def budget(**changes: Any) -> Budget:
-    fields: dict[str, Any] = {
-        "namespace": "default",
-        "owner": "",
-        "period": BudgetPeriod.TOTAL,
-        "cost_max_usd_micros": 10 * DOLLAR,
-        "tokens_max": 0,
-        "warn_fraction": 0.8,
-        "reservation_usd_micros": DOLLAR,
-    }
-    return Budget(**{**fields, **changes})
+budget = partial(some_budget, cost_max_usd_micros=10 * DOLLAR)
 
 
 def test_x6_a_budget_covers_an_owner_or_the_whole_namespace() -> None:

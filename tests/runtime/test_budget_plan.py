@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from core.budgeting import DOLLAR
+from core.budgeting import budget as some_budget
 from headrace.v1 import event_pb2, outcome_pb2
 from headrace_server.core.budgets import DAY_MICROS, Budget, BudgetPeriod, Spending
 from headrace_server.core.facts import ReleaseCause
@@ -21,21 +23,11 @@ from headrace_server.store.ledger import Ledger
 from store.driving import HOME, NAMESPACE, Bench, claude_spec, failure, frame, new_job, offer
 from store.scheduling import forbid_reading
 
-DOLLAR = 1_000_000
 MANY = offer(slots=64)
 
 
 def set_budget(bench: Bench, **changes: Any) -> Budget:
-    fields: dict[str, Any] = {
-        "namespace": NAMESPACE,
-        "owner": "",
-        "period": BudgetPeriod.TOTAL,
-        "cost_max_usd_micros": 10 * DOLLAR,
-        "tokens_max": 0,
-        "warn_fraction": 0.8,
-        "reservation_usd_micros": DOLLAR,
-    }
-    budget = Budget(**{**fields, **changes})
+    budget = some_budget(**{"cost_max_usd_micros": 10 * DOLLAR, **changes})
 
     def store(ledger: Ledger) -> None:
         budgets.store_budget(ledger, budget, "ann")

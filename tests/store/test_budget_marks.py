@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from core.budgeting import DOLLAR, budget
 from headrace.v1 import capacity_pb2, event_pb2, outcome_pb2
-from headrace_server.core.budgets import DAY_MICROS, Budget, BudgetPeriod
+from headrace_server.core.budgets import DAY_MICROS, BudgetPeriod
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND
 from headrace_server.core.job import Usage
@@ -15,23 +16,13 @@ from headrace_server.store.capacity.control import set_budget
 from headrace_server.store.ledger import Ledger
 from store.driving import HOME, NAMESPACE, Bench, OpenStore, claude_spec, failure, finished, new_job, offer
 
-DOLLAR = 1_000_000
 WARNING = event_pb2.BUDGET_MARK_WARNING
 RESERVATION = event_pb2.BUDGET_MARK_RESERVATION
 LIMIT = event_pb2.BUDGET_MARK_LIMIT
 
 
 def set_a_budget(bench: Bench, **changes: Any) -> None:
-    fields: dict[str, Any] = {
-        "namespace": NAMESPACE,
-        "owner": "",
-        "period": BudgetPeriod.TOTAL,
-        "cost_max_usd_micros": 5 * DOLLAR,
-        "tokens_max": 0,
-        "warn_fraction": 0.8,
-        "reservation_usd_micros": DOLLAR,
-    }
-    bench.write(set_budget, Budget(**{**fields, **changes}), "ann")
+    bench.write(set_budget, budget(**changes), "ann")
 
 
 def start(bench: Bench, count: int = 1, own_max_usd_micros: int = 0) -> list[Lease]:

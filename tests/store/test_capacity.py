@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.budgeting import DOLLAR, budget
 from headrace.v1 import event_pb2, outcome_pb2
 from headrace_server.core.budgets import Budget, BudgetPeriod, Spending
 from headrace_server.core.capacity import DomainState
@@ -21,25 +22,11 @@ from headrace_server.store.capacity.control import close_domain, delete_budget, 
 from headrace_server.store.ledger import Ledger
 from store.driving import HOME, NAMESPACE, Bench, OpenStore, claude_spec, failure, finished, frame, new_job, offer
 
-DOLLAR = 1_000_000
 DOMAIN = "default/default"
 
 
 class Broken(Exception):
     """What ends a transaction of these tests."""
-
-
-def budget(**changes: Any) -> Budget:
-    fields: dict[str, Any] = {
-        "namespace": NAMESPACE,
-        "owner": "",
-        "period": BudgetPeriod.TOTAL,
-        "cost_max_usd_micros": 5 * DOLLAR,
-        "tokens_max": 0,
-        "warn_fraction": 0.8,
-        "reservation_usd_micros": DOLLAR,
-    }
-    return Budget(**{**fields, **changes})
 
 
 def spending(bench: Bench, of: Budget) -> Spending:
