@@ -181,6 +181,10 @@ class InputResolved(FailedPrecondition):
     """INPUT_RESOLVED: somebody answered first, or the request has expired or is no longer wanted; `metadata` says."""
 
 
+class SnapshotNeeded(FailedPrecondition):
+    """SNAPSHOT_NEEDED: the job keeps the snapshot that an open session would go on from; close the session first."""
+
+
 class NotConnected(FailedPrecondition):
     """NOT_CONNECTED: the worker has no control lane on this node."""
 
@@ -336,6 +340,7 @@ BY_REASON: Mapping[str, type[CallFailed]] = {
     "SESSION_EMPTY": SessionEmpty,
     "TOO_MANY_SESSIONS": TooManySessions,
     "INPUT_RESOLVED": InputResolved,
+    "SNAPSHOT_NEEDED": SnapshotNeeded,
 }
 
 BY_STATUS: Mapping[grpc.StatusCode, type[CallFailed]] = {

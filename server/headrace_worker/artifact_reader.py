@@ -15,11 +15,12 @@ METHOD = "/headrace.v1.JobService/ReadArtifact"
 
 
 class ArtifactUnreachable(Exception):
-    """It could not be read just now; the text says why."""
+    """It could not be read; the text says why. One that is not there any more has a later one in its place, or none:
+    who asks again is told of that."""
 
 
-class ArtifactGone(Exception):
-    """There is no such artifact, or it is another one than was asked for; the text says how."""
+class ArtifactDamaged(Exception):
+    """What was read is not what it has to be; the text says how."""
 
 
 class ArtifactReader:
@@ -33,22 +34,24 @@ class ArtifactReader:
     async def fetch(
         self, request: job_service_pb2.ReadArtifactRequest, target: Path, size_max: int, sha256: str
     ) -> None:
-        """Writes an artifact into a file. Raises ArtifactUnreachable, ArtifactGone when it is not there or is not what
-        it has to be, OSError."""
+        """Writes an artifact into a file. Raises ArtifactUnreachable, ArtifactDamaged, OSError."""
         channel = self._open_channel()
         try:
-            digest = await self._read(channel, request, target, size_max)
+            digest = await self._read(channel, request, target, size_max, sha256)
         except grpc.aio.AioRpcError as error:
-            if error.code() == grpc.StatusCode.NOT_FOUND:
-                raise ArtifactGone(str(error.details())) from error
             raise ArtifactUnreachable(describe(error)) from error
         finally:
             await channel.close(None)
         if digest != sha256:
-            raise ArtifactGone(f"it has the digest {digest}, not {sha256}")
+            raise ArtifactDamaged(f"it has the digest {digest}, not {sha256}")
 
     async def _read(
-        self, channel: grpc.aio.Channel, request: job_service_pb2.ReadArtifactRequest, target: Path, size_max: int
+        self,
+        channel: grpc.aio.Channel,
+        request: job_service_pb2.ReadArtifactRequest,
+        target: Path,
+        size_max: int,
+        sha256: str,
     ) -> str:
         digest, size = hashlib.sha256(), 0
         read: Any = channel.unary_stream(
@@ -58,9 +61,11 @@ class ArtifactReader:
         )
         with target.open("wb") as file:
             async for response in read(request, timeout=self._seconds):
+                if response.sha256 not in ("", sha256):
+                    raise ArtifactUnreachable("a later one has taken its place")
                 size += len(response.data)
                 if size > size_max:
-                    raise ArtifactGone(f"it has more than {size_max} bytes")
+                    raise ArtifactDamaged(f"it has more than {size_max} bytes")
                 digest.update(response.data)
                 file.write(response.data)
         return digest.hexdigest()

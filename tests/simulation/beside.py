@@ -7,6 +7,7 @@ import asyncio
 from random import Random
 from typing import Any
 
+from headrace_server.core.ids import parse_job_id
 from headrace_server.core.refusal import Refused
 from simulation.actions import Action
 from simulation.answers import answer
@@ -80,6 +81,9 @@ def begin_sweep(
     """Begins to remove jobs that ended so long ago, and output; says which jobs have to go, and of which the output."""
     jobs, outputs = (_ended_before(world, seconds) for seconds in (jobs_seconds, output_seconds))
     world.clients.told.deleting.update(jobs)
+    with world.engine.reading() as connection:
+        kept = {bytes(job_id) for (job_id,) in connection.rows("SELECT job_id FROM session_snapshots")}
+    jobs = {job_id for job_id in jobs if parse_job_id(job_id) not in kept}
     world.retention.kept_seconds = min(world.retention.kept_seconds, output_seconds)
     return server.call(server.retention(jobs_seconds, output_seconds).sweep()), jobs, outputs
 

@@ -6,7 +6,7 @@ which conversation is decided here as the contract says it; what then happens is
 
 from dataclasses import dataclass, field
 
-from headrace.v1 import session_pb2, worker_pb2
+from headrace.v1 import worker_pb2
 from simulation.violation import hold
 
 TRANSCRIPT_SIGN = "transcript"
@@ -99,9 +99,6 @@ def _new(disk: Disk, session_id: str, known: str) -> Transcript:
 
 
 def _lose(disk: Disk, turn: worker_pb2.SessionTurn, session_id: str) -> None:
-    if turn.snapshots > session_pb2.SNAPSHOT_POLICY_NONE:
-        # Its snapshot may have been deleted with its turn after the turn was let go to any worker.
-        raise ConversationLost(session_id)
     hold(session_id not in disk.removed, "X1", f"{session_id} goes on where the server wanted it no more")
     hold(session_id in disk.taken, "X1", f"a turn comes to a worker that never had the conversation of {session_id}")
     raise ConversationLost(session_id)

@@ -130,6 +130,10 @@ def retry(world: World, chance: Random) -> None:
         _ask_about_job(world, Random(seed), ask, UNAVAILABLE | may, "R4", ended)
 
 
+KEPT = frozenset({Reason.JOB_NOT_ENDED, Reason.NOT_FOUND, Reason.SNAPSHOT_NEEDED})
+"""Why a job is not deleted."""
+
+
 def delete(world: World, chance: Random) -> None:
     """A client has an ended job deleted."""
     told = world.clients.told
@@ -141,7 +145,7 @@ def delete(world: World, chance: Random) -> None:
         return server.jobs.delete_job(pb.DeleteJobRequest(job_id=job_id), call())
 
     ended = _ended(world) if chance.random() < 0.7 else None
-    _ask_about_job(world, chance, ask, UNAVAILABLE | {Reason.JOB_NOT_ENDED, Reason.NOT_FOUND}, "I14", ended)
+    _ask_about_job(world, chance, ask, UNAVAILABLE | KEPT, "I14", ended)
 
 
 def submit_deleted(world: World, chance: Random) -> None:

@@ -8,8 +8,9 @@ from headrace.v1 import event_pb2
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import Micros, job_id_text
 from headrace_server.core.limits import ARTIFACT_BYTES_MAX
+from headrace_server.core.refusal import Reason
 from headrace_server.store.attempts.leases import Holder
-from headrace_server.store.jobs.deletions import delete
+from headrace_server.store.jobs.deletions import delete, remove_ended
 from headrace_server.store.sessions import sessions as session_verbs
 from store.conversing import Conversing, converse
 from store.driving import HOME, NAMESPACE, Bench, offer
@@ -121,20 +122,31 @@ def test_a_session_that_closes_with_its_turn_keeps_no_snapshot(bench: Bench, ses
     assert (latest(session), kept(bench, job.id)) == (None, [])
 
 
-def test_e8_a_snapshot_goes_with_its_job(bench: Bench, session: Conversing) -> None:
+def test_e8_a_job_stays_as_long_as_its_session_would_go_on_from_it(bench: Bench, session: Conversing) -> None:
     job = turn(session)
-    bench.write(delete, NAMESPACE, job.id, "", "tester")
-    assert latest(session) is None
-    bench.lose()
-    assert session.say().holder == "w1"
+    refusal = bench.write(delete, NAMESPACE, job.id, "", "tester")
+    assert refusal is not None
+    assert (refusal.reason, refusal.resource_name) == (Reason.SNAPSHOT_NEEDED, job_id_text(session.id))
+    bench.clock.advance(1.0)
+    assert bench.write(remove_ended, [job.id], bench.clock.now()) == 0
+    turn(session)
+    assert bench.write(remove_ended, [job.id], bench.clock.now()) == 1
+    assert latest(session) is not None
+
+
+def test_e8_a_job_goes_when_its_session_has_ended(bench: Bench, session: Conversing) -> None:
+    job = turn(session)
+    session.close()
+    assert bench.write(delete, NAMESPACE, job.id, "", "tester") is None
 
 
 def test_e8_a_session_that_is_removed_leaves_none(bench: Bench, session: Conversing) -> None:
     job = turn(session)
     fork = session.fork()
     session.close()
-    bench.write(delete, NAMESPACE, job.id, "", "tester")
+    assert bench.write(delete, NAMESPACE, job.id, "", "tester") is not None, "the fork would go on from it"
+    fork.close()
+    assert bench.write(delete, NAMESPACE, job.id, "", "tester") is None
     bench.clock.advance(1.0)
     bench.write(session_verbs.remove_sessions, Micros(bench.clock.now()), 10)
     assert bench.read(lambda connection: connection.rows("SELECT count(*) FROM session_snapshots")) == [(0,)]
-    assert fork.say().holder == "w1"

@@ -71,9 +71,7 @@ class SessionWorker:
         command = ClaudeCommand(program, simulated, folder / "data", environment, credentials=credentials)
         self.sessions = Sessions(processes_max, self.workspaces, seconds, command.session_folder)
         self.sessions.on_own_turn = self._announce
-        self.executor = ClaudeExecutor(
-            command, self.workspaces, self.trees, time.time, seconds, memory, self.sessions
-        )
+        self.executor = ClaudeExecutor(command, self.workspaces, self.trees, time.time, seconds, memory, self.sessions)
         self._attempt_of = attempt_of
         self._jobs = 0
         self.claude_session_ids: dict[str, str] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.v1 import event_pb2, session_pb2, task_pb2
-from headrace_worker.artifact_reader import ArtifactGone, ArtifactReader
+from headrace_worker.artifact_reader import ArtifactDamaged, ArtifactReader
 from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand
 from headrace_worker.executors.claude.snapshots import NAME, Snapshots
@@ -60,7 +60,7 @@ class Kept(ArtifactReader):
             raise self.fault
         target.write_bytes(self.content)
         if hashlib.sha256(self.content).hexdigest() != sha256:
-            raise ArtifactGone("it has another digest")
+            raise ArtifactDamaged("it has another digest")
 
 
 class Fleet:

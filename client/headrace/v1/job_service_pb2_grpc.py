@@ -195,7 +195,8 @@ class JobServiceServicer:
     def DeleteJob(self, request, context):
         """Deletes a job that has ended, with its log.
 
-        NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended. ABORTED: the etag does not match.
+        NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended, or keeps the snapshot that an open session would go on from.
+        ABORTED: the etag does not match.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

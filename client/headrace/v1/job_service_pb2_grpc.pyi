@@ -91,7 +91,8 @@ class JobServiceStub:
     DeleteJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]
     """Deletes a job that has ended, with its log.
 
-    NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended. ABORTED: the etag does not match.
+    NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended, or keeps the snapshot that an open session would go on from.
+    ABORTED: the etag does not match.
     """
     ExplainJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ExplainJobRequest, _job_service_pb2.ExplainJobResponse]
     """Says what a job waits for, in order.
@@ -176,7 +177,8 @@ class JobServiceAsyncStub(JobServiceStub):
     DeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]  # type: ignore[assignment]
     """Deletes a job that has ended, with its log.
 
-    NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended. ABORTED: the etag does not match.
+    NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended, or keeps the snapshot that an open session would go on from.
+    ABORTED: the etag does not match.
     """
     ExplainJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ExplainJobRequest, _job_service_pb2.ExplainJobResponse]  # type: ignore[assignment]
     """Says what a job waits for, in order.
@@ -312,7 +314,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.DeleteJobResponse, _abc.Awaitable[_job_service_pb2.DeleteJobResponse]]:
         """Deletes a job that has ended, with its log.
 
-        NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended. ABORTED: the etag does not match.
+        NOT_FOUND: no such job. FAILED_PRECONDITION: it has not ended, or keeps the snapshot that an open session would go on from.
+        ABORTED: the etag does not match.
         """
 
     @_abc_1.abstractmethod

@@ -41,6 +41,7 @@ class Reason(Enum):
     SESSION_EMPTY = "SESSION_EMPTY"
     TOO_MANY_SESSIONS = "TOO_MANY_SESSIONS"
     INPUT_RESOLVED = "INPUT_RESOLVED"
+    SNAPSHOT_NEEDED = "SNAPSHOT_NEEDED"
 
 
 @dataclass(frozen=True, slots=True)

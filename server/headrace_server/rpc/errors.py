@@ -63,6 +63,7 @@ CODES: dict[str, StatusCode] = {
     "SESSION_EMPTY": StatusCode.FAILED_PRECONDITION,
     "TOO_MANY_SESSIONS": StatusCode.RESOURCE_EXHAUSTED,
     "INPUT_RESOLVED": StatusCode.FAILED_PRECONDITION,
+    "SNAPSHOT_NEEDED": StatusCode.FAILED_PRECONDITION,
 }
 """By the name of the reason, complete over `ErrorReason` of error.proto."""
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from headrace.v1 import job_pb2
 from headrace_server.core.ids import JobId, Micros, job_id_text
 from headrace_server.core.job import Job
-from headrace_server.core.refusal import Refusal
+from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import ENDED
 from headrace_server.store.attempts.artifacts import remove_artifacts
 from headrace_server.store.engine import Connection, in_list
@@ -20,6 +20,7 @@ from headrace_server.store.jobs.retries import not_ended
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.records.audit import record_audit
 from headrace_server.store.sessions.line import remove_turn
+from headrace_server.store.sessions.snapshots import kept_by
 from headrace_server.store.settle import settle
 
 SMALL_LOG_EVENTS_COUNT = 200
@@ -47,16 +48,27 @@ def delete(ledger: Ledger, namespace: str, job_id: JobId, etag: str, actor: str)
     refusal = stale_etag("Job", text, job.sequence, etag)
     if refusal is not None:
         return refusal
+    session_id = kept_by(ledger.look_up, [job.row]).get(job.row)
+    if session_id is not None:
+        return _snapshot_needed(text, session_id)
     record_audit(ledger, actor, "JobService.DeleteJob", namespace, "job", text, f"it had ended as {job.state.name}")
     remove(ledger, [job])
     return None
 
 
 def remove_ended(ledger: Ledger, job_ids: Iterable[JobId], ended_by: Micros) -> int:
-    """Deletes those of some jobs that had ended by a time; says how many."""
-    jobs = [job for job in ledger.jobs(job_ids).values() if job.state in ENDED and job.ended <= ended_by]
+    """Deletes those of some jobs that had ended by a time, but for what a session would go on from; says how many."""
+    old = [job for job in ledger.jobs(job_ids).values() if job.state in ENDED and job.ended <= ended_by]
+    kept = kept_by(ledger.look_up, [job.row for job in old if job.turn is not None])
+    jobs = [job for job in old if job.row not in kept]
     remove(ledger, jobs)
     return len(jobs)
+
+
+def _snapshot_needed(job_id: str, session_id: JobId) -> Refusal:
+    session = job_id_text(session_id)
+    message = f"job {job_id} keeps the snapshot that session {session} or a fork would go on from; close it first"
+    return Refusal(Reason.SNAPSHOT_NEEDED, message, "headrace.v1.Session", session)
 
 
 def remove(ledger: Ledger, jobs: Sequence[Job]) -> None:
@@ -97,6 +109,7 @@ def remove(ledger: Ledger, jobs: Sequence[Job]) -> None:
         ("commands", "job"),
         ("late_results", "job"),
         ("dropped_outputs", "job"),
+        ("session_snapshots", "job"),
         ("dependencies", "child"),
     ):
         ledger.run(f"DELETE FROM {table} WHERE {column} IN ({marks})", values)

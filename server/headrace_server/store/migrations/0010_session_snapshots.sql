@@ -14,3 +14,4 @@ CREATE TABLE session_snapshots (
     binding_epoch BIGINT NOT NULL,
     taken BIGINT NOT NULL
 );
+CREATE INDEX session_snapshots_job ON session_snapshots (job);

@@ -33,12 +33,11 @@ def leave_line(ledger: Ledger, session: StoredSession, turn: Turn) -> None:
 
 
 def remove_turn(ledger: Ledger, turn: Turn) -> None:
-    """Takes a turn whose job is deleted out of its session; a snapshot that was taken after it goes with the job."""
-    for table, column in (("session_turns", "number"), ("session_snapshots", "turn")):
-        ledger.run(
-            f"DELETE FROM {table} WHERE session = (SELECT session FROM sessions WHERE id = ?) AND {column} = ?",
-            (turn.session_id, turn.number),
-        )
+    """Takes a turn whose job is deleted out of its session."""
+    ledger.run(
+        "DELETE FROM session_turns WHERE session = (SELECT session FROM sessions WHERE id = ?) AND number = ?",
+        (turn.session_id, turn.number),
+    )
 
 
 def first_in_line(ledger: Ledger, session: StoredSession) -> Job | None:

@@ -4,6 +4,7 @@ Of each session the latest one is known. It is an artifact of the job of its tur
 what a session takes does not grow with its turns. When a session may move is decided in `bindings`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headrace.v1 import event_pb2, session_pb2
@@ -11,7 +12,7 @@ from headrace_server.core.ids import JobId, Micros, job_id_text
 from headrace_server.core.job import Job
 from headrace_server.store.attempts.artifacts import remove_artifact, whole_artifact
 from headrace_server.store.codec import set_time
-from headrace_server.store.engine import Query
+from headrace_server.store.engine import Query, in_list
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.sessions.session_row import StoredSession, existing
 
@@ -65,6 +66,22 @@ def latest_snapshot(query: Query, session: int) -> StoredSnapshot | None:
         return None
     values = dict(zip(_COLUMNS, found[0], strict=True))
     return StoredSnapshot(**{**values, "job_id": JobId(bytes(values["job_id"]))})
+
+
+def kept_by(query: Query, jobs: Sequence[int]) -> dict[int, JobId]:
+    """Of jobs, by their rows, those that keep what a session or a fork of it would go on from, and which session."""
+    if not jobs:
+        return {}
+    marks, values = in_list(jobs)
+    found = query(
+        "SELECT job, sessions.id FROM session_snapshots JOIN sessions ON sessions.session = session_snapshots.session"
+        f" WHERE job IN ({marks}) AND (sessions.ended = 0"
+        " OR EXISTS (SELECT 1 FROM session_turns WHERE session = sessions.session AND ended = 0)"
+        " OR EXISTS (SELECT 1 FROM sessions AS fork"
+        " WHERE fork.forked_from = sessions.id AND fork.ended = 0 AND fork.claude_session = ''))",
+        values,
+    )
+    return {int(row): JobId(bytes(session_id)) for row, session_id in found}
 
 
 def note_snapshot(ledger: Ledger, job: Job, note: event_pb2.SnapshotNote) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from headrace.v1 import event_pb2, job_service_pb2, session_pb2, task_pb2, worker_pb2
 from headrace_worker.acting import as_owner
-from headrace_worker.artifact_reader import ArtifactGone, ArtifactReader
+from headrace_worker.artifact_reader import ArtifactDamaged, ArtifactReader
 from headrace_worker.executors.artifacts import deliver_file
 from headrace_worker.executors.claude import transcript
 from headrace_worker.executors.claude.archive import Archive, ArchiveRefused, Source, TooLarge, expand, pack
@@ -120,7 +120,7 @@ class Snapshots:
             if not await self._fetched(attempt, folder / NAME):
                 return False
             await asyncio.to_thread(self._unpack, folder, attempt.assignment, wanted)
-        except (ArtifactGone, ArchiveRefused) as fault:
+        except (ArtifactDamaged, ArchiveRefused) as fault:
             raise SnapshotUnusable(f"the snapshot of turn {turn.snapshot.turn} is refused: {fault}") from fault
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
