@@ -123,14 +123,15 @@ def test_a_stream_that_is_cut_every_time_is_left_for_a_plain_call(spoken: Spoken
 
 
 @pytest.mark.parametrize(
-    ("number", "sign"),
+    ("number", "signs"),
     [
-        (signal.SIGTERM, "exit_code=143"),
-        (signal.SIGKILL, "signal=9"),
-        (signal.SIGINT, "result.terminal_reason=aborted_streaming"),
+        (signal.SIGTERM, {"exit_code=143"}),
+        (signal.SIGKILL, {"signal=9"}),
+        # After SIGINT the CLI ends with 0, mostly after a last result.
+        (signal.SIGINT, {"result.terminal_reason=aborted_streaming", "exit_code=0"}),
     ],
 )
-def test_killed_from_outside(spoken: Spoken, conform: Conform, number: signal.Signals, sign: str) -> None:
+def test_killed_from_outside(spoken: Spoken, conform: Conform, number: signal.Signals, signs: set[str]) -> None:
     async def main(worker: SessionWorker) -> None:
         attempt = worker.attempt(spoken.prompt({"text": "some words that never end at all", "hang": True}))
         running = asyncio.create_task(worker.run(attempt))
@@ -139,7 +140,8 @@ def test_killed_from_outside(spoken: Spoken, conform: Conform, number: signal.Si
         (pid,) = worker.process_ids()
         os.kill(pid, number)
         outcome = await running
-        assert (class_of(outcome), sign_of(outcome)) == ("CRASH", sign)
+        assert class_of(outcome) == "CRASH"
+        assert sign_of(outcome) in signs
         assert worker.process_ids() == []
         assert text_of(await worker.turn(spoken.prompt({"text": "next"}))) == "next"
         assert len(worker.messages()) == 2
