@@ -61,7 +61,7 @@ def test_the_demonstration_on_the_simulated_cli_ends_well(environment: dict[str,
     assert done.returncode == 0, done.stderr
     assert "using the simulated Claude: there is no claude on the PATH" in done.stdout
     assert "README.md has" in done.stdout, "what it says of the copied folder"
-    assert "state      SUCCEEDED  (simulated)" in done.stdout
+    assert re.search(r"^state +SUCCEEDED  \(simulated\)$", done.stdout, re.MULTILINE)
     assert re.search(r"^ +1  submitted$", done.stdout, re.MULTILINE)
     assert re.search(r"^ +\d+  output: claude assistant$", done.stdout, re.MULTILINE)
     assert "succeeded" in done.stderr
@@ -73,7 +73,7 @@ def test_the_demonstration_takes_the_real_cli_where_it_can(with_real_cli: dict[s
     assert done.returncode == 0, done.stderr
     assert f"using the real Claude: {tmp_path / 'bin' / 'claude'}" in done.stdout
     assert "(no script)" in done.stdout, "what the scripted model says"
-    assert "state      SUCCEEDED\n" in done.stdout
+    assert re.search(r"^state +SUCCEEDED$", done.stdout, re.MULTILINE)
     assert_nothing_is_left(tmp_path)
 
 
@@ -84,7 +84,7 @@ def test_the_exit_status_is_that_of_a_job_that_fails(with_real_cli: dict[str, st
     program.chmod(0o755)
     done = demo(with_real_cli)
     assert done.returncode == 1
-    assert "state      FAILED" in done.stdout
+    assert re.search(r"^state +FAILED", done.stdout, re.MULTILINE)
     assert_nothing_is_left(tmp_path)
 
 
