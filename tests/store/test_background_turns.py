@@ -4,7 +4,7 @@ import pytest
 
 from headrace.v1 import queue_pb2, session_pb2
 from headrace_server.core.failures import FailureClass
-from headrace_server.core.ids import JobId
+from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.job import Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
@@ -172,3 +172,21 @@ def test_it_can_be_interrupted_and_not_retried(bench: Bench) -> None:
     refused = bench.write(retry, NAMESPACE, job.id, "", "tester", "")
     assert isinstance(refused, Refusal)
     assert refused.reason is Reason.INVALID_FIELD
+
+
+def test_x4_one_that_ended_first_does_not_hide_what_the_first_turn_of_a_fork_goes_on_from(bench: Bench) -> None:
+    session = converse(bench)
+    session.turn()
+    fork = session.fork()
+    lease = fork.start(fork.say().id)
+    begun(bench, fork)
+    (own,) = bench.cycle(offer()).granted
+    bench.hear(starts=[own.lease])
+    bench.append(own.lease, frame(1))
+    bench.finish(own.lease, outputs=1)
+    bench.fail(lease, FailureClass.NETWORK, outputs=1)
+    bench.clock.advance(60.0)
+    (again,) = bench.cycle(offer()).granted
+    assert again.lease.job_id == lease.job_id
+    assert again.assignment.session.claude_session_id
+    assert again.assignment.session.fork_session_id == job_id_text(session.id)

@@ -61,8 +61,10 @@ def _tell_of_session(ledger: Ledger, job: Job, turn: Turn, assignment: worker_pb
     message.turn = turn.number
     message.claude_session_id = session.claude_session
     snapshot = snapshot_for(ledger.look_up, session)
-    if session.forked_from is not None and not (session.claude_session and (session.ended_turns or snapshot)):
-        # Until a turn has ended its own conversation may be gone with a disk, and is then begun anew from this.
+    spoken = session.ended_turns and turn.number > 1
+    if session.forked_from is not None and not (session.claude_session and (spoken or snapshot)):
+        # Until its first turn has ended its own conversation may be gone with a disk, and is then begun anew from this;
+        # a turn that the CLI began by itself may have ended before.
         message.fork_session_id = job_id_text(session.forked_from)
         message.fork_claude_session_id = session.source_claude_session
     message.idle_timeout.CopyFrom(idle_timeout_of(session))
