@@ -13,7 +13,7 @@ from headrace.v1 import input_pb2, job_pb2, job_service_pb2, session_pb2, task_p
 from headrace.v1 import session_service_pb2 as pb
 from headrace_server.core.ids import job_id_text, parse_job_id
 from headrace_server.core.refusal import Refusal
-from headrace_server.rpc.checks import not_supported, validate_session
+from headrace_server.rpc.checks import validate_session
 from headrace_server.rpc.errors import refused_status
 from headrace_server.rpc.job_service import JobService
 from headrace_server.rpc.session_service import SessionService
@@ -331,18 +331,6 @@ def test_what_a_session_can_be_changed_in_is_what_the_contract_says() -> None:
     assert fields <= set(session_pb2.SessionSpec.DESCRIPTOR.fields_by_name)
     task = {name.removeprefix("task.") for name in validate_session.FIELDS.updatable if "." in name}
     assert task <= set(task_pb2.ClaudeTask.DESCRIPTOR.fields_by_name)
-
-
-def test_a_field_that_no_job_may_have_no_session_may_have(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = not_supported.NotSupported("claude.model", "of this test")
-    monkeypatch.setattr(validate_session, "SESSION_TABLE", not_supported.Table(not_supported.of_session([entry])))
-    request = pb.CreateSessionRequest(spec=session_pb2.SessionSpec(task=task_pb2.ClaudeTask(model="m")))
-    code, _, refusal = edge.refused("create_session", request)
-    assert (code, refusal.metadata) == (StatusCode.UNIMPLEMENTED, {"field": "spec.task.model"})
-    update = pb.UpdateSessionRequest(session_id=UNKNOWN, update_mask={"paths": ["task.model"]}, spec=request.spec)
-    assert edge.refused("update_session", update)[0] == StatusCode.UNIMPLEMENTED
-    update.update_mask.paths[:] = ["priority"]
-    assert edge.refused("update_session", update)[0] == StatusCode.NOT_FOUND
 
 
 def test_sessions_are_listed_in_pages(edge: Edge) -> None:

@@ -1,13 +1,10 @@
 """The rules of requests about sessions. A session's settings are those of its turns, so their rules are the same."""
 
-from collections.abc import Sequence
-
 from headrace.v1 import session_pb2, task_pb2
 from headrace.v1 import session_service_pb2 as pb
 from headrace_server.core import limits
 from headrace_server.core.refusal import Refusal
-from headrace_server.rpc.checks import not_supported, validate_job
-from headrace_server.rpc.checks.not_supported import SESSION_TABLE
+from headrace_server.rpc.checks import validate_job
 from headrace_server.rpc.checks.update_masks import SpecFields
 from headrace_server.rpc.checks.validate_task import CLAUDE, CLAUDE_LIMITS
 from headrace_server.rpc.checks.violations import (
@@ -114,12 +111,7 @@ LIST: Rules = {
 }
 
 
-def check_create(request: pb.CreateSessionRequest) -> Refusal | None:
-    """A session without settings will do: each has a default."""
-    return _check_create(request) or not_supported.refuse_first(SESSION_TABLE.find(request.spec, "spec."))
-
-
-_check_create = request_of(CREATE)
+check_create = request_of(CREATE)
 check_get = request_of(_SESSION, "session_id")
 check_list = request_of(LIST)
 check_send = request_of(SEND, "session_id", "text")
@@ -138,11 +130,4 @@ def check_update(request: pb.UpdateSessionRequest) -> Refusal | None:
     FIELDS.check_not_empty(mask, violations)
     FIELDS.check_named(request.spec, SESSION_SPEC, mask, violations)
     FIELDS.check_named(request.spec.task, TASK, mask, violations, "task.")
-    return violations.refusal() or not_supported.refuse_first(
-        found for found in SESSION_TABLE.find(request.spec, "spec.") if _is_named(found[0], mask.paths)
-    )
-
-
-def _is_named(path: str, paths: Sequence[str]) -> bool:
-    name = path.removeprefix("spec.")
-    return any(name == one or name.startswith(f"{one}.") for one in paths)
+    return violations.refusal()

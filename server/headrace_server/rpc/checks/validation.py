@@ -20,14 +20,12 @@ from headrace.v1 import (
 from headrace_server.core import limits
 from headrace_server.core.refusal import Refusal
 from headrace_server.rpc.checks import (
-    not_supported,
     validate_capacity,
     validate_job,
     validate_queue,
     validate_schedule,
     validate_session,
 )
-from headrace_server.rpc.checks.not_supported import QUEUE_TABLE, SPEC_TABLE
 from headrace_server.rpc.checks.validate_answer import check_answer
 from headrace_server.rpc.checks.validate_change import check_cancel_jobs, check_update
 from headrace_server.rpc.checks.validate_event import check_list, check_watch
@@ -85,7 +83,7 @@ def check_item(item: job_service_pb2.SubmitJobsItem) -> Refusal | None:
     """Why one item can't be accepted, whatever the others are."""
     violations = Violations()
     validate_job.item(item, "", violations)
-    return violations.refusal() or not_supported.refuse_first(SPEC_TABLE.find(item.spec, "spec."))
+    return violations.refusal()
 
 
 def _submit_job(request: job_service_pb2.SubmitJobRequest) -> Refusal | None:
@@ -94,7 +92,7 @@ def _submit_job(request: job_service_pb2.SubmitJobRequest) -> Refusal | None:
         violations.add("spec", "is required")
     check_fields(request, _SUBMIT_JOB, "", violations)
     no_refs(request.spec, "spec", violations)
-    return violations.refusal() or not_supported.refuse_first(SPEC_TABLE.find(request.spec, "spec."))
+    return violations.refusal()
 
 
 def _submit_jobs(request: job_service_pb2.SubmitJobsRequest) -> Refusal | None:
@@ -120,13 +118,7 @@ def _all_items(request: job_service_pb2.SubmitJobsRequest, violations: Violation
         first_bad = min(first_bad, fault.item)
         violations.add(f"items[{fault.item}].{fault.path}", fault.description)
     refusal = violations.refusal()
-    if refusal is not None:
-        return replace(refusal, metadata=refusal.metadata | {"item": str(first_bad)})
-    for index, item in enumerate(request.items):
-        refusal = not_supported.refuse_first(SPEC_TABLE.find(item.spec, f"items[{index}].spec."))
-        if refusal is not None:
-            return replace(refusal, metadata=refusal.metadata | {"item": str(index)})
-    return None
+    return refusal and replace(refusal, metadata=refusal.metadata | {"item": str(first_bad)})
 
 
 def _watch_job(request: job_service_pb2.WatchJobRequest) -> Refusal | None:
@@ -150,7 +142,7 @@ def _create_queue(request: queue_service_pb2.CreateQueueRequest) -> Refusal | No
     if not request.HasField("queue"):
         violations.add("queue", "is required")
     check_fields(request, _CREATE_QUEUE, "", violations)
-    return violations.refusal() or not_supported.refuse_first(QUEUE_TABLE.find(request.queue, "queue."))
+    return violations.refusal()
 
 
 def _update_queue(request: queue_service_pb2.UpdateQueueRequest) -> Refusal | None:
@@ -158,8 +150,7 @@ def _update_queue(request: queue_service_pb2.UpdateQueueRequest) -> Refusal | No
     if request.namespace:
         namespace(request.namespace, "namespace", violations)
     validate_queue.update(request, violations)
-    changed = frozenset(request.update_mask.paths)
-    return violations.refusal() or not_supported.refuse_first(QUEUE_TABLE.find(request.queue, "queue.", changed))
+    return violations.refusal()
 
 
 def _create_schedule(request: schedule_service_pb2.CreateScheduleRequest) -> Refusal | None:
@@ -167,8 +158,7 @@ def _create_schedule(request: schedule_service_pb2.CreateScheduleRequest) -> Ref
     if not request.HasField("schedule"):
         violations.add("schedule", "is required")
     check_fields(request, _CREATE_SCHEDULE, "", violations)
-    found = SPEC_TABLE.find(request.schedule.spec, "schedule.spec.")
-    return violations.refusal() or not_supported.refuse_first(found)
+    return violations.refusal()
 
 
 def _update_schedule(request: schedule_service_pb2.UpdateScheduleRequest) -> Refusal | None:
@@ -176,10 +166,7 @@ def _update_schedule(request: schedule_service_pb2.UpdateScheduleRequest) -> Ref
     if request.namespace:
         namespace(request.namespace, "namespace", violations)
     validate_schedule.update(request, violations)
-    found = (
-        SPEC_TABLE.find(request.schedule.spec, "schedule.spec.") if "spec" in request.update_mask.paths else iter(())
-    )
-    return violations.refusal() or not_supported.refuse_first(found)
+    return violations.refusal()
 
 
 def _preview_schedule(request: schedule_service_pb2.PreviewScheduleRequest) -> Refusal | None:
