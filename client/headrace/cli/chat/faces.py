@@ -7,12 +7,13 @@ import codecs
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from types import TracebackType
 from typing import Protocol, Self
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.input.vt100 import Vt100Input
 from prompt_toolkit.patch_stdout import patch_stdout
 from rich.console import Console
 from rich.text import Text
@@ -59,6 +60,14 @@ class PlainFace:
         return await _in_daemon(sys.stdin.readline) or None
 
 
+class _RawInput(Vt100Input):
+    """A terminal that stays raw while lines are written above the prompt: in cooked mode it would swallow a Ctrl-D that
+    comes meanwhile."""
+
+    def cooked_mode(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
 class TerminalFace:
     """A terminal: whole lines scroll up, the line in the making and the prompt stay at the bottom."""
 
@@ -67,11 +76,11 @@ class TerminalFace:
         self._unfinished = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._console = Console(highlight=False)
-        self._prompt: PromptSession[str] = PromptSession()
+        self._prompt: PromptSession[str] = PromptSession(input=_RawInput(sys.stdin))
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        # Also between two prompts: the terminal itself would swallow a Ctrl-D that comes there.
+        # Also between two prompts, for the same reason.
         self._stack.enter_context(self._prompt.app.input.raw_mode())
         self._stack.enter_context(patch_stdout(raw=True))
         return self
