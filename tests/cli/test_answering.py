@@ -59,7 +59,7 @@ def test_x3_a_question_is_answered_by_a_message_alone(headrace_command: Any, ans
     [
         (("-m", "no, not that"), (WRITE,), "say --allow or --deny"),
         ((), (QUESTION,), "say --allow or --deny"),
-        (("--allow",), (), "asks nothing just now"),
+        (("--allow",), (), "nothing is asked just now"),
         (("--allow",), (WRITE, QUESTION), "r1 (Write), r2 (a question)"),
         (("--allow", "--input", "[1]"), (WRITE,), "JSON object is needed"),
     ],

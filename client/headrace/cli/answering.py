@@ -3,88 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+import headrace
 from headrace.cli import inputs, options
 from headrace.cli.exits import Exit
 from headrace.v1 import input_pb2, job_pb2
 
-Allow = Annotated[bool | None, typer.Option("--allow/--deny", help="Let the tool run, or not.")]
-Request = Annotated[str, typer.Argument(metavar="REQUEST", help="Absent: the only one that is open.")]
-Message = Annotated[str, typer.Option("--message", "-m", help="Why not, for the model; or the answer to its question.")]
-Input = Annotated[str, typer.Option(metavar="JSON", help="With --allow: another input for the tool, or @FILE.")]
-Interrupt = Annotated[bool, typer.Option("--interrupt", help="With --deny: end the turn as well.")]
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is answered to which request. Without its id it is the only one that is open."""
+
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST", help="Absent: the only one that is open.")] = ""
+    allow: Annotated[bool | None, typer.Option("--allow/--deny", help="Let the tool run, or not.")] = None
+    message: Annotated[
+        str, typer.Option("--message", "-m", help="Why not, for the model; or the answer to its question.")
+    ] = ""
+    input: Annotated[str, typer.Option(metavar="JSON", help="With --allow: another input for the tool, or @FILE.")] = ""
+    interrupt: Annotated[bool, typer.Option("--interrupt", help="With --deny: end the turn as well.")] = False
+
+    async def give(self, asker: headrace.Job | headrace.Session) -> Exit:
+        """Answers the asker, and prints what became of the request. Looks first when what is said leaves that open."""
+        changed = inputs.json_object(self.input, "--input") if self.input else None
+        request_id, allow = self.request_id, self.allow
+        if allow is None or not request_id:
+            asked = _chosen(await _asked_by(asker), request_id)
+            request_id, allow = asked.request_id, _decided(allow, asked, self.message)
+        resolution = await asker.answer(
+            request_id, allow=allow, message=self.message, updated_input=changed, interrupt=self.interrupt
+        )
+        print(input_pb2.InputResolution.Name(resolution).removeprefix("INPUT_RESOLUTION_").lower())
+        return Exit.SUCCEEDED
 
 
 @options.command
 async def answer_job(
     job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id.")],
+    answer: Answer,
     connection: options.Connection,
-    request_id: Request = "",
-    allow: Allow = None,
-    message: Message = "",
-    input: Input = "",
-    interrupt: Interrupt = False,
 ) -> Exit:
     """Answer what a job asks: allow it, or deny it; the first answer wins. Prints what became of the request.
 
     A question of the model is answered by --message alone.
     """
-    changed = inputs.json_object(input, "--input") if input else None
     async with connection.client() as server:
-        job = server.job(job_id)
-        if allow is None or not request_id:
-            asked = _chosen("job", (await job.get()).open_inputs, request_id)
-            request_id, allow = asked.request_id, _decided(allow, asked, message)
-        said = await job.answer(request_id, allow=allow, message=message, updated_input=changed, interrupt=interrupt)
-    return _told(said)
+        return await answer.give(server.job(job_id))
 
 
 @options.command
 async def answer_session(
     session_id: Annotated[str, typer.Argument(metavar="ID", help="The session's id.")],
+    answer: Answer,
     connection: options.Connection,
-    request_id: Request = "",
-    allow: Allow = None,
-    message: Message = "",
-    input: Input = "",
-    interrupt: Interrupt = False,
 ) -> Exit:
     """Answer what the session asks: allow it, or deny it; the first answer wins. Prints what became of the request.
 
     A question of the model is answered by --message alone.
     """
-    changed = inputs.json_object(input, "--input") if input else None
     async with connection.client() as server:
-        session = server.session(session_id)
-        if allow is None or not request_id:
-            open_inputs = [_summary(one.request) for one in (await session.get()).open_inputs]
-            asked = _chosen("session", open_inputs, request_id)
-            request_id, allow = asked.request_id, _decided(allow, asked, message)
-        said = await session.answer(
-            request_id, allow=allow, message=message, updated_input=changed, interrupt=interrupt
-        )
-    return _told(said)
+        return await answer.give(server.session(session_id))
 
 
-def _told(said: input_pb2.InputResolution) -> Exit:
-    print(input_pb2.InputResolution.Name(said).removeprefix("INPUT_RESOLUTION_").lower())
-    return Exit.SUCCEEDED
+async def _asked_by(asker: headrace.Job | headrace.Session) -> list[job_pb2.OpenInputSummary]:
+    if isinstance(asker, headrace.Job):
+        return list((await asker.get()).open_inputs)
+    requests = [one.request for one in (await asker.get()).open_inputs]
+    return [job_pb2.OpenInputSummary(request_id=one.request_id, tool_name=one.tool_name) for one in requests]
 
 
-def _summary(request: input_pb2.InputRequest) -> job_pb2.OpenInputSummary:
-    return job_pb2.OpenInputSummary(request_id=request.request_id, tool_name=request.tool_name)
-
-
-def _chosen(whose: str, open_inputs: Sequence[job_pb2.OpenInputSummary], request_id: str) -> job_pb2.OpenInputSummary:
+def _chosen(open_inputs: Sequence[job_pb2.OpenInputSummary], request_id: str) -> job_pb2.OpenInputSummary:
     """The request that is meant: without an id the only one, so that nobody allows what he has not read."""
     asked = [one for one in open_inputs if request_id in ("", one.request_id)]
     if len(asked) == 1:
         return asked[0]
     names = ", ".join(f"{one.request_id} ({one.tool_name or 'a question'})" for one in open_inputs)
-    what = f"the {whose} asks: {names}" if open_inputs else f"the {whose} asks nothing just now"
+    what = f"these are open: {names}" if open_inputs else "nothing is asked just now"
     raise typer.BadParameter(what, param_hint="REQUEST")
 
 
