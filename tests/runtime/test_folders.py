@@ -30,7 +30,7 @@ from runtime.test_cycle_cost import cost_of_cycle
 from store.conversing import Conversing, converse
 from store.driving import HOME, NAMESPACE, Bench, capabilities, frame, offer
 
-FOLDER = "/work/site"
+FOLDER = "/srv/site"
 OTHER = Holder("w2", "i1")
 MANY = offer(slots=100)
 
@@ -81,7 +81,7 @@ def test_q3_a_folder_is_one_whatever_queue_namespace_owner_and_spelling(bench: B
         submit(bench, queue="q"),
         submit(bench, namespace="other"),
         submit(bench, owner="ann", concurrency_key="k", placement={"resources": {"slots": 2}}),
-        submit(bench, "//work///site/"),
+        submit(bench, "//srv///site/"),
     ]
     for job_id in jobs:
         (granted,) = bench.cycle(MANY).granted
@@ -93,8 +93,8 @@ def test_q3_other_folders_shared_ones_and_jobs_without_are_not_delayed(bench: Be
     first, _ = submit(bench), submit(bench)
     others = [
         submit(bench, FOLDER + "/sub"),
-        submit(bench, "/work"),
-        submit(bench, "/work/site2"),
+        submit(bench, "/srv"),
+        submit(bench, "/srv/site2"),
         submit(bench, shared=True),
         submit(bench, shared=True),
     ]
@@ -291,9 +291,9 @@ def test_q8_a_job_says_who_has_its_folder(bench: Bench) -> None:
     first, later, foreign = submit(bench), submit(bench), submit(bench, namespace="other")
     assert reasons(bench, later) == []
     lease = bench.assign(first)
-    told = f"job {job_id_text(first)} works in folder '/work/site'"
+    told = f"job {job_id_text(first)} works in folder '/srv/site'"
     assert reasons(bench, later) == [(job_pb2.WAIT_CAUSE_FOLDER, told)]
-    told = "a job of another namespace works in folder '/work/site'"
+    told = "a job of another namespace works in folder '/srv/site'"
     assert reasons(bench, foreign, "other") == [(job_pb2.WAIT_CAUSE_FOLDER, told)]
     bench.finish(lease)
     assert reasons(bench, later) == []
@@ -302,7 +302,7 @@ def test_q8_a_job_says_who_has_its_folder(bench: Bench) -> None:
 def test_q8_a_turn_that_waits_for_its_worker_says_who_has_its_folder(bench: Bench) -> None:
     (turn,) = waiting_turns(bench, FOLDER, 1)
     first = start(bench, submit(bench, priority=100)).job_id
-    told = f"job {job_id_text(first)} works in folder '/work/site'"
+    told = f"job {job_id_text(first)} works in folder '/srv/site'"
     assert reasons(bench, turn.id) == [(job_pb2.WAIT_CAUSE_FOLDER, told)]
 
 

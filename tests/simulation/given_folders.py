@@ -18,7 +18,7 @@ FOLDERS_SHARE = 0.4
 """After which part of the other steps one of these is taken, in a seed that has them."""
 FOLDERS_EVERY, FOLDERS_PLACE = 20, 11
 """Of so many seeds one has them, which is the one at this place, from zero."""
-PATHS = ("/work/site", "/work/site/", "//work/site", "/work/site/docs", "/work")
+PATHS = ("/srv/site", "/srv/site/", "//srv/site", "/srv/site/docs", "/srv")
 QUEUES = ("default", "default", NARROW_QUEUE, FAIR_QUEUE, RATED_QUEUE)
 
 
