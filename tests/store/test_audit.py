@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from headrace_server.core.ids import job_id_text
 from headrace_server.core.limits import AUDIT_DETAIL_CHARACTERS_MAX
 from headrace_server.store.engine import Connection, Row
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.records.audit import AuditEntry, list_audit, record_audit
-from store.driving import Bench, OpenStore
+from store.driving import HOME, Bench, OpenStore
 
 
 def enter(bench: Bench, name: str, kind: str = "queue", namespace: str = "default", detail: str = "") -> None:
@@ -89,3 +90,20 @@ def test_entries_of_one_resource_are_found_by_an_index(bench: Bench, kind: str) 
 
     bench.read(explained)
     assert any("audit_resource (resource_type=? AND resource_name=?" in step for step in plans), plans
+
+
+def test_l2_a_late_result_is_in_the_audit_log_once(bench: Bench) -> None:
+    lease = bench.running()
+    bench.lose()
+    for _ in range(2):
+        bench.finish(lease)
+    (entry,) = bench.read(list_audit, "default", "job", job_id_text(lease.job_id), 0, 10)
+    assert (entry.actor, entry.action) == (f"worker:{HOME.worker}", "WorkerService.Connect")
+    assert entry.detail == "the result of its attempt with epoch 1 came too late; kept there, it changes nothing"
+
+
+def test_l2_a_result_that_a_cancel_has_overtaken_is_in_the_audit_log(bench: Bench) -> None:
+    lease = bench.running()
+    bench.cancel(lease.job_id)
+    bench.finish(lease)
+    assert [entry.actor for entry in bench.read(list_audit, "default", "job", "", 0, 10)] == [f"worker:{HOME.worker}"]

@@ -7,7 +7,7 @@ from enum import IntEnum
 from headrace.v1 import job_pb2, outcome_pb2, task_pb2
 from headrace_server.core import facts
 from headrace_server.core.failures import FailureClass, TimeoutKind
-from headrace_server.core.ids import SECOND, JobId, Micros
+from headrace_server.core.ids import SECOND, JobId, Micros, job_id_text
 from headrace_server.core.job import Failure, Job, Usage
 from headrace_server.core.limits import RESULT_BYTES_MAX
 from headrace_server.core.placement import Offer
@@ -31,6 +31,7 @@ from headrace_server.store.capacity.words import note_words
 from headrace_server.store.codec import failure_of, micros_of, number
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queue_policy import policy_of, retry_policy_of
+from headrace_server.store.records.audit import record_audit
 from headrace_server.store.sessions.bindings import (
     NO_MOVE,
     bind,
@@ -158,7 +159,7 @@ def finish(ledger: Ledger, holder: Holder, word: Finish) -> tuple[Disposition, i
     """Ends an attempt by its worker's word; says what became of it and which output is committed."""
     job = held(ledger, holder, word.lease)
     if job is None:
-        return _late(ledger, word), 0
+        return _late(ledger, holder, word), 0
     if word.last_producer_sequence > job.producer_sequence or word.last_report_number > job.report_number:
         return Disposition.OUTPUT_MISSING, job.producer_sequence
     start(ledger, job)
@@ -166,7 +167,7 @@ def finish(ledger: Ledger, holder: Holder, word: Finish) -> tuple[Disposition, i
         _tell_budgets(ledger, job, word)
     disposition, begun = Disposition.ACCEPTED, job.begun
     if word.succeeded is not None:
-        disposition = _succeed(ledger, job, word, word.succeeded)
+        disposition = _succeed(ledger, job, holder, word, word.succeeded)
     elif word.failed is not None and word.failed.failure_class is FailureClass.WORKER_LOST:
         # Its worker ended it before its lease could end: a loss of the infrastructure's, not a failure of the job's
         # (L6).
@@ -212,7 +213,7 @@ def _tell_budgets(ledger: Ledger, job: Job, word: Finish) -> None:
     note_end(ledger, job, word.usage, spec_of(ledger, job).claude.limits.max_cost_usd_micros if capped else None)
 
 
-def _succeed(ledger: Ledger, job: Job, word: Finish, result: bytes) -> Disposition:
+def _succeed(ledger: Ledger, job: Job, holder: Holder, word: Finish, result: bytes) -> Disposition:
     if len(result) > RESULT_BYTES_MAX or word.unreadable:
         message = f"the result has {len(result)} bytes, {RESULT_BYTES_MAX} are allowed"
         if word.unreadable:
@@ -221,7 +222,7 @@ def _succeed(ledger: Ledger, job: Job, word: Finish, result: bytes) -> Dispositi
         return Disposition.INVALID
     if job.state is JobState.CANCELLING:
         # The cancel committed first, so it wins (C2); the result is kept aside.
-        _keep_aside(ledger, word, job.row)
+        _keep_aside(ledger, job, holder, word)
         _cancelled(ledger, job, word.usage)
     else:
         ledger.record(job, facts.Succeeded(result, word.usage))
@@ -280,23 +281,25 @@ def _cancelled(ledger: Ledger, job: Job, usage: Usage) -> None:
     ledger.record(job, facts.Cancelled(job.cancellation, usage))
 
 
-def _late(ledger: Ledger, word: Finish) -> Disposition:
+def _late(ledger: Ledger, holder: Holder, word: Finish) -> Disposition:
     job = ledger.job(word.lease.job_id)
     if job is None or word.lease.generation != ledger.generation or not 0 < word.lease.epoch <= job.epoch:
         return Disposition.STALE
     if job.settled_epoch == word.lease.epoch:
         return Disposition.ACCEPTED
-    _keep_aside(ledger, word, job.row)
+    _keep_aside(ledger, job, holder, word)
     return Disposition.STALE
 
 
-def _keep_aside(ledger: Ledger, word: Finish, row: int) -> None:
-    ledger.insert(
-        "late_results",
-        ("job", "epoch", "received", "body"),
-        [(row, word.lease.epoch, ledger.now, word.body)],
-        "ON CONFLICT (job, epoch) DO NOTHING",
-    )
+def _keep_aside(ledger: Ledger, job: Job, holder: Holder, word: Finish) -> None:
+    """Keeps a result that does not count on its attempt's record, and tells of it in the audit log, once (L2)."""
+    place = (job.row, word.lease.epoch)
+    if ledger.look_up("SELECT 1 FROM late_results WHERE job = ? AND epoch = ?", place):
+        return
+    ledger.insert("late_results", ("job", "epoch", "received", "body"), [(*place, ledger.now, word.body)])
+    detail = f"the result of its attempt with epoch {word.lease.epoch} came too late; kept there, it changes nothing"
+    actor, action = f"worker:{holder.worker}", "WorkerService.Connect"
+    record_audit(ledger, actor, action, job.namespace, "job", job_id_text(job.id), detail)
 
 
 def _ended_attempt(
