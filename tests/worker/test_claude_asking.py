@@ -1,12 +1,15 @@
 """X3 in the driver: what the CLI asks goes to a person, many at once, and nobody takes that wait for a stall."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from e2e.control_plane import Gate
 from headrace.v1 import input_pb2, outcome_pb2, task_pb2
 from headrace_worker.executors.claude.permission import DENIED_BY_PERSON, input_request, permission, shown_json
 from headrace_worker.executors.contract import Cancelled, Failed, Outcome, Succeeded
@@ -129,14 +132,17 @@ def test_x3_several_are_open_at_once_and_each_gets_its_own_answer(run_claude: Ru
     assert [json.loads(attempt.asked[name].input_json) for name in "abc"] == [{"of": "a"}, {"of": "b"}, {"of": "c"}]
 
 
-def test_x3_what_the_cli_takes_back_gets_no_answer(run_claude: Run) -> None:
+def test_x3_what_the_cli_takes_back_gets_no_answer(run_claude: Run, tmp_path: Path) -> None:
+    asked = Gate(tmp_path / "asked")
+
     async def too_late(attempt: Any) -> None:
         await until_asked(attempt, "a", "b")
+        await asyncio.to_thread(asked.open)
         await attempt.wait_output(lambda a: a.withdrawn == ["a"])
         attempt.answers["b"].set_result(input_pb2.InputAnswer(allow=True))
 
-    script = ASKING + 'ask("a"); ask("b")\n'
-    script += "time.sleep(0.1); say(type='control_cancel_request', request_id='a')\n"
+    script = ASKING + f'ask("a"); ask("b"); open({str(asked.path)!r}).read()\n'
+    script += "say(type='control_cancel_request', request_id='a')\n"
     script += "result(json.dumps(hear()['response']['request_id']))\n"
     outcome, attempt = run_claude(script=script, meanwhile=too_late, permission_prompts=ASK)
     assert (text_of(outcome), attempt.withdrawn) == ('"b"', ["a"])
@@ -153,9 +159,15 @@ def test_c1_a_stop_takes_open_questions_back(run_claude: Run, kill: bool) -> Non
     assert attempt.withdrawn == list(attempt.asked)
 
 
-def test_x3_a_cli_that_dies_while_it_asks_leaves_no_question_open(run_claude: Run) -> None:
-    script = ASKING + 'ask("q"); time.sleep(0.3); os._exit(3)\n'
-    outcome, attempt = run_claude(script=script, permission_prompts=ASK)
+def test_x3_a_cli_that_dies_while_it_asks_leaves_no_question_open(run_claude: Run, tmp_path: Path) -> None:
+    asked = Gate(tmp_path / "asked")
+
+    async def let_it_die(attempt: Any) -> None:
+        await until_asked(attempt, "q")
+        await asyncio.to_thread(asked.open)
+
+    script = ASKING + f'ask("q"); open({str(asked.path)!r}).read(); os._exit(3)\n'
+    outcome, attempt = run_claude(script=script, meanwhile=let_it_die, permission_prompts=ASK)
     assert isinstance(outcome, Failed)
     assert attempt.withdrawn == ["q"]
 

@@ -1,10 +1,13 @@
 """How a conversation ends when it does not end by itself: cancels, kills, stalls, and a CLI that is deaf."""
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from e2e.control_plane import Gate
 from headrace_worker.executors.claude.conversation import ConversationSeconds
 from headrace_worker.executors.contract import Cancelled, Failed, Outcome
 from worker.claude_outcomes import failure_of, result_of, until_kind
@@ -130,16 +133,22 @@ result("finished"); hear()
     assert result_of(run_claude(script=script, seconds=seconds)[0]).text == "finished"
 
 
-def test_a_background_task_is_waited_for_and_its_turn_heard(run_claude: Run) -> None:
-    script = """
+def test_a_background_task_is_waited_for_and_its_turn_heard(run_claude: Run, tmp_path: Path) -> None:
+    in_background = Gate(tmp_path / "in_background")
+
+    async def end_it(attempt: Any) -> None:
+        await until_kind(attempt, "turn_result")
+        await asyncio.to_thread(in_background.open)
+
+    script = f"""
 started(); init()
-say(type="system", subtype="background_tasks_changed", tasks=[{"task_id": "b"}])
+say(type="system", subtype="background_tasks_changed", tasks=[{{"task_id": "b"}}])
 result("started")
-time.sleep(0.3)
+open({str(in_background.path)!r}).read()
 say(type="system", subtype="background_tasks_changed", tasks=[])
 init(); result("saw it end"); hear()
 """
-    outcome, attempt = run_claude(script=script)
+    outcome, attempt = run_claude(script=script, meanwhile=end_it)
     assert result_of(outcome).text == "saw it end"
     assert kinds(attempt).count("turn_result") == 2
 

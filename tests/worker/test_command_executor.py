@@ -195,8 +195,9 @@ def test_a_stop_before_the_start_starts_nothing(run: Any) -> None:
 
 def test_grandchild_that_holds_stdout_does_not_delay_the_end(run: Any, processes: Any) -> None:
     script = (
-        "import os, time\npid = os.fork()\nif pid == 0:\n os.setsid(); os.write(1, b'child '); time.sleep(600)\n"
-        "time.sleep(0.2); os.write(1, str(pid).encode())"
+        "import os, time\nsaid, say = os.pipe()\npid = os.fork()\n"
+        "if pid == 0:\n os.setsid(); os.write(1, b'child '); os.write(say, b'x'); time.sleep(600)\n"
+        "os.read(said, 1); os.write(1, str(pid).encode())"
     )
     outcome, attempt = run(script)
     assert isinstance(outcome, Succeeded)

@@ -98,22 +98,24 @@ def test_a_claude_tree_past_its_soft_limit_only_says_so_once(
 def test_a_commands_children_count_and_no_limit_is_the_default(
     workspaces: Workspaces, base_environment: dict[str, str], attempt_of: Callable[..., Any], processes: Any
 ) -> None:
-    child = f"held = b'x' * {200 * MIB}; print('held', flush=True); import time; time.sleep(1)"
-    script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    child = f"held = b'x' * {200 * MIB}; print('held', flush=True); import sys, time; time.sleep(int(sys.argv[1]))"
+    begin = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}, sys.argv[1]])"
 
-    async def main(limits: MemoryLimits | None) -> tuple[Outcome, Any]:
+    async def main(limits: MemoryLimits | None, seconds: int) -> tuple[Outcome, Any]:
         trees = Trees(sample_seconds=0.05)
         executor = CommandExecutor([sys.executable], base_environment, workspaces, trees, memory=limits)
-        attempt = attempt_of(command=task_pb2.CommandTask(program=sys.executable, arguments=["-c", script]))
+        attempt = attempt_of(
+            command=task_pb2.CommandTask(program=sys.executable, arguments=["-c", begin, f"{seconds}"])
+        )
         async with asyncio.timeout(40):
             return await executor.run(attempt), attempt
 
-    outcome, _ = uvloop.run(main(MemoryLimits(0, 100 * MIB)))
+    outcome, _ = uvloop.run(main(MemoryLimits(0, 100 * MIB), 600))
     assert isinstance(outcome, Failed)
     assert outcome.failure.failure_class == RESOURCE
     assert int(outcome.failure.sign.removeprefix("rss_bytes=")) > 100 * MIB
     assert processes.left() == []
-    outcome, attempt = uvloop.run(main(None))
+    outcome, attempt = uvloop.run(main(None, 1))
     assert isinstance(outcome, Succeeded)
     assert attempt.bytes_of(event_pb2.OUTPUT_STREAM_STDOUT) == b"held\n"
 

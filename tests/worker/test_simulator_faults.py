@@ -6,14 +6,13 @@ import select
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from e2e.control_plane import wait_for
 from headrace_worker.simulator.script import ScriptError, in_prompt
 from model_server.process import DEADLINE_SECONDS, ClaudeProcess, kind, kinds
 
@@ -252,11 +251,11 @@ def test_stderr_may_be_flooded(simulator: Start) -> None:
     assert len(process.stderr) == 200_000
 
 
-def test_a_grandchild_may_hold_stdout_in_a_session_of_its_own(simulator: Start) -> None:
+def test_a_grandchild_may_hold_stdout_in_a_session_of_its_own(simulator: Start, processes: Any) -> None:
     process = simulator()
     held = fault("grandchild", holds="stdout", setsid=True, clear_environment=True, seconds=600)
     turn(process, held, {"text": "end"})
-    (child,) = children_of(process.pid)
+    (child,) = processes.children_of(process.pid)
     try:
         assert os.getsid(child) == child
         assert Path(f"/proc/{child}/environ").read_bytes() == b""
@@ -289,7 +288,7 @@ def test_a_full_pipe_is_not_felt_and_sigterm_then_loses_the_rest(
         stdout=subprocess.PIPE,
     ) as process:
         try:
-            wait_for_file(tmp_path / "went_on")
+            wait_for((tmp_path / "went_on").exists, "it goes on with its tools")
             process.terminate()
             assert process.wait(DEADLINE_SECONDS) == 0
         finally:
@@ -319,18 +318,6 @@ def test_a_prompt_cannot_name_a_recording() -> None:
 def test_an_unknown_fault_is_reported_in_the_result(simulator: Start) -> None:
     result = turn(simulator(), fault("earthquake"))[-1]
     assert result["errors"] == ["[simulated] no such fault: earthquake"]
-
-
-def wait_for_file(path: Path) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path.name} was not written"
-        threading.Event().wait(0.01)
-
-
-def children_of(pid: int) -> list[int]:
-    lists = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for path in lists for child in path.read_text().split()]
 
 
 def resident_bytes(pid: int) -> int:

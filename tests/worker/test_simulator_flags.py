@@ -4,13 +4,12 @@ import json
 import os
 import select
 import signal
-import threading
-import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+from e2e.control_plane import wait_for
 from headrace_worker.simulator.flags import Options, UsageError, parse
 from model_server.process import DEADLINE_SECONDS, ClaudeProcess, kinds
 
@@ -134,11 +133,12 @@ def test_sigterm_exits_143_in_the_middle_of_a_stream(simulator: Start) -> None:
     assert process.end() == 143
 
 
-def test_sigterm_ends_the_children_of_tools(simulator: Start) -> None:
+def test_sigterm_ends_the_children_of_tools(simulator: Start, processes: Any) -> None:
     process = simulator()
     process.say('SIMULATE<<[{"tools": [{"name": "Bash", "input": {"command": "sleep 1000"}}]}]>>')
     process.until_kind("assistant/tool_use")
-    child = os.pidfd_open(wait_for_child(process.pid))
+    (started,) = wait_for(lambda: processes.children_of(process.pid), "the tool runs")
+    child = os.pidfd_open(started)
     process.signal(signal.SIGTERM)
     assert process.end() == 143
     assert_ends(child)
@@ -151,17 +151,6 @@ def test_sigint_interrupts_the_turn_and_exits_0(simulator: Start) -> None:
     process.signal(signal.SIGINT)
     assert process.end() == 0
     assert kinds(process.rest())[-1] == "result/error_during_execution"
-
-
-def wait_for_child(pid: int) -> int:
-    """The first child of a process."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children")
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        if children := listed.read_text().split():
-            return int(children[0])
-        threading.Event().wait(0.01)
-    raise AssertionError(f"process {pid} started no child")
 
 
 def assert_ends(process: int) -> None:
