@@ -126,10 +126,14 @@ def test_e3_a_finish_before_its_output_or_reports_is_asked_to_wait(bench: Bench)
     assert bench.finish(lease, outputs=2) == (Disposition.ACCEPTED, 2)
 
 
-@pytest.mark.parametrize("failed", [None, FailureClass.CRASH, FailureClass.INVALID])
-def test_i13_a_repeated_finish_is_accepted_and_changes_nothing(bench: Bench, failed: FailureClass | None) -> None:
+@pytest.mark.parametrize("end", ["succeeded", "retried", "failed", "returned", "cancelled"])
+def test_i13_a_repeated_finish_is_accepted_and_changes_nothing(bench: Bench, end: str) -> None:
     lease = bench.running()
-    parts: dict[str, Any] = {"failed": failure(failed)} if failed else {}
+    parts: dict[str, Any] = {"returned": True} if end in ("returned", "cancelled") else {}
+    if end in ("retried", "failed"):
+        parts = {"failed": failure(FailureClass.CRASH if end == "retried" else FailureClass.INVALID)}
+    if end == "cancelled":
+        bench.cancel(lease.job_id)
     assert bench.finish(lease, **parts)[0] is Disposition.ACCEPTED
     before = bench.job(lease.job_id)
     assert bench.finish(lease, **parts)[0] is Disposition.ACCEPTED
