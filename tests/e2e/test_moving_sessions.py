@@ -19,6 +19,8 @@ from headrace.v1 import event_pb2, outcome_pb2, session_pb2
 
 StartControlPlane = Callable[..., ControlPlane]
 StartWorker = Callable[..., RemoteWorker]
+Scenario = Callable[[headrace.Session, RemoteWorker], Coroutine[Any, Any, None]]
+Snapshotted = Callable[[Scenario], None]
 USAGE = {"input_tokens": 100, "output_tokens": 10}
 SIMULATED = ("--claude", "simulated")
 DEADLINE_SECONDS = 60
@@ -32,10 +34,6 @@ def said(number: int, *steps: dict[str, Any]) -> str:
 def write(path: str, content: str) -> dict[str, Any]:
     tool = {"name": "Write", "input": {"file_path": path, "content": content}}
     return {"text": "writing", "tools": [tool], "usage": USAGE}
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(scenario, DEADLINE_SECONDS))
 
 
 def messages(worker: RemoteWorker, session_id: str) -> list[str]:
@@ -63,27 +61,36 @@ def plane(start_plane: StartControlPlane) -> ControlPlane:
     return start_plane("--no-worker", **SHORT_LEASE)
 
 
-@pytest.mark.timeout(120)
-def test_r6_a_session_goes_on_at_another_worker_when_its_own_is_gone(
-    plane: ControlPlane, start_worker: StartWorker
-) -> None:
-    async def scenario() -> None:
+@pytest.fixture
+def snapshotted(plane: ControlPlane, start_worker: StartWorker) -> Snapshotted:
+    """Runs a scenario with a session of which snapshots are taken, and the worker `a`, alone at first."""
+
+    async def main(scenario: Scenario) -> None:
         async with headrace.connect(plane.address) as client:
             session = await client.sessions.create(snapshots="workspace", permission_mode="acceptEdits")
-            first = start_worker(plane, "a", *SIMULATED)
-            await turn(session, 1, write("made.txt", "by turn 1"))
-            await turn(session, 2)
-            known = (await session.get()).latest_snapshot
-            assert (known.turn, known.worker_id) == (2, "a")
-            first.vanish()
-            second = start_worker(plane, "b", *SIMULATED)
-            job = await turn(session, 3, write("more.txt", "by turn 3"))
-            holds_after_move(second, session.id, await session.get(), await events_of(job))
-            await turn(session, 4)
-            assert messages(second, session.id) == ["turn 1", "turn 2", "turn 3", "turn 4"]
-            await session.close()
+            await scenario(session, start_worker(plane, "a", *SIMULATED))
 
-    run(scenario())
+    return lambda scenario: asyncio.run(asyncio.wait_for(main(scenario), DEADLINE_SECONDS))
+
+
+@pytest.mark.timeout(120)
+def test_r6_a_session_goes_on_at_another_worker_when_its_own_is_gone(
+    snapshotted: Snapshotted, plane: ControlPlane, start_worker: StartWorker
+) -> None:
+    async def scenario(session: headrace.Session, first: RemoteWorker) -> None:
+        await turn(session, 1, write("made.txt", "by turn 1"))
+        await turn(session, 2)
+        known = (await session.get()).latest_snapshot
+        assert (known.turn, known.worker_id) == (2, "a")
+        first.vanish()
+        second = start_worker(plane, "b", *SIMULATED)
+        job = await turn(session, 3, write("more.txt", "by turn 3"))
+        holds_after_move(second, session.id, await session.get(), await events_of(job))
+        await turn(session, 4)
+        assert messages(second, session.id) == ["turn 1", "turn 2", "turn 3", "turn 4"]
+        await session.close()
+
+    snapshotted(scenario)
 
 
 def holds_after_move(
@@ -117,54 +124,49 @@ async def until_written(job: headrace.Job) -> None:
 
 @pytest.mark.timeout(120)
 def test_r6_a_turn_that_a_draining_worker_hands_back_is_resumed_elsewhere(
-    plane: ControlPlane, start_worker: StartWorker
+    snapshotted: Snapshotted, plane: ControlPlane, start_worker: StartWorker
 ) -> None:
     """A rolling restart of workers: what has changed the world goes on where its folder goes."""
 
-    async def scenario() -> None:
+    async def scenario(session: headrace.Session, first: RemoteWorker) -> None:
+        job = await session.send(said(1, write("made.txt", "by turn 1"), HANG))
+        await until_written(job)
         async with headrace.connect(plane.address) as client:
-            session = await client.sessions.create(snapshots="workspace", permission_mode="acceptEdits")
-            first = start_worker(plane, "a", *SIMULATED)
-            job = await session.send(said(1, write("made.txt", "by turn 1"), HANG))
-            await until_written(job)
             await client.workers.drain("a", grace=0, exit=True)
-            await asyncio.to_thread(first.wait)
-            shutil.rmtree(first.data)
-            second = start_worker(plane, "b", *SIMULATED)
-            assert (await job.result()).text == "answer 1"
-            assert (second.data / "workspaces" / session.id / "made.txt").read_text() == "by turn 1"
-            assert messages(second, session.id) == ["turn 1"]
-            ended = await job.get()
-            assert (ended.attempt_count, ended.failure_count, ended.loss_count) == (2, 0, 0)
-            await turn(session, 2)
-            await session.close()
+        await asyncio.to_thread(first.wait)
+        shutil.rmtree(first.data)
+        second = start_worker(plane, "b", *SIMULATED)
+        assert (await job.result()).text == "answer 1"
+        assert (second.data / "workspaces" / session.id / "made.txt").read_text() == "by turn 1"
+        assert messages(second, session.id) == ["turn 1"]
+        ended = await job.get()
+        assert (ended.attempt_count, ended.failure_count, ended.loss_count) == (2, 0, 0)
+        await turn(session, 2)
+        await session.close()
 
-    run(scenario())
+    snapshotted(scenario)
 
 
 @pytest.mark.timeout(120)
 def test_r6_a_snapshot_that_was_damaged_is_refused_and_nothing_runs(
-    plane: ControlPlane, start_worker: StartWorker
+    snapshotted: Snapshotted, plane: ControlPlane, start_worker: StartWorker
 ) -> None:
-    async def scenario() -> None:
-        async with headrace.connect(plane.address) as client:
-            session = await client.sessions.create(snapshots="workspace")
-            first = start_worker(plane, "a", *SIMULATED)
-            await turn(session, 1)
-            first.vanish()
-            await asyncio.to_thread(damage, plane)
-            second = start_worker(plane, "b", *SIMULATED)
-            job = await session.send(said(2))
-            with pytest.raises(errors.JobFailed):
-                await job.result()
-            failure = (await job.get()).failure
-            assert (failure.failure_class, failure.sign) == (outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, "snapshot")
-            assert "digest" in failure.message
-            now = await session.get()
-            assert (now.state, now.close_reason) == (session_pb2.SESSION_STATE_LOST, failure.message)
-            assert not (second.data / "sessions").exists()
+    async def scenario(session: headrace.Session, first: RemoteWorker) -> None:
+        await turn(session, 1)
+        first.vanish()
+        await asyncio.to_thread(damage, plane)
+        second = start_worker(plane, "b", *SIMULATED)
+        job = await session.send(said(2))
+        with pytest.raises(errors.JobFailed):
+            await job.result()
+        failure = (await job.get()).failure
+        assert (failure.failure_class, failure.sign) == (outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, "snapshot")
+        assert "digest" in failure.message
+        now = await session.get()
+        assert (now.state, now.close_reason) == (session_pb2.SESSION_STATE_LOST, failure.message)
+        assert not (second.data / "sessions").exists()
 
-    run(scenario())
+    snapshotted(scenario)
 
 
 def damage(plane: ControlPlane) -> None:
@@ -183,25 +185,22 @@ def simulators(plane: ControlPlane) -> set[int]:
 
 @pytest.mark.timeout(120)
 def test_x1_a_worker_that_was_frozen_past_its_lease_has_no_process_of_what_has_moved(
-    plane: ControlPlane, start_worker: StartWorker
+    snapshotted: Snapshotted, plane: ControlPlane, start_worker: StartWorker
 ) -> None:
-    async def scenario() -> None:
-        async with headrace.connect(plane.address) as client:
-            session = await client.sessions.create(snapshots="workspace")
-            first = start_worker(plane, "a", *SIMULATED)
-            await turn(session, 1)
-            older = simulators(plane)
-            assert len(older) == 1
-            first.signal(signal.SIGSTOP)
-            second = start_worker(plane, "b", *SIMULATED)
-            await turn(session, 2)
-            newer = simulators(plane)
-            assert len(newer) == 1
-            assert not newer & older
-            first.signal(signal.SIGCONT)
-            await turn(session, 3)
-            assert simulators(plane) == newer, "it goes on where it is, also when its first worker is back"
-            assert messages(second, session.id) == ["turn 1", "turn 2", "turn 3"]
-            assert (await session.get()).binding.worker_id == "b"
+    async def scenario(session: headrace.Session, first: RemoteWorker) -> None:
+        await turn(session, 1)
+        older = simulators(plane)
+        assert len(older) == 1
+        first.signal(signal.SIGSTOP)
+        second = start_worker(plane, "b", *SIMULATED)
+        await turn(session, 2)
+        newer = simulators(plane)
+        assert len(newer) == 1
+        assert not newer & older
+        first.signal(signal.SIGCONT)
+        await turn(session, 3)
+        assert simulators(plane) == newer, "it goes on where it is, also when its first worker is back"
+        assert messages(second, session.id) == ["turn 1", "turn 2", "turn 3"]
+        assert (await session.get()).binding.worker_id == "b"
 
-    run(scenario())
+    snapshotted(scenario)
