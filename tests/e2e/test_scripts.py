@@ -1,7 +1,9 @@
-"""The demonstration, as a new user runs it: it ends with the job's status and leaves nothing, on either CLI."""
+"""The demonstration, as a new user runs it: it ends with the job's status and leaves nothing, on either CLI. The tests
+leave nothing either when they are interrupted."""
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -133,3 +135,42 @@ def test_an_interrupt_stops_everything(with_real_cli: dict[str, str], tmp_path: 
 def test_an_unknown_word_is_a_usage_error(environment: dict[str, str]) -> None:
     done = demo(environment, "--kepp")
     assert (done.returncode, done.stderr) == (2, "usage: scripts/demo [--keep]\n")
+
+
+ENDLESS_TEST = """
+import subprocess
+import pytest
+@pytest.fixture
+def child():
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as child:
+        yield child
+        child.kill()
+def test_endless(child):
+    open(f"{__file__}.begun", "w").close()
+    child.wait()
+"""
+
+
+def test_an_interrupt_ends_the_tests_and_those_that_run_beside_them(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree"
+    tests = [tree / "tests" / "test_rest.py", tree / "tests" / "e2e" / "test_beside.py"]
+    tests[1].parent.mkdir(parents=True)
+    for test in tests:
+        test.write_text(ENDLESS_TEST)
+    (tree / "scripts").mkdir()
+    for name in ("test", "environment"):
+        shutil.copy(ROOT / "scripts" / name, tree / "scripts")
+    running = subprocess.Popen(
+        [tree / "scripts" / "test", "-q"], env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        wait_for(lambda: all(Path(f"{test}.begun").exists() for test in tests), "both run")
+        os.killpg(running.pid, signal.SIGINT)
+        assert running.wait(SECONDS) == 130
+        assert_nothing_is_left(tmp_path)
+    finally:
+        for process in live_processes():
+            if process.mentions(f"{tmp_path}/".encode()):
+                os.kill(process.pid, signal.SIGKILL)
