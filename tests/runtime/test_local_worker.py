@@ -28,6 +28,8 @@ with open(lock + ".starts", "a") as starts:
 if mode == "crashes":
     print("before", file=sys.stderr)
     sys.exit("it has no handlers")
+if mode == "crashes-in-a-group":
+    raise ExceptionGroup("several", [ValueError("it has no handlers")])
 if mode == "exits":
     sys.exit(0)
 count = {"drains": 1, "twice": 2, "deaf": 99}[mode]
@@ -219,6 +221,19 @@ def test_what_a_worker_said_last_is_said_again_and_known(command: Command, caplo
         await running
         assert faults == ["it has ended with status 1, saying: it has no handlers"]
         assert f"does not run, starting it again in 0.5 s: {faults[0]}" in caplog.text
+
+    run(test)
+
+
+def test_the_words_of_a_group_of_exceptions_are_those_inside_of_its_frame(command: Command) -> None:
+    async def test() -> None:
+        faults: list[str] = []
+        worker = LocalWorker(command("crashes-in-a-group"), faults.append)
+        running = asyncio.ensure_future(worker.run())
+        await until(lambda: faults)
+        await worker.stop(10)
+        await running
+        assert faults == ["it has ended with status 1, saying: ValueError: it has no handlers"]
 
     run(test)
 

@@ -11,7 +11,14 @@ import uvloop
 
 from headrace.v1 import outcome_pb2
 from headrace.v1 import worker_service_pb2 as pb
-from headrace.worker import BlockingHandlerContext, HandlerCancelled, HandlerContext, Worker, WorkerDismissed
+from headrace.worker import (
+    BlockingHandlerContext,
+    HandlerCancelled,
+    HandlerContext,
+    InvalidInput,
+    Worker,
+    WorkerDismissed,
+)
 from worker.agent_running import handler_spec
 from worker.agent_server import ScriptedServer, ServedAttempt, serving
 
@@ -94,6 +101,23 @@ def test_no_exception_of_a_sync_handler_ends_the_worker(tmp_path: Path, error: B
     assert failure_of(run_one(tmp_path, broken)).sign == type(error).__name__
 
 
+@pytest.mark.parametrize("error", [StopAsyncIteration(), SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_no_exception_of_an_async_handler_ends_the_worker(tmp_path: Path, error: BaseException) -> None:
+    async def broken(values: dict[str, Any]) -> None:
+        raise error
+
+    assert failure_of(run_one(tmp_path, broken)).sign == type(error).__name__
+
+
+def test_a_class_that_a_handler_names_has_the_sign_that_its_author_knows(tmp_path: Path) -> None:
+    async def refuse(values: dict[str, Any]) -> None:
+        raise InvalidInput("no such colour")
+
+    failure = failure_of(run_one(tmp_path, refuse))
+    assert (failure.failure_class, failure.message) == (outcome_pb2.FAILURE_CLASS_INVALID, "no such colour")
+    assert failure.sign == "headrace.InvalidInput"
+
+
 def test_a_handler_that_cancels_itself_has_failed(tmp_path: Path) -> None:
     async def broken(values: dict[str, Any]) -> None:
         raise asyncio.CancelledError
@@ -156,6 +180,36 @@ def test_output_and_progress_come_in_order_and_the_last_progress_always(tmp_path
     assert attempt.data == b"first\nlast\n"
     assert notes[-1] == 1000
     assert len(notes) < 10
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (lambda context: context.progress(0.5, 1), "whole numbers from 0 to 2**63 - 1, not 0.5"),
+        (lambda context: context.progress(1, 2**63), "whole numbers from 0 to 2**63 - 1, not 9223372036854775808"),
+        (lambda context: context.progress(1, 2, "\ud800"), "surrogates not allowed"),
+        (
+            lambda context: context.add_usage(cost_usd=-0.5),
+            "has to be a number that is not negative, not -0.5",
+        ),
+        (lambda context: context.add_usage(cost_usd=float("nan")), "cost_usd has to be a number"),
+        (lambda context: context.add_usage(turns=-1), "turns has to be a number that is not negative, not -1"),
+        (lambda context: context.write(7), "bytes-like object is required"),
+    ],
+)
+def test_a_word_that_can_not_be_sent_is_refused_where_it_is_said(
+    tmp_path: Path, word: Callable[[BlockingHandlerContext], None], said: str
+) -> None:
+    def odd(values: dict[str, Any], context: BlockingHandlerContext) -> str:
+        with pytest.raises((TypeError, ValueError)) as refused:
+            word(context)
+        context.progress(1, 2, "goes on")
+        context.flush()
+        return str(refused.value)
+
+    attempt = run_one(tmp_path, odd)
+    assert said in value_of(attempt)
+    assert [output.progress.message for output in attempt.outputs] == ["goes on"]
 
 
 def test_a_sync_handler_writes_and_reports_from_its_thread(tmp_path: Path) -> None:

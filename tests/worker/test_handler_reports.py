@@ -91,7 +91,7 @@ def test_negative_units_are_a_mistake_of_the_handler(tmp_path: Path, units: tupl
     def odd(values: dict[str, Any], context: BlockingHandlerContext) -> None:
         context.progress(*units)
 
-    assert "units of progress are not negative" in failure_of(run_handler(tmp_path, odd)).message
+    assert "units of progress are whole numbers" in failure_of(run_handler(tmp_path, odd)).message
 
 
 def test_of_many_checkpoints_the_latest_is_committed_before_the_finish(tmp_path: Path) -> None:

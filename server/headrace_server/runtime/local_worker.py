@@ -27,6 +27,8 @@ STEADY_SECONDS = 60.0
 KILL_SECONDS = 5.0
 LAST_WORDS_BYTES_MAX = 4096
 LAST_WORDS_CHARACTERS_MAX = 500
+FRAME = " \t+-|"
+"""What Python draws around the exceptions of a group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ class LocalWorker:
                 lines = file.read(LAST_WORDS_BYTES_MAX).decode(errors="replace").splitlines()
         except OSError:
             return ""
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        last = next((said for line in reversed(lines) if (said := line.strip(FRAME))), "")
         return last[:LAST_WORDS_CHARACTERS_MAX]
 
     async def stop(self, grace_seconds: float) -> None:

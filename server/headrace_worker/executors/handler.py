@@ -25,7 +25,7 @@ from headrace_worker.executors.contract import (
     Succeeded,
 )
 from headrace_worker.executors.handler_context import BlockingHandlerContext, HandlerContext
-from headrace_worker.executors.handler_endings import HandlerFailure, Snooze
+from headrace_worker.executors.handler_endings import HandlerFailure, InvalidInput, Snooze
 from headrace_worker.executors.handler_reports import Reports
 from headrace_worker.executors.limits import (
     FAILURE_DETAIL_BYTES_MAX,
@@ -122,9 +122,9 @@ class HandlerExecutor:
             if interruption.cancelled_from_outside():
                 raise
             return raised(error)
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
         except BaseException as error:
+            if not interruption.runs():
+                raise
             return Cancelled() if interruption.settle() else raised(error)
         finally:
             interruption.close()
@@ -195,6 +195,13 @@ class Interruption:
         self._cancels = 0
         return interrupted and not self._task.cancelling()
 
+    def runs(self) -> bool:
+        """False while the coroutine is closed because its loop is gone; what comes then is not the handler's word."""
+        try:
+            return asyncio.current_task() is self._task
+        except RuntimeError:
+            return False
+
     def cancelled_from_outside(self) -> bool:
         """Whether the whole worker is ending."""
         return self._task is not None and self._task.cancelling() > 0
@@ -257,8 +264,10 @@ def named_failure(error: HandlerFailure, detail: str) -> Failed:
 
 
 def name_of(error: BaseException) -> str:
-    """The name of an exception's type, with its module."""
+    """The name of an exception's type, with the module that its users know it by."""
     kind = type(error)
+    if kind in (HandlerFailure, InvalidInput):
+        return f"headrace.{kind.__name__}"
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 

@@ -4,17 +4,21 @@ Async functions get a `HandlerContext`, functions in threads a `BlockingHandlerC
 """
 
 import asyncio
+import math
 import threading
 from typing import Any, TypedDict, Unpack
 
-from headrace.v1 import event_pb2, outcome_pb2
+from headrace.v1 import event_pb2, job_pb2, outcome_pb2
 from headrace_worker.executors.contract import HandlerAttempt, StopRequest
 from headrace_worker.executors.handler_endings import MICROS, HandlerCancelled
 from headrace_worker.executors.handler_facts import JobFacts
-from headrace_worker.executors.handler_reports import ProgressNote, Reports
+from headrace_worker.executors.handler_reports import Reports
 from headrace_worker.executors.limits import CHUNK_BYTES_MAX
 from headrace_worker.executors.values import to_value
 from headrace_worker.limits import CHECKPOINT_BYTES_MAX, PROGRESS_MESSAGE_CHARACTERS_MAX
+
+UNITS_MAX = 2**63 - 1
+"""What the contract's numbers hold."""
 
 
 class UsageCounts(TypedDict, total=False):
@@ -39,11 +43,13 @@ class ReportingContext(JobFacts):
     def progress(self, done: int, total: int = 0, message: str = "") -> None:
         """Says how far the job is, in units of your own; a `total` of zero is not known.
 
-        Raises ValueError for negative units.
+        Raises ValueError for units that are no whole numbers, and for negative ones.
         """
-        if done < 0 or total < 0:
-            raise ValueError("units of progress are not negative")
-        self._reports.note_progress(ProgressNote(done, total, message[:PROGRESS_MESSAGE_CHARACTERS_MAX]))
+        for units in (done, total):
+            if not _is_whole(units):
+                raise ValueError(f"units of progress are whole numbers from 0 to 2**63 - 1, not {units!r}")
+        line = message[:PROGRESS_MESSAGE_CHARACTERS_MAX]
+        self._reports.note_progress(job_pb2.Progress(done=done, total=total, message=line))
 
     def checkpoint(self, value: Any) -> None:
         """Says what the next attempt can go on from, should there be one: it finds it as `last_checkpoint`.
@@ -58,7 +64,13 @@ class ReportingContext(JobFacts):
         self._reports.note_checkpoint(made)
 
     def add_usage(self, *, cost_usd: float = 0.0, **counts: Unpack[UsageCounts]) -> None:
-        """Adds to what the job has used: tokens, calls, cost. From one thread at a time."""
+        """Adds to what the job has used: tokens, calls, cost. From one thread at a time.
+
+        Raises ValueError for what is negative or no number.
+        """
+        for name, count in {"cost_usd": cost_usd, **counts}.items():
+            if not _is_amount(count):
+                raise ValueError(f"{name} has to be a number that is not negative, not {count!r}")
         self._reports.note_usage(outcome_pb2.Usage(cost_usd_micros=round(cost_usd * MICROS), **counts))
 
 
@@ -126,10 +138,18 @@ class BlockingHandlerContext(ReportingContext):
 
 def chunks(data: bytes | str) -> list[event_pb2.Output]:
     """Outputs that hold the bytes, in order."""
-    raw = data.encode() if isinstance(data, str) else bytes(data)
+    raw = data.encode() if isinstance(data, str) else bytes(memoryview(data))
     return [
         event_pb2.Output(
             chunk=event_pb2.Chunk(stream=event_pb2.OUTPUT_STREAM_STDOUT, data=raw[start : start + CHUNK_BYTES_MAX])
         )
         for start in range(0, len(raw), CHUNK_BYTES_MAX)
     ]
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value <= UNITS_MAX
+
+
+def _is_amount(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value < math.inf

@@ -6,7 +6,6 @@ finish. What a word means, and when an attempt ends, is not decided here.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from google.protobuf import struct_pb2
 
@@ -16,15 +15,6 @@ from headrace_worker.limits import CHECKPOINT_INTERVAL_SECONDS, REPORT_INTERVAL_
 
 Wake = Callable[[Callable[[], None]], object]
 """Has a function called on the event loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProgressNote:
-    """How far a handler is."""
-
-    done: int
-    total: int
-    message: str
 
 
 class Reports:
@@ -39,7 +29,7 @@ class Reports:
         """What the handler has used, in all."""
         self._attempt = attempt
         self._wake = wake
-        self._progress: ProgressNote | None = None
+        self._progress: job_pb2.Progress | None = None
         self._checkpoint: struct_pb2.Value | None = None
         self._usage_waits = False
         self._checkpoint_due = 0.0
@@ -48,7 +38,7 @@ class Reports:
         self._sending: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    def note_progress(self, note: ProgressNote) -> None:
+    def note_progress(self, note: job_pb2.Progress) -> None:
         """Replaces what is not sent yet."""
         self._progress = note
         self._rouse()
@@ -115,8 +105,7 @@ class Reports:
             self._timer.cancel()
         note, self._progress = self._progress, None
         if note is not None:
-            progress = job_pb2.Progress(done=note.done, total=note.total, message=note.message)
-            await self._attempt.emit(event_pb2.Output(progress=progress))
+            await self._attempt.emit(event_pb2.Output(progress=note))
         if self._usage_waits:
             self._usage_waits = False
             await self._attempt.emit(event_pb2.Output(usage=self.usage))
