@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from headrace_worker.executors.claude import archive as archives
 from headrace_worker.executors.claude.archive import NOTE, Archive, ArchiveRefused, Source, TooLarge, expand, pack
+from headrace_worker.folders import remove_folder
 from headrace_worker.redaction import NOTHING_TO_HIDE, Redaction
 
 ROOTS = ("config", "workspace")
@@ -100,6 +102,35 @@ def test_a_folder_that_is_a_link_is_not_followed(tmp_path: Path, files: Path) ->
     assert tree(unpacked(tmp_path, archive)) == {}
 
 
+def test_files_are_kept_apart_whatever_their_names(tmp_path: Path, files: Path) -> None:
+    for name in ("a", ".a.part", "n" * 255, os.fsdecode(b"\xff"), "two\nlines", "10 path=x"):
+        (files / name).write_bytes(os.fsencode(name))
+    archive, _ = packed(tmp_path, files)
+    assert tree(unpacked(tmp_path, archive)) == tree(files)
+
+
+def test_links_are_left_out_where_an_archive_may_have_none(tmp_path: Path, files: Path) -> None:
+    target, sources = tmp_path / "one.tar.gz", [Source("config/beside", files, files, with_links=False)]
+    assert pack(target, b"{}", sources) == 1
+    assert opened(tmp_path, target).has("config")
+
+
+def test_r6_folders_may_be_deeper_than_the_stack_of_the_interpreter(tmp_path: Path) -> None:
+    place = top = tmp_path / "deep"
+    top.mkdir()
+    for _ in range(sys.getrecursionlimit() + 200):
+        place = place / "d"
+        place.mkdir()
+    try:
+        archive, _ = packed(tmp_path, top)
+        found = opened(tmp_path, archive)
+        assert found.has("workspace")
+        found.close()
+    finally:
+        # pytest would remove it folder in folder.
+        remove_folder(top)
+
+
 def test_x8_secrets_are_blotted_out_of_what_is_packed(tmp_path: Path, files: Path) -> None:
     secret = "very-secret-value"
     (files / "log").write_bytes(b"x" * (archives.PIECE_BYTES - 5) + secret.encode() + b"\nand " + secret.encode())
@@ -157,6 +188,13 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", **fields: An
     return add
 
 
+def extension(archive: tarfile.TarFile) -> None:
+    """A header that says something of the one after it."""
+    made, content = tarfile.TarInfo("x"), b"8 a=bcd\n"
+    made.type, made.size = tarfile.XHDTYPE, len(content)
+    archive.addfile(made, io.BytesIO(content))
+
+
 def both(*makers: Make) -> Make:
     def add(archive: tarfile.TarFile) -> None:
         for make in makers:
@@ -197,6 +235,7 @@ HOSTILE = {
     "a pipe": entry("workspace/x", tarfile.FIFOTYPE),
     "the same file twice": both(entry("workspace/x"), entry("workspace/x")),
     "a time of no use": entry("workspace/x", mtime=-5),
+    "headers of headers": both(*[extension] * 1200, entry("workspace/x")),
     "a header without an end": entry("workspace/x", pax_headers={"comment": "x" * 400_000}),
 }
 

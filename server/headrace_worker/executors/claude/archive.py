@@ -10,6 +10,7 @@ import io
 import os
 import stat
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -50,6 +51,8 @@ class Source:
     """A file, or a folder with all that is in it."""
     owner: Path
     """The folder that it belongs to: it is read with the rights of that one's owner."""
+    with_links: bool = True
+    """Links in it are kept that stay inside; else all are left out."""
 
 
 def pack(target: Path, note: bytes, sources: Sequence[Source], redaction: Redaction = NOTHING_TO_HIDE) -> int:
@@ -68,7 +71,7 @@ def pack(target: Path, note: bytes, sources: Sequence[Source], redaction: Redact
         packing.add_bytes(NOTE, note)
         for source in sources:
             with as_owner(source.owner):
-                packing.add(source.name, source.path)
+                packing.add(source)
     return packing.left_out
 
 
@@ -81,12 +84,17 @@ def _weigh(sources: Sequence[Source]) -> None:
     size = 0
     for source in sources:
         with as_owner(source.owner):
-            size += source.path.lstat().st_size
-            for folder, _, names in os.walk(source.path):
-                for name in names:
-                    # What is left running in the background may remove files meanwhile.
-                    with suppress(FileNotFoundError):
-                        size += os.lstat(os.path.join(folder, name)).st_size
+            # `os.walk` goes no deeper than Python's stack.
+            pending = [str(source.path)]
+            while pending:
+                path = pending.pop()
+                # What is left running in the background may remove files meanwhile.
+                with suppress(FileNotFoundError):
+                    found = os.lstat(path)
+                    if stat.S_ISDIR(found.st_mode):
+                        pending += [os.path.join(path, name) for name in os.listdir(path)]
+                    else:
+                        size += found.st_size
                 if size > SNAPSHOT_UNPACKED_BYTES_MAX:
                     raise TooLarge(f"it has more than {SNAPSHOT_UNPACKED_BYTES_MAX} bytes")
 
@@ -123,17 +131,16 @@ class _Packing:
         entry.size, entry.mode = len(data), 0o600
         self._add(entry, io.BytesIO(data))
 
-    def add(self, name: str, path: Path) -> None:
-        """Adds a file, a link that stays inside, or a folder with what is in it."""
-        top = path
-        pending = [(name, path)]
+    def add(self, source: Source) -> None:
+        """Adds a file, or a folder with what is in it."""
+        pending = [(source.name, source.path)]
         while pending:
             name, path = pending.pop()
             # One that is removed just now is as good as one that was never there.
             with suppress(FileNotFoundError):
-                pending += self._add_one(name, path, top)
+                pending += self._add_one(name, path, source)
 
-    def _add_one(self, name: str, path: Path, top: Path) -> list[tuple[str, Path]]:
+    def _add_one(self, name: str, path: Path, source: Source) -> list[tuple[str, Path]]:
         """Adds it, and returns what is in it."""
         found = path.lstat()
         entry = tarfile.TarInfo(name)
@@ -146,12 +153,18 @@ class _Packing:
             return [(f"{name}/{one}", path / one) for one in inside]
         if stat.S_ISREG(found.st_mode):
             self._add_file(entry, path)
-        elif stat.S_ISLNK(found.st_mode) and _stays_inside(path.relative_to(top), os.readlink(path)):
-            entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(path)
-            self._add(entry)
+        elif stat.S_ISLNK(found.st_mode) and source.with_links and path != source.path:
+            self._add_link(entry, path.relative_to(source.path), os.readlink(path))
         else:
             self.left_out += 1
         return []
+
+    def _add_link(self, entry: tarfile.TarInfo, link: Path, target: str) -> None:
+        if not _stays_inside(link, target):
+            self.left_out += 1
+            return
+        entry.type, entry.linkname = tarfile.SYMTYPE, target
+        self._add(entry)
 
     def _add_file(self, entry: tarfile.TarInfo, path: Path) -> None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -236,7 +249,7 @@ class Archive:
             self.note = self._read_note()
         except BaseException as fault:
             self._file.close()
-            if isinstance(fault, tarfile.TarError | ValueError | OverflowError | EOFError):
+            if isinstance(fault, tarfile.TarError | ValueError | OverflowError | EOFError | RecursionError):
                 raise ArchiveRefused(f"it can't be read: {fault}") from fault
             raise
 
@@ -274,16 +287,24 @@ class Archive:
         if entry.issym():
             target.symlink_to(entry.linkname)
             return
-        part = target.with_name(f".{target.name}.part")
-        part.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        # A name made of the file's could be too long, or another file's.
+        descriptor, part = tempfile.mkstemp(".part", ".", target.parent)
+        try:
+            with open(descriptor, "wb") as file:
+                self._write_content(entry, file)
+                os.fchmod(descriptor, entry.mode & 0o777 | 0o600)
+            os.utime(part, (entry.mtime, entry.mtime))
+            os.replace(part, target)
+        except BaseException:
+            os.unlink(part)
+            raise
+
+    def _write_content(self, entry: tarfile.TarInfo, file: IO[bytes]) -> None:
         content = self._archive.extractfile(entry)
         assert content is not None, "an entry that was looked at"
-        with content, open(os.open(part, flags, entry.mode & 0o777 | 0o600), "wb") as file:
+        with content:
             while data := content.read(PIECE_BYTES):
                 file.write(data)
-        os.utime(part, (entry.mtime, entry.mtime))
-        part.replace(target)
 
     def _looked_at(self) -> Iterator[tarfile.TarInfo]:
         size, names = 0, set()

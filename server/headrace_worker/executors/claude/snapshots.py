@@ -168,8 +168,8 @@ class Snapshots:
             # The transcript last: where it is, all else is.
             project, beside = f"{CONFIG}/projects/{past.parent.name}", past.with_suffix("")
             if beside.is_dir():
-                sources.append(Source(f"{project}/{beside.name}", beside, config))
-            sources.append(Source(f"{project}/{past.name}", past, config))
+                sources.append(Source(f"{project}/{beside.name}", beside, config, with_links=False))
+            sources.append(Source(f"{project}/{past.name}", past, config, with_links=False))
             return pack(target, json.dumps(note, sort_keys=True).encode(), sources, self._redaction)
         finally:
             if prepared is not None:
