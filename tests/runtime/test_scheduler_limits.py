@@ -3,13 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from headrace.v1 import job_pb2, queue_pb2
+from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.placement import Needs
 from headrace_server.core.resources import Resources
 from headrace_server.runtime.registry import ControlLane
-from headrace_server.store.attempts.leases import Lease
-from headrace_server.store.attempts.workers import Word, hear_each
+from headrace_server.store.attempts.leases import Holder, Lease
+from headrace_server.store.attempts.workers import Release, Word, hear_each
+from headrace_server.store.jobs.cancel import cancel
 from headrace_server.store.queueing import queue_stops
 from headrace_server.store.queueing.queue_stops import StopKind, StopOrder
 from headrace_server.store.queueing.queues import create_queue, update_queue
@@ -109,6 +113,35 @@ def test_i4_a_job_that_ends_lets_the_next_of_its_key_go(run: Run) -> None:
             await settled(node)
             assert held(lane) == [ids[number]]
             await finish(node, lane, leases_of(lane)[0])
+
+    run(test)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+@pytest.mark.parametrize("limit", ["max_concurrency", "max_concurrency_per_key", "folder"])
+def test_i4_an_end_that_makes_room_on_no_worker_lets_others_go(run: Run, limit: str, cancelled: bool) -> None:
+    """The worker that had the job takes no more work; another one was idle all the time."""
+
+    async def test(node: Node) -> None:
+        folder = "/srv/site" if limit == "folder" else ""
+        needs = Needs("claude") if folder else Needs("handler", "echo")
+        await make(node, **({} if folder else {limit: 1}))
+        lane, other = node.connect(), node.connect(Holder("w2", "i1"))
+        first, second = await submit(node, 2, folder=folder, needs=needs)
+        await settled(node)
+        full, idle = (lane, other) if held(lane) else (other, lane)
+        assert (held(full), held(idle)) == ([first], [])
+        full.draining = True
+        await settled(node)
+        (lease,) = leases_of(full)
+        if cancelled:
+            await node.store.write(lambda ledger: cancel(ledger, NAMESPACE, first, "", "tester"))
+            release = Release(lease, ReleaseCause.DECLINED, "it was never begun")
+            await node.store.write_each(hear_each, Word(full.holder, releases=[release]))
+        else:
+            await finish(node, full, lease)
+        await settled(node)
+        assert held(idle) == [second]
 
     run(test)
 

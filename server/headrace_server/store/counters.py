@@ -69,6 +69,8 @@ class Counters:
         them out."""
         self.released: dict[tuple[str, str, str], int] = defaultdict(int)
         """Grants that are known never to have started, by namespace, queue and concurrency key. The same."""
+        self.left: set[tuple[str, str, str, int]] = set()
+        """Where leases have ended, however they did: namespace, queue, concurrency key, ready key. The same."""
         self._states: dict[tuple[str, str, int], int] = defaultdict(int)
         self._keys: dict[int, _KeyChange] = {}
         self._freed: set[tuple[str, str, str]] = set()
@@ -104,6 +106,7 @@ class Counters:
             charge.slots += job.slots
         if state in LEASED and job.state not in LEASED:
             self._keys[job.key].freed = True
+            self.left.add((job.namespace, job.queue, job.concurrency_key, job.key))
             if job.concurrency_key:
                 self._freed.add((job.namespace, job.queue, job.concurrency_key))
 

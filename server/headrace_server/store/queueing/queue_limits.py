@@ -9,7 +9,7 @@ from headrace_server.core.rates import RateLimit
 from headrace_server.store.engine import Query
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing import rate_buckets
-from headrace_server.store.queueing.queue_policy import QueuePolicy
+from headrace_server.store.queueing.queue_policy import QueuePolicy, policy_of
 
 LEASED_STATES = "(4, 5, 6, 7)"
 
@@ -110,6 +110,20 @@ class QueueLimits:
             return Micros(0)
         stored = rate_buckets.full_at(self._ledger.look_up, *self._name, concurrency_key)
         return limit.bounded(stored, self._ledger.now)
+
+
+def look_at_freed(ledger: Ledger) -> None:
+    """Has a cycle look at what limits and folders have held, where leases have ended in this transaction: a place is
+    free, whether or not a worker has more room than before (I4)."""
+    left = ledger.counters.left
+    for namespace, queue, concurrency_key, key in left:
+        policy = policy_of(ledger, namespace, queue)
+        limited = policy is not None and (
+            policy.max_concurrency or (concurrency_key and policy.max_concurrency_per_key)
+        )
+        if limited or ledger.place_of(key).folder:
+            ledger.effects.freed = True
+    left.clear()
 
 
 def running_count(query: Query, namespace: str, queue: str) -> int:

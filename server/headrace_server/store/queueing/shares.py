@@ -32,12 +32,7 @@ def charge_shares(ledger: Ledger) -> None:
     ended: dict[_Share, Charge] = defaultdict(Charge)
     for (namespace, queue, owner, concurrency_key), charge in charges.items():
         policy = policy_of(ledger, namespace, queue)
-        if policy is None:
-            continue
-        if policy.max_concurrency or (concurrency_key and policy.max_concurrency_per_key):
-            # A slot under a limit is free, whether or not a worker has more room than before.
-            ledger.effects.freed = True
-        if policy.fairness is not FairnessScope.NONE:
+        if policy is not None and policy.fairness is not FairnessScope.NONE:
             name = owner if policy.fairness is FairnessScope.OWNER else concurrency_key
             total = ended[namespace, queue, policy.fairness, name]
             total.slot_micros += charge.slot_micros
