@@ -112,7 +112,9 @@ def test_files_are_kept_apart_whatever_their_names(tmp_path: Path, files: Path) 
 def test_links_are_left_out_where_an_archive_may_have_none(tmp_path: Path, files: Path) -> None:
     target, sources = tmp_path / "one.tar.gz", [Source("config/beside", files, files, with_links=False)]
     assert pack(target, b"{}", sources) == 1
-    assert opened(tmp_path, target).has("config")
+    archive = opened(tmp_path, target)
+    assert archive.has("config")
+    archive.close()
 
 
 def test_r6_folders_may_be_deeper_than_the_stack_of_the_interpreter(tmp_path: Path) -> None:
