@@ -128,9 +128,9 @@ class Told:
         self.heard.append(event_pb2.Output())
 
 
-def told_by(run: Run) -> list[event_pb2.Output]:
+def told_by(run: Run, redaction: Redaction = REDACTION) -> list[event_pb2.Output]:
     told = Told()
-    asyncio.run(RedactingExecutor(run, REDACTION).run(told))  # type: ignore[arg-type]  # a double
+    asyncio.run(RedactingExecutor(run, redaction).run(told))  # type: ignore[arg-type]  # a double
     return told.heard
 
 
@@ -157,6 +157,15 @@ def test_x8_a_secret_across_the_pieces_of_a_large_frame_is_hidden_and_the_frame_
     assert (stored.first_producer_sequence, stored.last_producer_sequence) == (1, len(pieces))
     assert (stored.size_bytes, stored.sha256) == (len(kept), hashlib.sha256(kept).hexdigest())
     assert all(piece.dirty and len(piece.chunk.data) <= CHUNK_BYTES_MAX for piece in pieces[:-1])
+
+
+def test_a_large_frame_that_grows_as_its_secrets_are_hidden_is_whole() -> None:
+    line = b"8letters" * (CHUNK_BYTES_MAX // 4)
+    redaction = Redaction(["8letters"])
+    *pieces, frame = told_by(large_frame(line, CHUNK_BYTES_MAX), redaction)
+    assert b"".join(piece.chunk.data for piece in pieces) == redaction.clean(line)
+    stored = frame.claude.stored
+    assert (stored.first_producer_sequence, stored.last_producer_sequence) == (1, len(pieces))
 
 
 def test_a_large_frame_without_a_secret_keeps_its_bytes_and_its_digest() -> None:

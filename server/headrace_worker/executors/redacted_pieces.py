@@ -21,8 +21,9 @@ class _Pieces:
         self._stream = CleanStream(redaction)
         self._digest = hashlib.sha256()
         self.size = 0
+        self.first_sequence = 0
         self.last_sequence = 0
-        """Of its last piece."""
+        """Of its first and of its last piece."""
 
     @property
     def changed(self) -> bool:
@@ -33,6 +34,10 @@ class _Pieces:
     def sha256(self) -> str:
         """Of what was delivered."""
         return self._digest.hexdigest()
+
+    def note(self, sequence: int) -> None:
+        """A piece was delivered."""
+        self.first_sequence, self.last_sequence = self.first_sequence or sequence, sequence
 
     def push(self, data: bytes) -> Iterator[bytes]:
         """The pieces that can be delivered now."""
@@ -61,7 +66,7 @@ class RedactedPieces:
         """A chunk of a large frame; the sequence of the last piece that was delivered."""
         self._frame = self._frame or _Pieces(self._redaction)
         for data in self._frame.push(output.chunk.data):
-            self._frame.last_sequence = await self._emit(_with_chunk(output, data))
+            self._frame.note(await self._emit(_with_chunk(output, data)))
         return self._frame.last_sequence
 
     async def frame(self, output: event_pb2.Output) -> event_pb2.Output:
@@ -72,11 +77,12 @@ class RedactedPieces:
         piece = event_pb2.Output(dirty=output.dirty)
         piece.chunk.stream = event_pb2.OUTPUT_STREAM_FRAME
         for data in pieces.end():
-            pieces.last_sequence = await self._emit(_with_chunk(piece, data))
+            pieces.note(await self._emit(_with_chunk(piece, data)))
         said = event_pb2.Output()
         said.CopyFrom(output)
         stored = said.claude.stored
-        stored.last_producer_sequence = pieces.last_sequence
+        # One piece may have become two, the first one too.
+        stored.first_producer_sequence, stored.last_producer_sequence = pieces.first_sequence, pieces.last_sequence
         if pieces.changed and not stored.cut:
             stored.size_bytes, stored.sha256 = pieces.size, pieces.sha256
         return said
@@ -86,7 +92,7 @@ class RedactedPieces:
         part = output.artifact_part
         pieces = self._artifacts.setdefault(part.name, _Pieces(self._redaction))
         for data in pieces.push(part.data):
-            pieces.last_sequence = await self._emit(_with_part(output, data))
+            pieces.note(await self._emit(_with_part(output, data)))
         return pieces.last_sequence
 
     async def artifact(self, output: event_pb2.Output) -> event_pb2.Output:
