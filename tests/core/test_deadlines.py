@@ -36,6 +36,12 @@ def test_c3_the_time_to_start_means_nothing_once_it_has_started(state: JobState)
     assert due(waiting, Micros(NOW)) in (None, (Due.PROMOTE, None))
 
 
+def test_i4_a_blocked_job_is_not_looked_at_for_its_schedule_time() -> None:
+    """Nothing could be done then, and the look would be due again at once, for ever."""
+    blocked = job(JobState.BLOCKED, due=NOW)
+    assert (next_look(blocked), due(blocked, Micros(NOW))) == (NEVER, None)
+
+
 @pytest.mark.parametrize(("started", "what"), [(0, Due.EXPIRE), (5, Due.END)])
 def test_c3_the_total_time_ends_what_waits(started: int, what: Due) -> None:
     for state in WAITING:

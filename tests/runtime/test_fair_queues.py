@@ -11,6 +11,8 @@ import pytest
 from headrace.v1 import queue_pb2
 from headrace_server.core.fairness import FairnessScope
 from headrace_server.core.ids import JobId, Micros
+from headrace_server.core.placement import Needs
+from headrace_server.core.resources import Resources
 from headrace_server.runtime.cycle import Granted
 from headrace_server.store.attempts.leases import Holder, Lease
 from headrace_server.store.queueing.queues import create_queue, update_queue
@@ -107,6 +109,18 @@ def test_q2_slot_time_follows_the_weights_while_all_have_work(bench: Bench) -> N
         work.submit(name, count)
     work.run(320)
     assert work.shares() == pytest.approx({"ann": 1 / 8, "bob": 2 / 8, "cem": 5 / 8}, abs=0.05)
+
+
+def test_q2_a_job_is_charged_for_every_slot_that_it_had(bench: Bench) -> None:
+    make(bench)
+    needs = Needs("handler", "echo", resources=Resources(slots=3))
+    bench.submit(new_job(queue="q", owner="one"), new_job(queue="q", owner="three", needs=needs))
+    leases = [granted.lease for granted in bench.cycle(offer(slots=4)).granted]
+    bench.clock.advance(10)
+    for lease in leases:
+        bench.finish(lease)
+    usages = bench.read(lambda connection: usages_of(connection.rows, NAMESPACE, "q", FairnessScope.OWNER))
+    assert {name: usage.slot_seconds for name, usage in usages.items()} == pytest.approx({"one": 10, "three": 30})
 
 
 def test_q2_it_is_slot_time_that_is_shared_and_not_the_number_of_jobs(bench: Bench) -> None:

@@ -150,6 +150,16 @@ def test_q4_each_key_has_a_rate_of_its_own(bench: Bench) -> None:
     assert ids(bench.cycle(MANY)) == [first[1]]
 
 
+def test_q4_a_key_that_waits_for_its_token_is_not_forgotten_by_later_cycles(bench: Bench) -> None:
+    make(bench, rate_limit_per_key=per_second(1))
+    first, second = submit(bench, "a", count=2)
+    begun = bench.clock.now()
+    assert [ids(bench.cycle(MANY)), ids(bench.cycle(MANY))] == [[first], []]
+    assert bench.cycle().next_due == begun + SECOND
+    bench.clock.advance(1)
+    assert ids(bench.cycle(MANY)) == [second]
+
+
 @pytest.mark.parametrize("policy", [{"rate_limit": per_second(1)}, {"rate_limit_per_key": per_second(1)}])
 def test_q4_a_start_that_never_happened_gives_its_token_back(bench: Bench, policy: dict[str, Any]) -> None:
     make(bench, **policy)

@@ -11,6 +11,7 @@ from headrace_server.core.job import Job
 from headrace_server.core.refusal import Reason, Refusal
 from headrace_server.core.states import JobState
 from headrace_server.runtime.retention import DAY, Keeping, Retention
+from headrace_server.store.attempts.leases import Disposition
 from headrace_server.store.attempts.workers import Word, hear_each
 from headrace_server.store.engine import Connection
 from headrace_server.store.jobs import deletions
@@ -23,7 +24,7 @@ from headrace_server.store.ledger import Ledger
 from headrace_server.store.records import expiry, output_expiry, reads
 from headrace_server.store.records.audit import list_audit, record_audit
 from store.checkers import check_store
-from store.driving import HOME, NAMESPACE, Bench, OpenStore, chunk, finished
+from store.driving import HOME, NAMESPACE, Bench, OpenStore, checkpoint, chunk, finished
 from store.graphs import made
 
 OF_A_JOB = (
@@ -78,6 +79,20 @@ def test_a_deleted_job_leaves_nothing_but_its_audit_entry(bench: Bench) -> None:
     (entry,) = bench.read(list_audit, NAMESPACE, "job", job_id_text(job.id), 0, 10)
     assert (entry.action, entry.actor) == ("JobService.DeleteJob", "tester")
     assert job.id in bench.effects[-1].changed, "its followers are not woken"
+
+
+def test_a_deleted_graph_leaves_nothing_of_what_its_attempts_kept(bench: Bench) -> None:
+    parent = ran(bench)
+    (child,) = bench.submit(made(dependencies=[job_pb2.Dependency(job_id=job_id_text(parent.id))]))
+    lost = bench.assign(child.id)
+    bench.append(lost, checkpoint(1, "half"))
+    bench.lose()
+    assert bench.finish(lost)[0] is Disposition.STALE
+    bench.finish(bench.assign(child.id))
+    assert {"checkpoints", "late_results", "dependencies"} < bench.read(counts).keys()
+    for job in (parent, child):
+        assert deleted(bench, job.id) is None
+    assert bench.read(counts) == {}
 
 
 def test_i14_only_what_has_ended_is_deleted(bench: Bench) -> None:

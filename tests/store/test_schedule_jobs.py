@@ -112,6 +112,27 @@ def test_k4_a_buffered_tick_outlives_a_restart_and_a_pause(reopen: OpenStore) ->
     assert made(bench) == ["2027-01-01T00:01:00", "2027-01-01T00:03:00"]
 
 
+def missed(bench: Bench, overlap: schedule_pb2.Overlap) -> None:
+    """A schedule of every minute that makes up for the two ticks that nobody looked at, both in one cycle."""
+    everything = schedule_pb2.CatchUp(policy=schedule_pb2.CATCH_UP_POLICY_ALL)
+    begin(bench, "2027-01-01T00:00:00", schedule("* * * * *", overlap=overlap, catch_up=everything))
+    move_to(bench, at("2027-01-01T00:02:30"))
+    bench.cycle()
+    assert made(bench) == ["2027-01-01T00:01:00+"]
+
+
+def test_k4_ticks_of_one_cycle_overlap_too(bench: Bench) -> None:
+    missed(bench, schedule_pb2.OVERLAP_SKIP)
+    assert outcomes(bench) == [SUBMITTED, SKIPPED]
+
+
+def test_k3_a_missed_tick_that_had_to_wait_is_made_up_for_all_the_same(bench: Bench) -> None:
+    missed(bench, schedule_pb2.OVERLAP_BUFFER_ONE)
+    end(bench, jobs(bench)[0].id)
+    bench.cycle()
+    assert made(bench) == ["2027-01-01T00:01:00+", "2027-01-01T00:02:00+"]
+
+
 def test_k4_an_edit_before_the_next_cycle_does_not_keep_a_buffered_tick_waiting(bench: Bench) -> None:
     overlapping(bench, schedule_pb2.OVERLAP_BUFFER_ONE)
     end(bench, jobs(bench)[0].id)

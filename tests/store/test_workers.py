@@ -63,6 +63,16 @@ def test_l4_a_restarted_node_knows_whom_to_watch(reopen: OpenStore) -> None:
     ]
 
 
+@pytest.mark.parametrize("back", [HOME, REBORN])
+def test_l4_a_worker_that_was_lost_and_is_back_is_watched_again(reopen: OpenStore, back: Holder) -> None:
+    bench = reopen()
+    bench.welcome()
+    bench.lose()
+    assert bench.read(workers.lease_holders) == []
+    bench.welcome(back)
+    assert reopen().read(workers.lease_holders) == [(back, 1)]
+
+
 def test_l5_a_new_incarnation_ends_the_attempts_of_the_old_one(bench: Bench) -> None:
     bench.welcome()
     lease = bench.running()
