@@ -9,6 +9,7 @@ from typing import TypedDict, Unpack
 from google.protobuf.duration_pb2 import Duration
 
 from headrace import words
+from headrace.options import check_names
 from headrace.v1 import job_pb2, queue_pb2, schedule_pb2
 
 Seconds = float | timedelta
@@ -57,6 +58,7 @@ class TimeoutOptions(TypedDict, total=False):
 
 def timeouts(**limits: Unpack[TimeoutOptions]) -> job_pb2.Timeouts:
     """How long each phase of a job may take; see `Timeouts` in `job.proto`."""
+    check_names(limits, TimeoutOptions)
     return job_pb2.Timeouts(
         queue_timeout=optional_duration(limits.get("queue")),
         run_timeout=optional_duration(limits.get("run")),
@@ -129,6 +131,7 @@ class BudgetLimits(TypedDict, total=False):
 
 def queue(name: str, **policy: Unpack[QueuePolicy]) -> queue_pb2.Queue:
     """A queue with the given policy."""
+    check_names(policy, QueuePolicy)
     head_start = policy.get("priority_head_start")
     return queue_pb2.Queue(
         name=name,
@@ -176,6 +179,7 @@ def schedule(
     name: str, spec: job_pb2.JobSpec | None = None, **options: Unpack[ScheduleOptions]
 ) -> schedule_pb2.Schedule:
     """A schedule that makes the job of `spec`. Raises ValueError for two timings."""
+    check_names(options, ScheduleOptions)
     if "cron" in options and "interval" in options:
         raise ValueError("a schedule has either `cron` or `interval`, not both")
     chosen = options.get("catch_up")

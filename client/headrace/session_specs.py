@@ -9,6 +9,7 @@ from typing import Any, TypedDict, Unpack
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from headrace import tasks
+from headrace.options import check_names
 from headrace.policies import Seconds, optional_duration
 from headrace.v1 import input_pb2, job_pb2, session_pb2, task_pb2
 
@@ -83,6 +84,7 @@ _OF_SPEC = frozenset(SessionOptions.__annotations__) - frozenset(tasks.Conversat
 
 def session(settings: Settings | None = None, **options: Unpack[SessionOptions]) -> session_pb2.SessionSpec:
     """A session's spec from options; a task without prompt or a spec is taken as it is, with the options over it."""
+    check_names(options, SessionOptions)
     made = session_pb2.SessionSpec()
     match settings:
         case session_pb2.SessionSpec():
@@ -99,6 +101,7 @@ def session(settings: Settings | None = None, **options: Unpack[SessionOptions])
 
 def changes(options: SessionChanges) -> tuple[session_pb2.SessionSpec, FieldMask]:
     """The new values, and the paths of all that is given."""
+    check_names(options, SessionChanges)
     paths = dict.fromkeys(_OF_TASK.get(name, name) for name in options)
     return _spec_of(options), FieldMask(paths=paths)
 

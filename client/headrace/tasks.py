@@ -10,6 +10,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from headrace import words
+from headrace.options import check_names
 from headrace.policies import Seconds, duration
 from headrace.v1 import job_pb2, task_pb2
 
@@ -90,6 +91,7 @@ class ClaudeOptions(ConversationOptions, total=False):
 
 def claude(prompt: str, **options: Unpack[ClaudeOptions]) -> task_pb2.ClaudeTask:
     """A Claude Code turn."""
+    check_names(options, ClaudeOptions)
     task = task_pb2.ClaudeTask(
         prompt=prompt,
         session_id=options.get("session_id", ""),
@@ -153,6 +155,7 @@ def handler(name: str, input: Mapping[str, Any] | None = None) -> task_pb2.Handl
 
 def spec(task: Task | job_pb2.JobSpec, **options: Unpack[SpecOptions]) -> job_pb2.JobSpec:
     """A job spec from a task and options; a spec is taken as it is, with the options laid over it."""
+    check_names(options, SpecOptions)
     made = job_pb2.JobSpec()
     match task:
         case job_pb2.JobSpec():

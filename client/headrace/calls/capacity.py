@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headrace import policies
 from headrace.calls.call import Call, Page
+from headrace.options import check_names
 from headrace.policies import BudgetLimits, Seconds
 from headrace.v1 import admin_service_pb2, capacity_pb2
 
@@ -38,6 +39,7 @@ def budgets_page(namespace: str, owner: str, page_size: int, page_token: str) ->
 
 
 def set_budget(namespace: str, owner: str, period: str, limits: BudgetLimits) -> Call[capacity_pb2.Budget]:
+    check_names(limits, BudgetLimits)
     budget = capacity_pb2.Budget(
         namespace=namespace,
         owner=owner,

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TypedDict
 
 from headrace import tasks, words
+from headrace.options import check_names
 from headrace.v1 import job_service_pb2
 
 
@@ -45,6 +46,7 @@ def of_unique_key(
 
 
 def _filled(request: job_service_pb2.WatchJobRequest, options: FollowOptions) -> job_service_pb2.WatchJobRequest:
+    check_names(options, FollowOptions)
     request.cursor = options.get("cursor", "")
     request.deltas = options.get("deltas", False)
     request.no_follow = options.get("no_follow", False)

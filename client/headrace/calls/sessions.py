@@ -8,6 +8,7 @@ from typing import TypedDict
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from headrace.calls.call import Call, Page, new_request_id
+from headrace.options import check_names
 from headrace.v1 import input_pb2, job_pb2, session_pb2, session_service_pb2
 
 
@@ -113,6 +114,7 @@ def close(namespace: str, session_id: str, reason: str, finish_turn: bool) -> Ca
 
 def opening(namespace: str, session_id: str, options: ConverseOptions) -> session_service_pb2.ConverseOpen:
     """What opens a conversation on a session that is there; how much is granted is said for each stream anew."""
+    check_names(options, ConverseOptions)
     return session_service_pb2.ConverseOpen(
         namespace=namespace,
         session_id=session_id,
