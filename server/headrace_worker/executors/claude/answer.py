@@ -25,10 +25,7 @@ class SchemaUnusable(Exception):
 
 
 def check_schema(task: task_pb2.ClaudeTask) -> None:
-    """Refuses a schema that nothing could satisfy the meaning of.
-
-    Raises SchemaUnusable.
-    """
+    """Raises SchemaUnusable for a task whose output schema is none."""
     if not task.HasField("output_schema"):
         return
     schema = plain(task.output_schema)

@@ -25,7 +25,7 @@ from headrace_worker.executors.limits import (
 )
 from headrace_worker.process import ProcessTree
 
-OwnTurn = Callable[[Hearing], None]
+OnOwnTurn = Callable[[Hearing], None]
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 class Cli:
     """Make it once the process runs; it takes what the process says from then on. `close` it when the tree is gone."""
 
-    def __init__(self, tree: ProcessTree, spool_folder: Path, on_own_turn: OwnTurn | None = None) -> None:
+    def __init__(self, tree: ProcessTree, spool_folder: Path, on_own_turn: OnOwnTurn | None = None) -> None:
         """`on_own_turn` is called with each turn that the CLI begins by itself; None: whatever is said is one turn."""
         self.tree = tree
         self.background = False
@@ -183,7 +183,7 @@ class Cli:
             self._running.absorb()
         self._running, self._said = self._said, None
 
-    def _begin_own(self, on_own_turn: OwnTurn) -> Hearing:
+    def _begin_own(self, on_own_turn: OnOwnTurn) -> Hearing:
         hearing = Hearing(self._last, self._spool_folder, OWN_TURN_BYTES_MAX)
         while self._prelude:
             hearing.hear(self._prelude.popleft())

@@ -72,7 +72,7 @@ API_ERRORS: Mapping[str, outcome_pb2.FailureClass] = {
 }
 TEXTS: tuple[tuple[re.Pattern[str], outcome_pb2.FailureClass], ...] = (
     (re.compile(r"credit balance|spend(ing)? limit|billing", re.I), BILLING),
-    (re.compile(r"you've hit your .{0,40}limit|usage[ _]limit[ _]reached|usage limit reached", re.I), QUOTA),
+    (re.compile(r"you've hit your .{0,40}limit|usage[ _]limit[ _]reached", re.I), QUOTA),
     (re.compile(r"not logged in|invalid api key|please run /login|oauth token .{0,20}(expired|revoked)", re.I), AUTH),
     (re.compile(r"prompt is too long|prompt_too_long|context window|request too large", re.I), CONTEXT),
     (re.compile(r"overloaded|internal server error", re.I), OVERLOADED),

@@ -52,7 +52,7 @@ def typed(frame: Frame, usage: outcome_pb2.Usage | None = None) -> event_pb2.Cla
         case "result":
             _result(event.turn_result, body, texts, usage)
         case "rate_limit_event":
-            _rate_limit(event.rate_limit, mapping(body, "rate_limit_info"))
+            _rate_limit(event.rate_limit, mapping(body, "rate_limit_info"), texts)
         case "tool_progress":
             event.tool_progress.tool_use_id = texts.only(text(body, "tool_use_id"))
             event.tool_progress.tool_name = texts.only(text(body, "tool_name"))
@@ -180,9 +180,9 @@ def _result(result: event_pb2.ClaudeTurnResult, body: Body, texts: _Texts, usage
         result.usage.CopyFrom(usage)
 
 
-def _rate_limit(limit: event_pb2.ClaudeRateLimit, info: Body) -> None:
-    limit.status = clean(text(info, "status"))[:FRAME_TEXT_BYTES_MAX]
-    limit.limit_type = text(info, "rateLimitType")[:FRAME_TEXT_BYTES_MAX]
+def _rate_limit(limit: event_pb2.ClaudeRateLimit, info: Body, texts: _Texts) -> None:
+    limit.status = texts.only(text(info, "status"))
+    limit.limit_type = texts.only(text(info, "rateLimitType"))
     seconds = integer(info, "resetsAt")
     if 0 < seconds <= SECONDS_MAX:
         limit.reset_time.CopyFrom(timestamp_pb2.Timestamp(seconds=seconds))

@@ -40,7 +40,6 @@ PERMISSION_MODES: Mapping[int, str] = {
     task_pb2.PERMISSION_MODE_BYPASS_PERMISSIONS: "bypassPermissions",
     task_pb2.PERMISSION_MODE_DONT_ASK: "dontAsk",
 }
-
 RESUMED = (
     "This conversation was cut off before you had finished, and goes on now in the same folder. Some of the work may be"
     " done already: look before you do anything a second time, and do what is left. The request was:\n\n"
@@ -162,8 +161,10 @@ def plan_in(
     settings = [*_task_arguments(task), *_tool_arguments(task, folder, files), *_prompt_arguments(task, folder, files)]
     arguments = (*command.arguments, *FIXED_ARGUMENTS, *_changeable_arguments(task), *settings, *opening.arguments)
     for argument in arguments:
-        if len(argument.encode()) > ARGUMENT_BYTES_MAX or "\0" in argument:
-            raise LaunchRefused(f"the argument {argument[:40]!r} is longer than the CLI can take")
+        if len(argument.encode()) > ARGUMENT_BYTES_MAX:
+            raise LaunchRefused(f"the argument {argument[:40]!r} is longer than {ARGUMENT_BYTES_MAX} bytes")
+        if "\0" in argument:
+            raise LaunchRefused(f"the argument {argument[:40]!r} holds a NUL, which no argument may")
     environment = _environment(command, task, config_folder, workspace)
     bypasses = task.permission_mode == task_pb2.PERMISSION_MODE_BYPASS_PERMISSIONS
     key = (tuple(settings), bypasses, tuple(sorted(environment.items())), tuple(files.items()), str(workspace.folder))

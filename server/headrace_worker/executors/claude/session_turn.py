@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
+from typing import assert_never
 from uuid import UUID, uuid5
 
 from headrace.v1 import outcome_pb2, task_pb2, worker_pb2
@@ -48,11 +49,8 @@ GO_ON = (
     " you had finished, give your final answer again."
 )
 """Instead of a message that is in the conversation already (R6)."""
-
-
 ANSWERED_MARK = "answered"
 """A file in a session's folder: there is a conversation that has to be found again."""
-
 FORK_NOTE = "fork"
 """A file there: the session that it is a fork of, and the CLI's id of that one's conversation."""
 
@@ -135,15 +133,8 @@ class SessionTurns:
             process = await self._warm(attempt, session, opening)
             warm = process is not None
             process = process or await self._start(attempt, session, opening)
-        except ConversationLost as lost:
-            return Failed(failure(outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, str(lost), "transcript"))
-        except WorkLost as lost:
-            return Failed(failure(outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, str(lost), "resume"))
-        except SnapshotUnusable as unusable:
-            return Failed(failure(outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME, str(unusable), "snapshot"))
-        except ArtifactUnreachable as unreachable:
-            words = f"the snapshot to go on from can't be read: {unreachable}"
-            return Failed(failure(outcome_pb2.FAILURE_CLASS_NETWORK, words, "snapshot"))
+        except (ConversationLost, WorkLost, SnapshotUnusable, ArtifactUnreachable) as fault:
+            return _nothing_to_go_on_with(fault)
         except LaunchRefused as refused:
             return invalid(str(refused), "launch")
         except SpawnFailed as failed:
@@ -309,6 +300,23 @@ class SessionTurns:
             resumed=resumed,
             repair=lambda turn: repair(task, turn),
         )
+
+
+def _nothing_to_go_on_with(fault: ConversationLost | WorkLost | SnapshotUnusable | ArtifactUnreachable) -> Failed:
+    words, failure_class = str(fault), outcome_pb2.FAILURE_CLASS_UNKNOWN_OUTCOME
+    match fault:
+        case ConversationLost():
+            sign = "transcript"
+        case WorkLost():
+            sign = "resume"
+        case SnapshotUnusable():
+            sign = "snapshot"
+        case ArtifactUnreachable():
+            sign, failure_class = "snapshot", outcome_pb2.FAILURE_CLASS_NETWORK
+            words = f"the snapshot to go on from can't be read: {fault}"
+        case _:
+            assert_never(fault)
+    return Failed(failure(failure_class, words, sign))
 
 
 async def _say_nothing() -> None:

@@ -8,8 +8,9 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
+from typing import Any
 
 from headrace.v1 import worker_pb2, worker_service_pb2
 from headrace_worker.executors.claude.conversation import ConversationSeconds
@@ -230,7 +231,7 @@ class Sessions:
     def kill_idle(self) -> None:
         """The lease has ended: no process may live on. Those at work are ended by their attempts."""
         for session in list(self._sessions.values()):
-            self._hasten(session)
+            _hasten(session)
             if not session.busy:
                 self._drop_own_turns(session)
                 self._end(session, politely=False)
@@ -239,7 +240,7 @@ class Sessions:
         """Ends every process and waits for the end of its tree."""
         self._draining = True
         for session in list(self._sessions.values()):
-            self._hasten(session)
+            _hasten(session)
             self._drop_own_turns(session)
             self._end(session, politely=False)
         while ending := [task for session in self._sessions.values() for task in session.ending]:
@@ -270,11 +271,6 @@ class Sessions:
         if process is not None:
             task = self._spawn(self._end_process(session, process, politely=politely))
             session.ending[task] = process
-
-    def _hasten(self, session: Session) -> None:
-        """What is being ended politely has no more time for it."""
-        for process in session.ending.values():
-            process.cli.tree.signal_tree(signal.SIGKILL)
 
     async def _end_process(self, session: Session, process: SessionProcess, *, politely: bool) -> None:
         task = asyncio.current_task()
@@ -332,8 +328,14 @@ class Sessions:
                 await asyncio.to_thread(self._workspaces.discard, session.id)
             await asyncio.to_thread(remove_folder, session.folder)
 
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> asyncio.Task[None]:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _hasten(session: Session) -> None:
+    """What is being ended politely has no more time for it."""
+    for process in session.ending.values():
+        process.cli.tree.signal_tree(signal.SIGKILL)
