@@ -7,12 +7,15 @@ and wait for nothing.
 """
 
 import ctypes
+import errno
 import os
 import platform
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 CAPABILITY_VERSION = 0x20080522
 SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159}
@@ -62,6 +65,15 @@ def as_owner(folder: Path) -> Iterator[None]:
         return
     with acting_as(Identity(found.st_uid, found.st_gid)):
         yield
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """Opens a file to read it. A pipe or a device is refused, not waited for. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no plain file", str(path))
+    return open(descriptor, "rb")
 
 
 def effective_capabilities() -> int:

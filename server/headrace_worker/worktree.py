@@ -5,6 +5,7 @@ when a worktree is wanted, is decided elsewhere. Its functions block; call them 
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from headrace_worker.acting import as_owner
+from headrace_worker.acting import as_owner, open_plain
 from headrace_worker.errand import ErrandFailed, run_errand
 from headrace_worker.executors.limits import GIT_SECONDS
 from headrace_worker.folders import remove_folder
@@ -41,6 +42,8 @@ OWN_VARIABLES = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_OP
 _NONE: Mapping[str, str] = {}
 BASE_FILE = "headrace-base"
 """In the worktree's own git folder: the commit that it began with."""
+_COMMIT = re.compile(rb"[0-9a-f]{40,64}")
+_COMMIT_BYTES_MAX = 64
 
 
 class GitFailed(Exception):
@@ -93,8 +96,11 @@ class Worktree:
     def base(self) -> str:
         """The commit that it began with. Raises GitFailed, OSError."""
         path = self._base_file()
-        with as_owner(self.folder):
-            return path.read_text()
+        with as_owner(self.folder), open_plain(path) as file:
+            noted = file.read(_COMMIT_BYTES_MAX + 1)
+        if not _COMMIT.fullmatch(noted):
+            raise GitFailed(f"{BASE_FILE} names no commit")
+        return noted.decode()
 
     def write_changes(self, target: Path, index: Path) -> None:
         """Writes everything that differs from its base as a patch: commits, changes, and files that git did not know.

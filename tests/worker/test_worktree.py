@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from headrace.v1 import event_pb2, outcome_pb2, task_pb2, worker_pb2
 from headrace_worker.executors.artifacts import deliver_changes
 from headrace_worker.executors.contract import Failed, StopRequest, Succeeded
 from headrace_worker.workspace import PreparedWorkspace, WorkspaceRefused, Workspaces
+from headrace_worker.worktree import BASE_FILE
 
 JOB = "0190a0b0-0000-7000-8000-000000000001"
 LEASE = worker_pb2.Lease(job_id=JOB, attempt=1)
@@ -109,6 +111,26 @@ def test_what_failed_delivers_its_changes_too_and_makes_no_branch(workspaces: Wo
     (prepared.folder / "new").write_text("x")
     assert b"+x" in deliver(prepared, "result", Failed(outcome_pb2.Failure())).patch
     assert git(repository, "branch", "--list", "result") == ""
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "no commit", "no text"])
+def test_x8_what_a_program_put_in_place_of_the_note_of_its_commit_costs_its_own_job_only(
+    workspaces: Workspaces, repository: Path, kind: str
+) -> None:
+    prepared = workspaces.prepare(LEASE, worktree(repository), resumed=False)
+    note = prepared.folder / git(prepared.folder, "rev-parse", "--git-dir") / BASE_FILE
+    note.unlink()
+    if kind == "a pipe":
+        os.mkfifo(note)
+    elif kind == "a device":
+        note.symlink_to("/dev/zero")
+    else:
+        note.write_bytes(b"--output=/x" if kind == "no commit" else b"\xff" * 40)
+    attempt: Any = Delivered()
+    outcome = asyncio.run(deliver_changes(attempt, prepared, "", DONE))
+    assert isinstance(outcome, Failed)
+    assert outcome.failure.failure_class == outcome_pb2.FAILURE_CLASS_RESOURCE
+    assert attempt.outputs == []
 
 
 def test_who_is_killed_delivers_nothing(workspaces: Workspaces, repository: Path) -> None:

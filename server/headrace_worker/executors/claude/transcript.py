@@ -6,9 +6,11 @@ folder's owner. Its functions block on the disk; call them in a thread.
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
-from headrace_worker.acting import as_owner
+from headrace_worker.acting import as_owner, open_plain
+from headrace_worker.executors.limits import FRAME_LINE_BYTES_MAX
 from headrace_worker.user import make_folder_like
 
 
@@ -22,14 +24,15 @@ def find(config_folder: Path, claude_session_id: str) -> Path | None:
 
 
 def holds(transcript: Path, message: str) -> bool:
-    """Whether a message of the user with that id stands in the transcript."""
+    """Whether a message of the user with that id stands in the transcript. Raises OSError."""
     needle = message.encode()
-    with as_owner(_config_folder(transcript)), transcript.open("rb") as file:
-        return any(needle in line and _is_message(line, message) for line in file)
+    with as_owner(_config_folder(transcript)), open_plain(transcript) as file:
+        lines = iter(partial(file.readline, FRAME_LINE_BYTES_MAX), b"")
+        return any(needle in line and _is_message(line, message) for line in lines)
 
 
 def copy(transcript: Path, config_folder: Path) -> None:
-    """Gives another config folder the transcript, with what the CLI keeps beside it."""
+    """Gives another config folder the transcript, with what the CLI keeps beside it. Raises OSError."""
     source = _config_folder(transcript)
     make_folder_like(config_folder, source)
     with as_owner(source):
@@ -45,7 +48,8 @@ def _copy(transcript: Path, target: Path) -> None:
         shutil.copytree(beside, target.with_suffix(""), symlinks=True, dirs_exist_ok=True)
     # The transcript last, and whole at once: what is there is taken for complete.
     part = target.with_suffix(".part")
-    shutil.copyfile(transcript, part)
+    with open_plain(transcript) as source, part.open("wb") as target_file:
+        shutil.copyfileobj(source, target_file)
     part.replace(target)
 
 
