@@ -1,16 +1,21 @@
 """What one cycle grants, to whom, and in which order."""
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from headrace.v1 import queue_pb2
+from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.placement import Needs, Offer
-from headrace_server.runtime.cycle import take_back
+from headrace_server.core.states import JobState
+from headrace_server.runtime.cycle import Cycle, run_cycle, take_back
 from headrace_server.store.attempts.leases import Holder
+from headrace_server.store.attempts.workers import Release, Word, hear_each
+from headrace_server.store.ledger import Ledger
 from headrace_server.store.queueing.queues import create_queue
-from store.driving import NAMESPACE, Bench, capabilities, claude_spec, frame, handler_spec, new_job, offer
+from store.driving import HOME, NAMESPACE, Bench, capabilities, claude_spec, frame, handler_spec, new_job, offer
 
 BIG = Holder("big", "i1")
 SMALL = Holder("small", "i1")
@@ -154,3 +159,27 @@ def test_l3_what_was_not_sent_is_taken_back_unless_it_began(bench: Bench, began:
         bench.hear(starts=[granted[0].lease])
     bench.write(take_back, granted)
     assert bench.kinds(job.id)[-1] == ("attempt_started" if began else "attempt_released")
+
+
+def test_c3_a_cycle_for_no_time_sees_that_one_has_come_since(bench: Bench) -> None:
+    spec = handler_spec()
+    spec.timeouts.queue_timeout.FromSeconds(5)
+    (late,) = bench.submit(new_job(spec=spec))
+    bench.clock.advance(5)
+    assert bench.write(run_cycle, [offer()], [], timed=False).granted == ()
+    assert bench.job(late.id).state is JobState.EXPIRED
+
+
+def test_q4_a_token_that_comes_back_in_the_transaction_of_a_cycle_is_there_for_it(bench: Bench) -> None:
+    """A worker's word and the cycle that it asks for are committed together."""
+    policy = queue_pb2.Queue(name="slow", rate_limit=queue_pb2.RateLimit(count=1, period=Duration(seconds=60)))
+    bench.write(create_queue, NAMESPACE, policy, "tester")
+    bench.submit(new_job(queue="slow"))
+    (granted,) = bench.cycle(offer()).granted
+    declined = Word(HOME, releases=[Release(granted.lease, ReleaseCause.DECLINED, "no room")])
+
+    def hear_and_grant(ledger: Ledger) -> Cycle:
+        hear_each(ledger, [declined])
+        return run_cycle(ledger, [offer()], [], timed=False)
+
+    assert [again.lease.job_id for again in bench.write(hear_and_grant).granted] == [granted.lease.job_id]

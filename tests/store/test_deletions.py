@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
-from headrace.v1 import job_pb2
+from headrace.v1 import job_pb2, queue_pb2
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId, Micros, job_id_text
 from headrace_server.core.job import Job
@@ -21,10 +22,11 @@ from headrace_server.store.jobs.retries import retry
 from headrace_server.store.jobs.submission import Accepted
 from headrace_server.store.jobs.submit import submit_each
 from headrace_server.store.ledger import Ledger
+from headrace_server.store.queueing.queues import create_queue
 from headrace_server.store.records import expiry, output_expiry, reads
 from headrace_server.store.records.audit import list_audit, record_audit
 from store.checkers import check_store
-from store.driving import HOME, NAMESPACE, Bench, OpenStore, checkpoint, chunk, finished
+from store.driving import HOME, NAMESPACE, Bench, OpenStore, checkpoint, chunk, finished, offer
 from store.graphs import made
 
 OF_A_JOB = (
@@ -144,6 +146,42 @@ def test_s1_a_request_id_is_remembered_for_a_week_after_the_deletion(reopen: Ope
     retention(bench)
     (new,) = bench.submit(made(request_id="r1"))
     assert new.id != job.id
+
+
+def test_s1_a_sweep_forgets_no_request_of_a_job_that_is_there(bench: Bench) -> None:
+    ended = ran(bench, request_id="r2")
+    (waits,) = bench.submit(made(request_id="r1"))
+    days_pass(bench, 29)
+    retention(bench)
+    answers = bench.write(submit_each, [made(request_id="r1"), made(request_id="r2")])
+    assert [(one.job.id, one.deduplicated) for one in answers if isinstance(one, Accepted)] == [
+        (waits.id, True),
+        (ended.id, True),
+    ]
+
+
+def test_q4_a_sweep_drops_no_bucket_that_is_not_full(bench: Bench) -> None:
+    policy = queue_pb2.Queue(name="slow", rate_limit=queue_pb2.RateLimit(count=1, period=Duration(seconds=60)))
+    bench.write(create_queue, NAMESPACE, policy, "tester")
+    bench.submit(made(queue="slow"), made(queue="slow"))
+    assert len(bench.cycle(offer(slots=2)).granted) == 1
+    bench.clock.advance(59)
+    retention(bench)
+    assert len(bench.cycle(offer(slots=2)).granted) == 0
+    bench.clock.advance(1)
+    retention(bench)
+    assert bench.read(lambda connection: connection.rows("SELECT 1 FROM rate_buckets")) == []
+    assert len(bench.cycle(offer(slots=2)).granted) == 1
+
+
+def test_q2_a_sweep_drops_no_share_that_has_jobs(bench: Bench) -> None:
+    fair = queue_pb2.Fairness(scope=queue_pb2.FAIRNESS_SCOPE_OWNER)
+    bench.write(create_queue, NAMESPACE, queue_pb2.Queue(name="fair", fairness=fair), "tester")
+    bench.submit(made(queue="fair", owner="ann"))
+    assert len(bench.cycle(offer()).granted) == 1
+    days_pass(bench, 31)
+    retention(bench)
+    assert bench.read(lambda connection: connection.rows("SELECT name, active FROM shares")) == [("ann", 1)]
 
 
 def test_q6_children_of_a_deleted_job_know_how_it_ended(bench: Bench) -> None:

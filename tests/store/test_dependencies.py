@@ -1,5 +1,6 @@
 """Jobs that wait for others: graphs by refs and ids, what ends mean, and steps of bounded size (S6, S7, Q6, C2)."""
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -123,12 +124,12 @@ def test_s5_blocked_jobs_count_and_a_graph_that_does_not_fit_is_refused(bench: B
 
 
 def test_q6_a_dependency_that_is_not_there_is_refused(bench: Bench) -> None:
-    other = bench.write(submit_each, [made()])
-    (elsewhere,) = accepted(other)
-    unknown = JobId(bytes(range(16)))
-    (answer,) = bench.write(submit_each, [made(elsewhere.id, unknown)])
-    assert isinstance(answer, Refusal)
-    assert (answer.reason, answer.resource_name) == (Reason.NOT_FOUND, job_id_text(unknown))
+    (there,) = accepted(bench.write(submit_each, [made()]))
+    (elsewhere,) = accepted(bench.write(submit_each, [replace(made(), namespace="elsewhere")]))
+    for unknown in (JobId(bytes(range(16))), elsewhere.id):
+        (answer,) = bench.write(submit_each, [made(there.id, unknown)])
+        assert isinstance(answer, Refusal)
+        assert (answer.reason, answer.resource_name) == (Reason.NOT_FOUND, job_id_text(unknown))
 
 
 @pytest.mark.parametrize(

@@ -162,3 +162,13 @@ def test_e5_however_it_is_resent_the_log_has_each_piece_once_in_order(bench: Ben
     last = bench.job(lease.job_id).producer_sequence
     assert data(bench, lease) == b"".join(b"%d," % n for n in range(1, last + 1))
     bench.finish(lease, outputs=last)
+
+
+def test_e3_a_report_waits_for_the_output_before_it(bench: Bench) -> None:
+    lease = bench.running()
+    step = event_pb2.CancelStepped(step=event_pb2.CANCEL_STEP_INTERRUPT)
+    assert bench.report(lease, report_number=1, after_producer_sequence=1, step=step) == 0
+    assert "cancel_stepped" not in bench.kinds(lease.job_id)
+    bench.append(lease, chunk(1))
+    assert bench.report(lease, report_number=1, after_producer_sequence=1, step=step) == 1
+    assert bench.kinds(lease.job_id)[-1] == "cancel_stepped"

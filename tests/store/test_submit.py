@@ -127,6 +127,15 @@ def test_s5_scheduled_jobs_count_and_running_ones_do_not(bench: Bench) -> None:
     bench.finish(lease)
 
 
+def test_s5_a_job_that_ends_at_once_needs_no_room(bench: Bench) -> None:
+    small_queue(bench, 1)
+    (parent,) = bench.submit(new_job())
+    bench.cancel(parent.id)
+    (waits,) = bench.submit(new_job(queue="small"))
+    (skipped,) = bench.submit(new_job(queue="small", dependencies=(parent.id,)))
+    assert (waits.state, skipped.state) == (JobState.QUEUED, JobState.SKIPPED)
+
+
 def test_s5_a_deduplicated_submit_is_answered_by_a_full_queue(bench: Bench) -> None:
     small_queue(bench, 1)
     full = [new_job("r1", queue="small")]

@@ -7,7 +7,7 @@ import pytest
 
 from headrace.v1 import event_pb2, input_pb2, job_pb2, outcome_pb2, queue_pb2
 from headrace_server.core.failures import FailureClass, TimeoutKind
-from headrace_server.core.ids import SECOND, JobId
+from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.states import JobState
 from headrace_server.core.wanted import StopCause, WantedEnd
 from headrace_server.store.attempts.due import has_silence_limits, listen_anew
@@ -67,6 +67,12 @@ def last(bench: Bench, job_id: JobId, kind: str) -> Any:
 def wanted(bench: Bench, holder: Holder = HOME) -> list[tuple[JobId, WantedEnd, StopCause]]:
     """What a worker is told with its next renewal."""
     return [(one.job.id, one.end, one.cause) for one in bench.write(wanted_of, holder)]
+
+
+def test_c3_the_times_of_a_job_for_later_count_from_its_schedule_time(bench: Bench) -> None:
+    later = Micros(bench.clock.now() + 60 * SECOND)
+    (job,) = bench.submit(new_job(spec=spec(queue=10, total=20), schedule_time=later))
+    assert (job.start_by, job.end_by) == (later + 10 * SECOND, later + 20 * SECOND)
 
 
 def stop(bench: Bench, lease: Lease, seconds: float, kind: TimeoutKind) -> None:
