@@ -187,7 +187,15 @@ def test_a_result_that_nobody_could_read_fails_the_attempt(served: Served, worke
     result = outcome_pb2.Result(handler=outcome_pb2.HandlerResult())
     result.handler.value.MergeFromString(nested_lists(45))
     assert finish(worker, lease, succeeded=result) == worker_service_pb2.FINISH_DISPOSITION_INVALID
-    assert get(served, lease.job_id).failure.message == "the result is nested too deeply"
+    assert get(served, lease.job_id).failure.message.startswith("the result is nested too deeply, or")
+
+
+def test_a_result_that_is_no_json_fails_the_attempt(served: Served, worker: RawWorker) -> None:
+    lease = worker.leases(1)[0]
+    result = outcome_pb2.Result(handler=outcome_pb2.HandlerResult())
+    result.handler.value.struct_value.update({"score": float("nan")})
+    assert finish(worker, lease, succeeded=result) == worker_service_pb2.FINISH_DISPOSITION_INVALID
+    assert get(served, lease.job_id).failure.message.endswith("NaN or an infinite number, which JSON does not have")
 
 
 def nested_lists(levels: int) -> bytes:

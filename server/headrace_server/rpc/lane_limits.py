@@ -10,6 +10,7 @@ from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core import limits
 from headrace_server.core.job import Failure
 from headrace_server.core.refusal import Refused
+from headrace_server.rpc.checks.json_numbers import holds_no_json_number
 from headrace_server.rpc.checks.nesting import is_nested_too_deep
 from headrace_server.rpc.checks.validate_worker import HELD_COUNT_MAX, KEPT_SESSIONS_COUNT_MAX
 from headrace_server.rpc.checks.violations import Violations
@@ -74,16 +75,17 @@ def bounded_failure(message: outcome_pb2.Failure) -> Failure:
         message.message = cut_text(message.message, limits.FAILURE_TEXT_BYTES_MAX)
         message.sign = cut_text(message.sign, limits.FAILURE_TEXT_BYTES_MAX)
         message.detail = cut_text(message.detail, limits.FAILURE_DETAIL_BYTES_MAX)
-        if message.partial_result.ByteSize() > limits.RESULT_BYTES_MAX or is_result_too_deep(message.partial_result):
+        if message.partial_result.ByteSize() > limits.RESULT_BYTES_MAX or is_result_unreadable(message.partial_result):
             message.ClearField("partial_result")
     return failure_of(message)
 
 
-def is_result_too_deep(result: outcome_pb2.Result) -> bool:
-    """Whether nobody could read it inside an event."""
-    if result.ByteSize() < limits.NESTED_LEVELS_MAX:
-        return False
-    return is_nested_too_deep(result.handler.value) or is_nested_too_deep(result.claude.structured_output)
+def is_result_unreadable(result: outcome_pb2.Result) -> bool:
+    """Whether nobody could read it inside an event, or as JSON."""
+    return any(
+        is_nested_too_deep(value) or holds_no_json_number(value)
+        for value in (result.handler.value, result.claude.structured_output)
+    )
 
 
 def cut_text(text: str, size_bytes: int) -> str:
@@ -95,7 +97,7 @@ def _check_kept(output: event_pb2.Output, path: str, violations: Violations) -> 
     """What is kept beside the log."""
     kind = output.WhichOneof("kind")
     if kind == "checkpoint" and _is_checkpoint_too_much(output.checkpoint):
-        what = f"holds a checkpoint of more than {limits.CHECKPOINT_BYTES_MAX} bytes, or one nested too deeply"
+        what = f"holds a checkpoint of more than {limits.CHECKPOINT_BYTES_MAX} bytes, or one that is no JSON"
         violations.add(path, what)
     elif kind == "artifact_part":
         size = len(output.artifact_part.data)
@@ -116,10 +118,8 @@ def _check_artifact_name(name: str, path: str, violations: Violations) -> None:
 
 
 def _is_checkpoint_too_much(checkpoint: event_pb2.Checkpoint) -> bool:
-    size = checkpoint.value.ByteSize()
-    return size > limits.CHECKPOINT_BYTES_MAX or (
-        size >= limits.NESTED_LEVELS_MAX and is_nested_too_deep(checkpoint.value)
-    )
+    value = checkpoint.value
+    return value.ByteSize() > limits.CHECKPOINT_BYTES_MAX or is_nested_too_deep(value) or holds_no_json_number(value)
 
 
 def _check_report(report: pb.AttemptReport, path: str, violations: Violations) -> None:

@@ -15,7 +15,7 @@ from headrace_server.core.placement import Capabilities
 from headrace_server.core.refusal import Reason, Refusal, Refused, Violation
 from headrace_server.core.resources import Resources
 from headrace_server.core.wanted import Wanted
-from headrace_server.rpc.lane_limits import bounded_failure, is_result_too_deep
+from headrace_server.rpc.lane_limits import bounded_failure, is_result_unreadable
 from headrace_server.runtime.registry import ControlLane
 from headrace_server.store.attempts.leases import Finish, Holder, Lease, Snooze
 from headrace_server.store.attempts.worker_drains import WorkerDrain
@@ -201,7 +201,7 @@ def _finish(message: pb.AttemptFinish) -> Finish:
     return Finish(
         lease=lease_of(message.lease),
         succeeded=message.succeeded.SerializeToString() if kind == "succeeded" else None,
-        unreadable=kind == "succeeded" and is_result_too_deep(message.succeeded),
+        unreadable=kind == "succeeded" and is_result_unreadable(message.succeeded),
         failed=bounded_failure(message.failed) if kind == "failed" else None,
         cancelled=kind == "cancelled",
         snoozed=_snooze(message.snoozed) if kind == "snoozed" else None,

@@ -12,6 +12,7 @@ from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 
 from headrace_server.core import limits
 from headrace_server.core.refusal import Reason, Refusal, Violation
+from headrace_server.rpc.checks.json_numbers import holds_no_json_number
 from headrace_server.rpc.checks.nesting import is_nested_too_deep
 
 VIOLATIONS_COUNT_MAX = 100
@@ -146,13 +147,15 @@ def serialised_within(size_max: int) -> FieldCheck:
 
 
 def structured_within(size_max: int) -> FieldCheck:
-    """A `Struct`, bounded by its length when serialised and by how deep it is nested."""
+    """A `Struct`, bounded by its length when serialised and by how deep it is nested; all of it is JSON."""
     sized = serialised_within(size_max)
 
     def check(value: Any, path: str, violations: Violations) -> None:
         sized(value, path, violations)
         if is_nested_too_deep(value):
             violations.add(path, "is nested too deeply; 25 levels are allowed")
+        elif holds_no_json_number(value):
+            violations.add(path, "holds NaN or an infinite number, which JSON does not have")
 
     return check
 

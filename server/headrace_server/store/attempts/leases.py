@@ -22,6 +22,7 @@ from headrace_server.core.retry import (
     decide_after_loss,
     decide_after_return,
     decide_after_snooze,
+    is_poison,
 )
 from headrace_server.core.states import LEASED, JobState
 from headrace_server.store.attempts.timeouts import timeout_failure, timeouts_of_job
@@ -99,7 +100,7 @@ class Finish:
     """The whole of it, kept when it comes too late."""
     snoozed: Snooze | None = None
     unreadable: bool = False
-    """The result is nested deeper than whatever would carry it can be."""
+    """The result is nested deeper than whatever would carry it can be, or holds a number that JSON does not have."""
     first_token: int | None = None
     """Microseconds until the model's first word, where a model answered."""
 
@@ -217,7 +218,7 @@ def _succeed(ledger: Ledger, job: Job, holder: Holder, word: Finish, result: byt
     if len(result) > RESULT_BYTES_MAX or word.unreadable:
         message = f"the result has {len(result)} bytes, {RESULT_BYTES_MAX} are allowed"
         if word.unreadable:
-            message = "the result is nested too deeply"
+            message = "the result is nested too deeply, or holds NaN or an infinite number, which JSON does not have"
         _fail_attempt(ledger, job, _failure(FailureClass.INVALID, message, "result"), word.usage)
         return Disposition.INVALID
     if job.state is JobState.CANCELLING:
@@ -343,8 +344,7 @@ def _in_time(ledger: Ledger, job: Job, decision: Decision) -> Decision:
 def _failure_of_loss(job: Job, decision: Decision) -> Failure:
     if decision is OUT_OF_TIME:
         return timeout_failure(TimeoutKind.TOTAL)
-    poisoned = decision.rule.startswith("lost")
-    failure_class = FailureClass.POISON if poisoned else FailureClass.UNKNOWN_OUTCOME
+    failure_class = FailureClass.POISON if is_poison(job.losses) else FailureClass.UNKNOWN_OUTCOME
     return _failure(failure_class, decision.rule, f"worker={job.worker}")
 
 
