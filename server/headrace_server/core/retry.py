@@ -122,9 +122,14 @@ def decide_after_failure(attempt: EndedAttempt, policy: RetryPolicy, chance: flo
     return _again(attempt, f"class {name} is retried, attempt {attempt.failures} of {attempts_max} failed", delay)
 
 
+def is_poison(losses: int) -> bool:
+    """Whether a job is taken to kill its workers, because so many attempts were lost (L6)."""
+    return losses > LOSSES_COUNT_MAX
+
+
 def decide_after_loss(attempt: EndedAttempt, losses: int) -> Decision:
     """Decides what follows an attempt that was lost with its worker; `losses` counts it."""
-    if losses > LOSSES_COUNT_MAX:
+    if is_poison(losses):
         return Decision(RetryAction.FAIL, f"lost with its worker {losses} times, {LOSSES_COUNT_MAX} are allowed")
     return _again(attempt, f"lost with its worker, {losses} of {LOSSES_COUNT_MAX} allowed losses", 0.0)
 

@@ -154,20 +154,43 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
         "ON CONFLICT (worker) DO UPDATE SET incarnation = excluded.incarnation, counter = excluded.counter,"
         " hello = excluded.hello, connected = excluded.connected, renewed = excluded.renewed, lost = 0",
     )
+    left = _lose_what_is_gone(ledger, greeting, again=again)
+    if not again:
+        drop_orphans(ledger, holder.worker, holder.incarnation)
+    jobs, stale = _go_on_with(ledger, greeting)
+    taken = key_resources(ledger, [*left, *(job.key for job in jobs)])
+    return Welcomed(
+        first=not again,
+        jobs=tuple(jobs),
+        stale=tuple(stale),
+        taken=tuple(taken[job.key] for job in jobs),
+        inherited=total(taken[key] for key in left),
+        drain=drain_of(ledger, holder.worker),
+        wanted=wanted_of(ledger, holder),
+        commands=pending_commands(ledger, holder),
+        invalidations=recent_invalidations(ledger),
+    )
+
+
+def _lose_what_is_gone(ledger: Ledger, greeting: Greeting, *, again: bool) -> list[int]:
+    """Ends the attempts that nobody runs any more; returns the ready keys of those that an older start may run."""
     left = []
-    for job in leased_by(ledger, holder.worker):
-        if job.incarnation != holder.incarnation:
+    for job in leased_by(ledger, greeting.holder.worker):
+        if job.incarnation != greeting.holder.incarnation:
             if again or job.incarnation in greeting.living:
                 left.append(job.key)
             else:
                 lose(ledger, job, "a newer incarnation of the worker connected")
         elif Lease(job.id, job.epoch, ledger.generation) not in greeting.held:
             lose(ledger, job, "the worker came back without it")
-    if not again:
-        drop_orphans(ledger, holder.worker, holder.incarnation)
+    return left
+
+
+def _go_on_with(ledger: Ledger, greeting: Greeting) -> tuple[list[Job], list[Lease]]:
+    """The jobs that the worker may go on with, and the leases that have ended of what it says it holds."""
     jobs, stale = [], []
     for lease in greeting.held:
-        found = held(ledger, holder, lease)
+        found = held(ledger, greeting.holder, lease)
         if found is None:
             stale.append(lease)
             continue
@@ -175,23 +198,7 @@ def welcome(ledger: Ledger, greeting: Greeting) -> Welcomed:
         if found.silence:
             # What it has said meanwhile comes only now: while it was away it could not be heard (L5).
             ledger.note_life(found)
-    taken = key_resources(ledger, [*left, *(job.key for job in jobs)])
-    drain = drain_of(ledger, holder.worker)
-    wanted = wanted_of(ledger, holder)
-    taken_by_job = tuple(taken[job.key] for job in jobs)
-    inherited = total(taken[key] for key in left)
-    commands = pending_commands(ledger, holder)
-    return Welcomed(
-        first=not again,
-        jobs=tuple(jobs),
-        stale=tuple(stale),
-        taken=taken_by_job,
-        inherited=inherited,
-        drain=drain,
-        wanted=wanted,
-        commands=commands,
-        invalidations=recent_invalidations(ledger),
-    )
+    return jobs, stale
 
 
 def _is_overtaken(greeting: Greeting, heard: int) -> bool:

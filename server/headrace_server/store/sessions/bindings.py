@@ -214,8 +214,9 @@ def note_run(ledger: Ledger, job: Job, begun: Micros) -> None:
 def ended_sessions(
     ledger: Ledger, worker: str, incarnation: str, held: tuple[tuple[JobId, int], ...]
 ) -> tuple[JobId, ...]:
-    """Those of the sessions of which a worker has a process whose process has to end, and what is kept of it. What
-    still runs in a closed one is ended by its job; what a fork is to go on from is kept until the fork has its own."""
+    """Of the sessions that a worker has a process of, those whose process has to end, and what is kept of them to go.
+    What still runs in a closed one is ended by its job; what a fork is to go on from is kept until the fork has its
+    own."""
     ended = []
     for session_id, binding_epoch in held:
         session = read_session(ledger.look_up, session_id)
@@ -225,7 +226,7 @@ def ended_sessions(
 
 
 def kept_in_vain(ledger: Ledger, worker: str, kept: tuple[JobId, ...]) -> tuple[JobId, ...]:
-    """Those of the sessions of which a worker keeps the conversation that are over, or bound to another worker. Of one
+    """Of the sessions that a worker keeps the conversation of, those that are over or bound to another worker. Of one
     that is not known here nothing is said: it may be known elsewhere."""
     vain = []
     for session_id in kept:

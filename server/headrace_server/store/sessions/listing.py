@@ -116,19 +116,19 @@ def _conditions(namespace: str, wanted: SessionFilter) -> Conditions:
 def _see(connection: Connection, sessions: Sequence[StoredSession]) -> list[SeenSession]:
     if not sessions:
         return []
-    marks, values = in_list([session.row for session in sessions])
+    listed, values = in_list([session.row for session in sessions])
     pending: dict[int, list[Job]] = {}
     for row in connection.rows(
         rows.SELECT.replace(" FROM jobs", ", session_turns.session FROM jobs")
         + " JOIN session_turns ON session_turns.job = jobs.job"
-        f" WHERE session_turns.session IN ({marks}) AND session_turns.ended = 0"
+        f" WHERE session_turns.session IN ({listed}) AND session_turns.ended = 0"
         " ORDER BY session_turns.session, session_turns.number",
         values,
     ):
         pending.setdefault(int(row[-1]), []).append(rows.job_of(row))
     latest = connection.rows(
         "SELECT session_turns.session, jobs.id, max(session_turns.number) FROM session_turns"
-        f" JOIN jobs ON jobs.job = session_turns.job WHERE session_turns.session IN ({marks})"
+        f" JOIN jobs ON jobs.job = session_turns.job WHERE session_turns.session IN ({listed})"
         " AND session_turns.number = (SELECT max(number) FROM session_turns AS others"
         " WHERE others.session = session_turns.session) GROUP BY session_turns.session, jobs.id",
         values,
