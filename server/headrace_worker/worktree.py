@@ -204,7 +204,10 @@ def _run_here(command: list[str], environment: Mapping[str, str], output: IO[byt
     except subprocess.TimeoutExpired as expired:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        # What has left the group keeps the pipes open for as long as it likes.
+        for pipe in filter(None, (process.stdout, process.stderr)):
+            pipe.close()
+        process.wait()
         raise GitFailed(f"git took longer than {GIT_SECONDS:g} s") from expired
     return process.returncode, printed or b"", complaint
 

@@ -3,12 +3,14 @@
 import asyncio
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headrace.v1 import event_pb2, outcome_pb2, task_pb2, worker_pb2
+from headrace_worker import worktree as worktrees
 from headrace_worker.executors.artifacts import deliver_changes
 from headrace_worker.executors.contract import Failed, StopRequest, Succeeded
 from headrace_worker.workspace import PreparedWorkspace, WorkspaceRefused, Workspaces
@@ -131,6 +133,26 @@ def test_x8_what_a_program_put_in_place_of_the_note_of_its_commit_costs_its_own_
     assert isinstance(outcome, Failed)
     assert outcome.failure.failure_class == outcome_pb2.FAILURE_CLASS_RESOURCE
     assert attempt.outputs == []
+
+
+def test_x8_what_a_filter_leaves_running_holds_nobody_up(
+    workspaces: Workspaces, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps the pipes of git open, in a session of its own."""
+    prepared = workspaces.prepare(LEASE, worktree(repository), resumed=False)
+    os.mkfifo(tmp_path / "hold")
+    git(repository, "config", "filter.leaving.clean", f"setsid cat {tmp_path}/hold & cat")
+    (prepared.folder / ".gitattributes").write_text("* filter=leaving\n")
+    (prepared.folder / "new").write_text("x")
+    monkeypatch.setattr(worktrees, "GIT_SECONDS", 3.0)
+    attempt: Any = Delivered()
+    try:
+        outcome = asyncio.run(deliver_changes(attempt, prepared, "", DONE))
+    finally:
+        with suppress(OSError):
+            os.close(os.open(tmp_path / "hold", os.O_WRONLY | os.O_NONBLOCK))
+    assert isinstance(outcome, Failed)
+    assert "longer than 3 s" in outcome.failure.message
 
 
 def test_who_is_killed_delivers_nothing(workspaces: Workspaces, repository: Path) -> None:
