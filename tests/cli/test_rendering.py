@@ -353,6 +353,13 @@ def test_what_is_not_a_length_of_time_is_refused(text: str) -> None:
         amounts.parse_duration(text)
 
 
+def test_show_says_why_a_job_waits() -> None:
+    reason = job_pb2.WaitReason(cause=job_pb2.WAIT_CAUSE_TIME, message="waits for its schedule time")
+    job = job_pb2.Job(id="j", state=job_pb2.JOB_STATE_SCHEDULED, wait_reasons=[reason])
+    lines = job_text.job_lines(job, datetime.fromtimestamp(1_700_000_000, UTC))
+    assert "because    waits for its schedule time" in lines
+
+
 def test_show_says_how_each_attempt_went_and_why_the_job_failed(usage: Any) -> None:
     failure = outcome_pb2.Failure(
         failure_class=outcome_pb2.FAILURE_CLASS_CRASH, message="died", sign="signal=9", detail="line 1\nline 2"

@@ -92,6 +92,16 @@ def test_s6_s7_a_bad_graph_is_refused_item_by_item(jobs: Jobs) -> None:
     assert jobs.ended(answer.results[2].job_id).state == job_pb2.JOB_STATE_SUCCEEDED
 
 
+def test_s7_an_atomic_call_is_refused_for_what_is_wrong_and_not_for_what_hangs_on_it(jobs: Jobs) -> None:
+    items: Any = [
+        {"spec": jobs.spec(dependencies=[{"ref": "lost"}])},
+        {"spec": jobs.spec(queue="nowhere"), "ref": "lost"},
+    ]
+    with pytest.raises(grpc.RpcError, match="there is no queue 'nowhere'") as refused:
+        jobs.stub.SubmitJobs(pb.SubmitJobsRequest(items=items, atomic=True))
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
 def test_s3_one_runs_and_the_latest_waits(jobs: Jobs) -> None:
     key = {"key": "folder-1", "on_conflict": job_pb2.UNIQUE_KEY_CONFLICT_REPLACE_WAITING}
     first = jobs.submit("sh", "-c", "sleep 60", unique_key=key)

@@ -113,7 +113,7 @@ def test_q8_a_share_that_used_more_says_whose_turn_it_is(bench: Bench) -> None:
     full.lanes()[0].hold(Lease(JobId(b"1" * 16), 1, 1), Resources())
     found = told(bench, waiting, full)
     assert [(cause, message) for cause, message, _ in found] == [
-        (job_pb2.WAIT_CAUSE_NO_FREE_SLOT, "all 1 slots of the 1 workers that can run it are taken"),
+        (job_pb2.WAIT_CAUSE_NO_FREE_SLOT, "the one slot of the worker that can run it is taken"),
         (
             job_pb2.WAIT_CAUSE_RANK,
             "'ann' has used 90.0 slot-seconds of late by its weight; 'bob' goes first with 0.0",

@@ -129,7 +129,7 @@ class JobServiceServicer:
         Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an
         item that it depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the store's intake or the
         disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the status of the
-        first item that can't be accepted, whose number is in the metadata as `item`.
+        first item that can't be accepted for a reason of its own, whose number is in the metadata as `item`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

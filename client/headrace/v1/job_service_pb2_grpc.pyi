@@ -53,7 +53,7 @@ class JobServiceStub:
     Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an
     item that it depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the store's intake or the
     disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the status of the
-    first item that can't be accepted, whose number is in the metadata as `item`.
+    first item that can't be accepted for a reason of its own, whose number is in the metadata as `item`.
     """
     GetJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]
     """Returns a job as it is now.
@@ -139,7 +139,7 @@ class JobServiceAsyncStub(JobServiceStub):
     Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an
     item that it depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the store's intake or the
     disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the status of the
-    first item that can't be accepted, whose number is in the metadata as `item`.
+    first item that can't be accepted for a reason of its own, whose number is in the metadata as `item`.
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.GetJobRequest, _job_service_pb2.GetJobResponse]  # type: ignore[assignment]
     """Returns a job as it is now.
@@ -234,7 +234,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         Statuses of single items are those of SubmitJob, in `results`, and FAILED_PRECONDITION (DEPENDENCY_REFUSED) when an
         item that it depends on was refused. The call itself fails with RESOURCE_EXHAUSTED when the store's intake or the
         disk is full, with INVALID_ARGUMENT when it has no items or too many, and, when `atomic`, with the status of the
-        first item that can't be accepted, whose number is in the metadata as `item`.
+        first item that can't be accepted for a reason of its own, whose number is in the metadata as `item`.
         """
 
     @_abc_1.abstractmethod

@@ -9,7 +9,7 @@ from headrace.v1 import job_service_pb2 as pb
 from headrace_server.core.ids import JobId, job_id_text, parse_job_id
 from headrace_server.core.job import Job
 from headrace_server.core.limits import CANCEL_ITEMS_COUNT_MAX
-from headrace_server.core.refusal import Refusal, Refused
+from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.core.states import JobState
 from headrace_server.rpc.artifact_stream import send_artifact
 from headrace_server.rpc.call import Call
@@ -91,10 +91,13 @@ class JobService:
         if not request.atomic:
             return [*await self.store.write(lambda ledger: submit_each(ledger, news))]
         answers = await self.store.write(lambda ledger: submit_all(ledger, news))
-        for item, answer in enumerate(answers):
-            if isinstance(answer, Refusal):
-                answer.metadata["item"] = str(item)
-                raise Refused(answer)
+        refused = [(item, answer) for item, answer in enumerate(answers) if isinstance(answer, Refusal)]
+        if refused:
+            # One that only depends on a refused one would not say what to correct.
+            own = (one for one in refused if one[1].reason is not Reason.DEPENDENCY_REFUSED)
+            item, refusal = next(own, refused[0])
+            refusal.metadata["item"] = str(item)
+            raise Refused(refusal)
         return [*answers]
 
     async def get_job(self, request: pb.GetJobRequest, call: Call) -> pb.GetJobResponse:

@@ -217,7 +217,9 @@ def _without_room(needs: Needs, offers: Sequence[Offer]) -> job_pb2.WaitReason:
     wanted = needs.resources
     if wanted == ONE_SLOT:
         slots = sum(offer.used.slots + offer.free_slots for offer in offers)
-        message = f"all {slots} slots of the {len(offers)} workers that can run it are taken"
+        whose = "the worker" if len(offers) == 1 else f"the {len(offers)} workers"
+        which = "the one slot" if slots == 1 else f"all {slots} slots"
+        message = f"{which} of {whose} that can run it {'is' if slots == 1 else 'are'} taken"
         return _reason(job_pb2.WAIT_CAUSE_NO_FREE_SLOT, message)
     if not any(wanted.fits_in(offer.used + offer.free) for offer in offers):
         most = _largest([offer.used + offer.free for offer in offers])
