@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -159,19 +159,26 @@ class App:
             if self._exporting is not None:
                 self._exporting.close()
             raise
-        self._tasks.append(asyncio.create_task(self._scheduler.run(), name="scheduler"))
-        self._tasks.append(asyncio.create_task(self._statistics.run(), name="statistics"))
+        self._start_tasks()
+        return Address(host, port, socket, self._exporting.metrics_port if self._exporting is not None else 0)
+
+    def _start_tasks(self) -> None:
+        settings = self._settings
+        self._run("scheduler", self._scheduler.run())
+        self._run("statistics", self._statistics.run())
         keeping = Keeping(settings.keep_jobs_days, settings.keep_audit_days, settings.keep_output_days)
-        retention = Retention(self._store, self._clock, keeping)
-        self._tasks.append(asyncio.create_task(retention.run(), name="retention"))
-        self._tasks.append(asyncio.create_task(StoreWatch(self._store, self._store_said).run(), name="store-watch"))
-        self._tasks.append(asyncio.create_task(self._monitor.run(), name="health"))
+        self._run("retention", Retention(self._store, self._clock, keeping).run())
+        self._run("store-watch", StoreWatch(self._store, self._store_said).run())
+        self._run("health", self._monitor.run())
         self._health.set_all(True)
         if self._local_worker is not None:
-            self._tasks.append(asyncio.create_task(self._local_worker.run(), name="local-worker"))
+            self._run("local-worker", self._local_worker.run())
         if self._pool is not None:
-            self._tasks.append(asyncio.create_task(self._pool.run(), name="pool"))
-        return Address(host, port, socket, self._exporting.metrics_port if self._exporting is not None else 0)
+            self._run("pool", self._pool.run())
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Runs a part until the stop; one that ends before has failed."""
+        self._tasks.append(asyncio.create_task(work, name=name))
 
     def _open_store(self) -> Store:
         engine = SqliteEngine(self._settings.data)
@@ -300,7 +307,7 @@ class App:
         if exporting.tracer is not None:
             self._tracing = Tracing(exporting.tracer, self._store)
             self._observers.append(self._tracing.committed)
-            self._tasks.append(asyncio.create_task(self._tracing.run(), name="tracing"))
+            self._run("tracing", self._tracing.run())
 
     def _build_server(self) -> grpc.aio.Server:
         settings = self._settings

@@ -62,7 +62,7 @@ class ControlLane:
     finishing: set[Lease] = field(default_factory=set)
     """Of these, those whose finish is being committed: their slots are free again."""
     unstarted: dict[Lease, float] = field(default_factory=dict)
-    """Of these, those that were sent and not started, with the monotonic time of sending."""
+    """Of the leases, those that were sent and not started, with the monotonic time of sending."""
     resources: dict[Lease, Resources] = field(default_factory=dict)
     """What each lease takes, where that is more than a slot."""
     sessions: dict[str, session_pb2.SessionProcess] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class ControlLane:
     inherited: Resources = NOTHING
     """What incarnations before it still hold, until their leases end."""
     recent: set[Lease] = field(default_factory=set)
-    """Of these, those that the host's free memory can't show yet: taken since the last renewal, or not started."""
+    """Leases that the host's free memory can't show yet: taken since the last renewal, or not started."""
     message_number: int = 0
     assignments: deque[tuple[Lease, worker_pb2.Assignment]] = field(default_factory=deque)
     commands: deque[worker_service_pb2.AttemptCommand] = field(default_factory=deque)
