@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from headrace.cli import amounts
 from headrace.v1 import (
     admin_service_pb2,
     job_pb2,
@@ -283,12 +284,30 @@ def test_show_says_what_became_of_the_latest_ticks(headrace_command: Any, answer
     one.interval.seconds = 300
     one.firings.add(outcome=schedule_pb2.FIRING_OUTCOME_SUBMITTED, job_id="j", catch_up=True)
     one.firings.add(outcome=schedule_pb2.FIRING_OUTCOME_REFUSED, message="queue q is full")
+    one.firings.add(outcome=schedule_pb2.FIRING_OUTCOME_REPLACED, message="too late", catch_up=True)
     answers.by_rpc["GetSchedule"] = schedule_service_pb2.GetScheduleResponse(schedule=one)
     text = headrace_command("schedule", "show", "s").stdout
-    assert "timing     every 5 min 00 s" in text
+    assert "timing     every 5 min  (UTC)" in text
     assert "paused     by ann (night)" in text
     assert re.search(r"submitted \(made up for\)  j\n", text)
     assert re.search(r"refused +queue q is full\n", text)
+    assert re.search(r"replaced +too late\n", text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (1, "1 s"),
+        (1.5, "1.5 s"),
+        (90, "1 min 30 s"),
+        (900, "15 min"),
+        (86_400, "1 d"),
+        (129_605, "1 d 12 h 5 s"),
+    ],
+)
+def test_a_length_of_time_that_somebody_chose_is_said_without_what_is_zero(seconds: float, text: str) -> None:
+    assert amounts.chosen(seconds) == text
 
 
 def test_workers_show_slots_with_their_bounds_and_who_drained_them(headrace_command: Any, answers: Any) -> None:

@@ -97,6 +97,13 @@ def test_a_wide_frame_shows_everything_and_a_narrow_one_what_matters() -> None:
     assert "BLOCKED" not in narrow
 
 
+def test_slots_are_those_of_workers_that_are_connected() -> None:
+    snapshot = a_snapshot(workers=4)
+    for worker, state in zip(snapshot.workers, worker_pb2.WorkerState.values()[1:], strict=True):
+        worker.state = state
+    assert "  |  1/8 slots of 2 workers, 1 ready  |  " in view.frame(a_scene(snapshot), 200, 60, NOW).plain
+
+
 def test_panels_share_the_height_and_a_low_terminal_has_the_focused_one() -> None:
     wanted = {Panel.QUEUES: 2, Panel.JOBS: 100, Panel.WORKERS: 5}
     shares = view.shares(wanted, 24, Panel.JOBS)

@@ -88,6 +88,7 @@ def test_k4_buffer_one_waits_for_the_end_and_the_latest_wins(bench: Bench) -> No
     overlapping(bench, schedule_pb2.OVERLAP_BUFFER_ONE)
     assert made(bench) == ["2027-01-01T00:01:00"]
     assert outcomes(bench) == [SUBMITTED, REPLACED, BUFFERED]
+    assert firings(bench)[1].message == "a later tick took its place while it waited"
     move_to(bench, at("2027-01-01T00:03:20"))
     end(bench, jobs(bench)[0].id)
     assert bench.effects[-1].next_due == bench.clock.now()

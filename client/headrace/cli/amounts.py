@@ -23,6 +23,17 @@ def elapsed(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 59.95 else elapsed_whole(round(seconds))
 
 
+def chosen(seconds: float) -> str:
+    """A length of time that somebody chose, whole, without parts that are zero: `15 min`, `1 h 30 min`, `1.5 s`."""
+    parts = []
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        count, seconds = divmod(seconds, length)
+        parts += [f"{count:.0f} {unit}"] if count else []
+    if seconds or not parts:
+        parts.append(f"{seconds:.3f}".rstrip("0").rstrip(".") + " s")
+    return " ".join(parts)
+
+
 def elapsed_whole(seconds: float) -> str:
     """A length of time that is still growing, without parts of a second: `0 s`, `59 s`, `2 min 05 s`."""
     whole = max(0, int(seconds))

@@ -101,7 +101,7 @@ def _grow(policy: ScalingPolicy, scale: Scale, load: Load, wanted: int, now: flo
     # One slot's memory more than is needed has to be free: at the edge it neither grows nor shrinks.
     fits = _memory_slots(policy, load, reserve=1)
     slots = min(wanted, scale.slots * 2)
-    reason = f"{load.queued} more are wanted"
+    reason = f"{load.queued} more are wanted" if load.queued else f"{load.used} are in use"
     if fits is not None and fits < slots:
         slots, reason = fits, f"{reason}; memory: {_memory(policy, load)}"
     return _changed(scale, slots, now, reason) if slots > scale.slots else Decision(scale)

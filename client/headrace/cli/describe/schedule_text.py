@@ -15,6 +15,7 @@ from headrace.v1 import schedule_pb2, schedule_service_pb2
 
 SCHEDULE_COLUMNS = ("NAME", "TIMING", "ZONE", "NEXT", "LAST", "QUEUE", "WHAT")
 FIRING_COLUMNS = ("TICK", "OUTCOME", "JOB", "DEALT WITH", "WHY")
+MADE_UP_FOR = (schedule_pb2.FIRING_OUTCOME_SUBMITTED, schedule_pb2.FIRING_OUTCOME_BUFFERED)
 TICK_COLUMNS = ("UTC", "LOCAL", "MADE AT", "IN")
 
 
@@ -36,9 +37,9 @@ def _row(one: schedule_pb2.Schedule, now: datetime) -> tuple[str, ...]:
 
 
 def timing(one: schedule_pb2.Schedule) -> str:
-    """`0 3 * * *`, `every 5 min 00 s`."""
+    """`0 3 * * *`, `every 5 min`."""
     if one.WhichOneof("timing") == "interval":
-        return f"every {amounts.elapsed(amounts.seconds_of(one.interval))}"
+        return f"every {amounts.chosen(amounts.seconds_of(one.interval))}"
     return one.cron
 
 
@@ -57,7 +58,7 @@ def schedule_lines(one: schedule_pb2.Schedule, now: datetime) -> list[str]:
             if one.HasField("next_time")
             else "",
             "last": amounts.clock(one.last_time) if one.HasField("last_time") else "",
-            "jitter": f"up to {amounts.elapsed(amounts.seconds_of(one.jitter))}" if one.HasField("jitter") else "",
+            "jitter": f"up to {amounts.chosen(amounts.seconds_of(one.jitter))}" if one.HasField("jitter") else "",
             "catch up": _catch_up(one.catch_up),
             "overlap": words.word_of(schedule_pb2.Overlap, one.overlap) or "skip",
             "job": one_line(job_text.task_text(one.spec), 300),
@@ -72,7 +73,7 @@ def schedule_lines(one: schedule_pb2.Schedule, now: datetime) -> list[str]:
 def _catch_up(policy: schedule_pb2.CatchUp) -> str:
     parts = [words.word_of(schedule_pb2.CatchUpPolicy, policy.policy) or "last"]
     if policy.HasField("window"):
-        parts.append(f"within {amounts.elapsed(amounts.seconds_of(policy.window))}")
+        parts.append(f"within {amounts.chosen(amounts.seconds_of(policy.window))}")
     if policy.max_count:
         parts.append(f"{policy.max_count} at most")
     return ", ".join(parts)
@@ -84,7 +85,7 @@ def firing_table(firings: Sequence[schedule_pb2.Firing]) -> list[str]:
 
 
 def _firing_row(one: schedule_pb2.Firing) -> tuple[str, ...]:
-    late = " (made up for)" if one.catch_up else ""
+    late = " (made up for)" if one.catch_up and one.outcome in MADE_UP_FOR else ""
     return (
         amounts.clock(one.nominal_time),
         words.word_of(schedule_pb2.FiringOutcome, one.outcome) + late,

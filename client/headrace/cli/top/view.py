@@ -20,6 +20,7 @@ from headrace.v1 import admin_service_pb2, worker_pb2
 HEAD_LINES = 2
 FOOT_LINES = 1
 PANEL_LINES = 2
+CONNECTED = (worker_pb2.WORKER_STATE_READY, worker_pb2.WORKER_STATE_DRAINING)
 ROWS_MAX = 200
 KEYS = "q quit · p pause · tab panel · ←→ sort · r reverse · ↑↓ scroll"
 
@@ -88,9 +89,10 @@ def _totals(scene: Scene) -> Text:
     if snapshot is None:
         return Text("reading …" if scene.trouble is None else "", style="dim")
     ready = [one for one in snapshot.workers if one.state == worker_pb2.WORKER_STATE_READY]
-    slots = f"{sum(one.slots_used for one in snapshot.workers)}/{sum(one.slots for one in snapshot.workers)} slots"
+    there = [one for one in snapshot.workers if one.state in CONNECTED]
+    slots = f"{sum(one.slots_used for one in there)}/{sum(one.slots for one in there)} slots"
     parts = [job_text.counts_line(snapshot.counts) or "no jobs"]
-    parts.append(f"{slots} of {amounts.plural(len(snapshot.workers), 'worker')}, {len(ready)} ready")
+    parts.append(f"{slots} of {amounts.plural(len(there), 'worker')}, {len(ready)} ready")
     found = snapshot.statistics.values()
     if found:
         rates = {"in": "submit_rate", "started": "start_rate", "ended": "end_rate"}

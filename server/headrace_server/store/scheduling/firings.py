@@ -181,9 +181,10 @@ class _Firing:
 
     def _buffer(self, tick: Tick, others: list[Job]) -> None:
         if self.schedule.buffered:
+            why = "a later tick took its place while it waited"
             self._ledger.run(
-                "UPDATE firings SET outcome = ?, message = '' WHERE schedule = ? AND nominal = ?",
-                (int(FiringOutcome.REPLACED), self.schedule.row, self.schedule.buffered),
+                "UPDATE firings SET outcome = ?, message = ? WHERE schedule = ? AND nominal = ?",
+                (int(FiringOutcome.REPLACED), why, self.schedule.row, self.schedule.buffered),
             )
         self._write(tick, FiringOutcome.BUFFERED, _has_not_ended(others))
         self.schedule = replace(self.schedule, buffered=tick.nominal)
