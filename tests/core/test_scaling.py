@@ -131,6 +131,11 @@ def test_q9_one_that_is_wanted_again_within_the_cool_down_is_still_there() -> No
     assert slots[-1] == 32
 
 
+def test_q9_a_pool_that_grows_to_what_runs_already_says_so() -> None:
+    grown = decide(POLICY, first_scale(POLICY, 0.0), Load(0, 5), 10.0)
+    assert grown.reason == "from 2 to 4 slots: 5 are in use"
+
+
 def test_q9_memory_bounds_growth_and_takes_slots_back() -> None:
     scale = Scale(8, 0.0, 0.0)
     grown = decide(POLICY, scale, Load(50, 8, 4 * (GIB // 4)), 10.0)
