@@ -1,5 +1,6 @@
 """When the scheduler runs a cycle for what a limit, a stop or a host has held: never too late, and not in vain (I4)."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,12 @@ from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.placement import Needs
 from headrace_server.core.resources import Resources
+from headrace_server.runtime.plan import RESERVE_AFTER_SECONDS
 from headrace_server.runtime.registry import ControlLane
 from headrace_server.store.attempts.leases import Holder, Lease
 from headrace_server.store.attempts.workers import Release, Word, hear_each
 from headrace_server.store.jobs.cancel import cancel
+from headrace_server.store.jobs.updates import Change, update
 from headrace_server.store.queueing import queue_stops
 from headrace_server.store.queueing.queue_stops import StopKind, StopOrder
 from headrace_server.store.queueing.queues import create_queue, update_queue
@@ -85,6 +88,39 @@ def test_i4_a_pause_that_is_lifted_lets_jobs_go(run: Run) -> None:
     run(test)
 
 
+@pytest.mark.parametrize("how", ["cancelled", "put off", "paused"])
+def test_i4_room_that_is_kept_for_a_job_in_vain_is_given_to_others_at_once(run: Run, how: str) -> None:
+    async def test(node: Node) -> None:
+        await make(node)
+        lane = node.connect(slots=2)
+        (first,) = await submit(node)
+        needs = Needs("handler", "echo", resources=Resources(2))
+        (large,) = await node.submit(new_job(needs=needs))
+        await settled(node)
+        for counter in (2, 3):
+            node.clock.advance(RESERVE_AFTER_SECONDS / 2 + 1)
+            node.registry.watch.observe(lane.holder.worker, lane.holder.incarnation, counter, node.clock.monotonic())
+        (small,) = await submit(node)
+        await settled(node)
+        assert held(lane) == [first], "the other slot is kept"
+        if how == "cancelled":
+            await node.store.write(lambda ledger: cancel(ledger, NAMESPACE, large, "", "tester"))
+        elif how == "put off":
+            spec = job_pb2.JobSpec()
+            spec.schedule_time.FromMicroseconds(node.clock.now() + SECOND)
+            change = Change(("schedule_time",), spec, "", "tester")
+            await node.store.write(lambda ledger: update(ledger, NAMESPACE, large, change))
+        else:
+            order = StopOrder("ann", "", node.clock.now(), Micros(0))
+            await node.store.write(
+                lambda ledger: queue_stops.set_stop(ledger, NAMESPACE, "default", StopKind.PAUSE, order)
+            )
+        await settled(node)
+        assert held(lane) == [first, small]
+
+    run(test)
+
+
 def test_i4_a_limit_that_is_raised_lets_jobs_go(run: Run) -> None:
     async def test(node: Node) -> None:
         await make(node, max_concurrency=1, max_concurrency_per_key=1)
@@ -117,15 +153,20 @@ def test_i4_a_job_that_ends_lets_the_next_of_its_key_go(run: Run) -> None:
     run(test)
 
 
-@pytest.mark.parametrize("cancelled", [False, True])
-@pytest.mark.parametrize("limit", ["max_concurrency", "max_concurrency_per_key", "folder"])
+@pytest.mark.parametrize(
+    ("limit", "cancelled"),
+    [
+        *itertools.product(("max_concurrency", "max_concurrency_per_key", "folder"), (False, True)),
+        *itertools.product(("rate_limit", "rate_limit_per_key"), (True,)),
+    ],
+)
 def test_i4_an_end_that_makes_room_on_no_worker_lets_others_go(run: Run, limit: str, cancelled: bool) -> None:
     """The worker that had the job takes no more work; another one was idle all the time."""
 
     async def test(node: Node) -> None:
         folder = "/srv/site" if limit == "folder" else ""
         needs = Needs("claude") if folder else Needs("handler", "echo")
-        await make(node, **({} if folder else {limit: 1}))
+        await make(node, **({} if folder else {limit: per_second(1) if limit.startswith("rate") else 1}))
         lane, other = node.connect(), node.connect(Holder("w2", "i1"))
         first, second = await submit(node, 2, folder=folder, needs=needs)
         await settled(node)

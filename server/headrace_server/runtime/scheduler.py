@@ -81,7 +81,8 @@ class Scheduler:
         if effects.next_due is not None and (self._next_due is None or effects.next_due < self._next_due):
             self._next_due = effects.next_due
             self._wake.set()
-        if effects.queued:
+        if effects.queued or not effects.changed.isdisjoint(self._registry.reserved.values()):
+            # Room that was kept for a job that waits no longer is for others.
             self.queued()
 
     def _ask(self) -> None:

@@ -73,8 +73,10 @@ def next_expiry(ledger: Ledger) -> Micros | None:
 
 
 def set_stop(ledger: Ledger, namespace: str, queue: str, kind: StopKind, order: StopOrder) -> None:
-    """Stops a queue, or gives its stop another reason and time. A cycle runs when its time has come."""
+    """Stops a queue, or gives its stop another reason and time. A cycle runs when its time has come, and one soon: room
+    that was kept for a job of the queue is for others."""
     _changed(ledger)
+    ledger.effects.freed = True
     ledger.insert(
         "queue_stops",
         _COLUMNS.split(", "),

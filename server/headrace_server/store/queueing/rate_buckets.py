@@ -48,6 +48,7 @@ def refund_releases(ledger: Ledger) -> None:
             for key, limit in _limits(policy, concurrency_key):
                 known = full_at(ledger.look_up, namespace, queue, key)
                 if known > ledger.now:
+                    ledger.effects.freed = True
                     ledger.run(
                         "UPDATE rate_buckets SET full_at = ? WHERE namespace = ? AND queue = ? AND concurrency_key = ?",
                         (limit.refunded(known, count), namespace, queue, key),
