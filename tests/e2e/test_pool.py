@@ -64,7 +64,8 @@ def test_q9_slots_follow_the_load_between_their_bounds(start_plane: StartControl
 def test_q7_a_drained_worker_takes_no_work_also_after_restarts_until_it_is_undrained(
     start_plane: StartControlPlane,
 ) -> None:
-    plane = start_plane("--workers", "2", **QUICK)
+    """Its lease is longer than any restart takes, so that it comes back to the control plane that was killed."""
+    plane = start_plane("--workers", "2", **{**QUICK, "HEADRACE_LEASE_SECONDS": "60"})
     gate = Gate(plane.root / "gate")
     with plane.connect() as client:
         local(client)
