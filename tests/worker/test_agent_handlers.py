@@ -16,6 +16,7 @@ from headrace.worker import (
     HandlerCancelled,
     HandlerContext,
     InvalidInput,
+    Snooze,
     Worker,
     WorkerDismissed,
 )
@@ -187,7 +188,7 @@ def test_output_and_progress_come_in_order_and_the_last_progress_always(tmp_path
     [
         (lambda context: context.progress(0.5, 1), "whole numbers from 0 to 2**63 - 1, not 0.5"),
         (lambda context: context.progress(1, 2**63), "whole numbers from 0 to 2**63 - 1, not 9223372036854775808"),
-        (lambda context: context.progress(1, 2, "\ud800"), "surrogates not allowed"),
+        (lambda context: context.write("\ud800"), "surrogates not allowed"),
         (
             lambda context: context.add_usage(cost_usd=-0.5),
             "has to be a number that is not negative, not -0.5",
@@ -210,6 +211,16 @@ def test_a_word_that_can_not_be_sent_is_refused_where_it_is_said(
     attempt = run_one(tmp_path, odd)
     assert said in value_of(attempt)
     assert [output.progress.message for output in attempt.outputs] == ["goes on"]
+
+
+def test_a_line_for_people_may_hold_the_odd_name_of_a_file(tmp_path: Path) -> None:
+    def odd(values: dict[str, Any], context: BlockingHandlerContext) -> None:
+        context.progress(1, 2, "reads \udcff.txt")
+        raise Snooze(1, "\udcff.txt is busy")
+
+    attempt = run_one(tmp_path, odd)
+    assert attempt.outputs[-1].progress.message == "reads ?.txt"
+    assert attempt.finishes[-1].snoozed.reason == "?.txt is busy"
 
 
 def test_a_sync_handler_writes_and_reports_from_its_thread(tmp_path: Path) -> None:

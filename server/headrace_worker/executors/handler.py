@@ -33,7 +33,7 @@ from headrace_worker.executors.limits import (
     RESULT_BYTES_MAX,
     RESULT_HEADROOM_BYTES,
 )
-from headrace_worker.executors.values import NotJson, to_dict, to_value
+from headrace_worker.executors.values import NotJson, sendable, to_dict, to_value
 
 Function = Callable[..., Any]
 
@@ -239,7 +239,7 @@ def raised(error: BaseException) -> Outcome:
     ending = ending_of(error)
     detail = "".join(traceback.format_exception(error))
     if isinstance(ending, Snooze):
-        return Snoozed(ending.delay_micros, ending.reason)
+        return Snoozed(ending.delay_micros, sendable(ending.reason))
     if isinstance(ending, HandlerFailure):
         return named_failure(ending, detail)
     kind = type(error)
@@ -276,12 +276,8 @@ def failed(failure_class: outcome_pb2.FailureClass, message: str, sign: str, det
     return Failed(
         outcome_pb2.Failure(
             failure_class=failure_class,
-            message=_clean(message)[:FAILURE_MESSAGE_CHARACTERS_MAX],
-            sign=_clean(sign)[:FAILURE_MESSAGE_CHARACTERS_MAX],
-            detail=_clean(detail).encode()[-FAILURE_DETAIL_BYTES_MAX:].decode("utf-8", "ignore"),
+            message=sendable(message)[:FAILURE_MESSAGE_CHARACTERS_MAX],
+            sign=sendable(sign)[:FAILURE_MESSAGE_CHARACTERS_MAX],
+            detail=sendable(detail).encode()[-FAILURE_DETAIL_BYTES_MAX:].decode("utf-8", "ignore"),
         )
     )
-
-
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode()

@@ -14,7 +14,7 @@ from headrace_worker.executors.handler_endings import MICROS, HandlerCancelled
 from headrace_worker.executors.handler_facts import JobFacts
 from headrace_worker.executors.handler_reports import Reports
 from headrace_worker.executors.limits import CHUNK_BYTES_MAX
-from headrace_worker.executors.values import to_value
+from headrace_worker.executors.values import sendable, to_value
 from headrace_worker.limits import CHECKPOINT_BYTES_MAX, PROGRESS_MESSAGE_CHARACTERS_MAX
 
 UNITS_MAX = 2**63 - 1
@@ -48,7 +48,7 @@ class ReportingContext(JobFacts):
         for units in (done, total):
             if not _is_whole(units):
                 raise ValueError(f"units of progress are whole numbers from 0 to 2**63 - 1, not {units!r}")
-        line = message[:PROGRESS_MESSAGE_CHARACTERS_MAX]
+        line = sendable(message)[:PROGRESS_MESSAGE_CHARACTERS_MAX]
         self._reports.note_progress(job_pb2.Progress(done=done, total=total, message=line))
 
     def checkpoint(self, value: Any) -> None:

@@ -90,3 +90,8 @@ def _text(value: str, place: str) -> str:
     except UnicodeEncodeError as error:
         raise NotJson(f"{place} holds a character that UTF-8 does not have") from error
     return value
+
+
+def sendable(text: str) -> str:
+    """A text for people without what UTF-8 does not have, such as the odd bytes of a file's name."""
+    return text.encode("utf-8", "replace").decode()
