@@ -93,6 +93,18 @@ def test_q5_every_free_slot_gets_a_job_that_fits_while_there_is_one(bench: Bench
     assert set(by_worker["small"]) <= set(jobs["other"])
 
 
+def test_q5_one_cycle_fills_every_slot_from_queues_that_compete(bench: Bench) -> None:
+    bench.write(create_queue, NAMESPACE, queue_pb2.Queue(name="other"), "tester")
+    ids = {submit(bench, queue=queue) for _ in range(15) for queue in ("default", "other")}
+    assert set(granted_ids(bench, offer(slots=40))) == ids
+
+
+def test_q5_one_cycle_fills_every_slot_from_very_many_keys(bench: Bench) -> None:
+    bench.write(create_queue, NAMESPACE, queue_pb2.Queue(name="keyed", max_concurrency_per_key=1), "tester")
+    jobs = bench.submit(*(new_job(queue="keyed", concurrency_key=f"k{number}") for number in range(50)))
+    assert granted_ids(bench, offer(slots=60)) == [job.id for job in jobs]
+
+
 def test_i5_slots_are_never_exceeded(bench: Bench) -> None:
     for handler in ("echo", "other", "third"):
         bench.submit(*(new_job(spec=handler_spec(handler)) for _ in range(9)))

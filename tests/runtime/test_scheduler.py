@@ -10,6 +10,7 @@ import pytest
 
 from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.ids import SECOND, Micros, job_id_text
+from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.states import JobState
 from headrace_server.runtime.cycle import Cycle, run_cycle
 from headrace_server.runtime.registry import ControlLane, Registry
@@ -63,6 +64,18 @@ def test_i4_a_worker_that_comes_while_a_cycle_is_under_way_gets_what_waits(run: 
         assert leases_of(lane) == []
         assert await node.scheduler.run_once() is not None
         assert [lease.job_id for lease in leases_of(lane)] == [job_id]
+
+    run(test)
+
+
+def test_i4_a_cycle_that_granted_all_that_it_may_is_followed_by_another(run: Run) -> None:
+    async def test(node: Node) -> None:
+        lane = node.connect(slots=GRANTS_COUNT_MAX + 20)
+        await node.submit(*(new_job() for _ in range(GRANTS_COUNT_MAX + 10)))
+        for granted in (GRANTS_COUNT_MAX, GRANTS_COUNT_MAX + 10):
+            await node.scheduler.run_once()
+            assert len(lane.leases) == granted
+        assert await node.scheduler.run_once() is None
 
     run(test)
 

@@ -8,6 +8,7 @@ import pytest
 from headrace_server.core.ids import job_id_text
 from headrace_server.core.limits import AUDIT_DETAIL_CHARACTERS_MAX
 from headrace_server.store.engine import Connection, Row
+from headrace_server.store.jobs.cancel import cancel_by_caller
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.records.audit import AuditEntry, list_audit, record_audit
 from store.driving import HOME, Bench, OpenStore
@@ -107,3 +108,11 @@ def test_l2_a_result_that_a_cancel_has_overtaken_is_in_the_audit_log(bench: Benc
     bench.cancel(lease.job_id)
     bench.finish(lease)
     assert [entry.actor for entry in bench.read(list_audit, "default", "job", "", 0, 10)] == [f"worker:{HOME.worker}"]
+
+
+def test_c2_of_a_cancel_that_is_said_again_there_is_one_entry(bench: Bench) -> None:
+    lease = bench.running()
+    for _ in range(2):
+        bench.write(cancel_by_caller, "default", lease.job_id, "enough", "ada")
+    entries = bench.read(list_audit, "default", "job", "", 0, 10)
+    assert [(entry.action, entry.detail) for entry in entries] == [("JobService.CancelJob", "reason: enough")]

@@ -1,5 +1,6 @@
 """Deleting jobs, by word and by age: what goes, what stays for a while, and nothing live is touched (E8, S1, I14)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,14 @@ def test_i14_only_what_has_ended_is_deleted(bench: Bench) -> None:
     missing = deleted(bench, JobId(bytes(16)))
     assert missing is not None
     assert missing.reason is Reason.NOT_FOUND
+
+
+def test_a_job_of_another_namespace_is_not_deleted(bench: Bench) -> None:
+    (job,) = bench.submit(replace(made(), namespace="elsewhere"))
+    bench.finish(bench.assign(job.id))
+    refusal = deleted(bench, job.id)
+    assert refusal is not None
+    assert refusal.reason is Reason.NOT_FOUND
 
 
 def test_an_etag_is_compared_before_a_deletion(bench: Bench) -> None:

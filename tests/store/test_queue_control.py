@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from headrace.v1 import event_pb2, job_pb2, queue_pb2, schedule_pb2, session_pb2
 from headrace_server.core.ids import SECOND, Micros, job_id_text
@@ -236,6 +237,19 @@ def test_a_deleted_queue_takes_no_more_jobs_and_its_stops_are_gone(queue: Bench)
     assert queue.write(delete_queue, NAMESPACE, QUEUE, "", "ada") is None
     assert standing(queue) == {}
     assert stored_rows(queue) == 0
+
+
+def test_a_queue_that_is_made_again_begins_anew(bench: Bench) -> None:
+    rate = queue_pb2.RateLimit(count=1, period=Duration(seconds=600))
+    fair = queue_pb2.Fairness(scope=queue_pb2.FAIRNESS_SCOPE_OWNER)
+    body = queue_pb2.Queue(name=QUEUE, rate_limit=rate, fairness=fair)
+    for _ in range(2):
+        bench.write(create_queue, NAMESPACE, body, "ada")
+        (job,) = bench.submit(new_job(queue=QUEUE))
+        bench.finish(bench.assign(job.id))
+        assert bench.write(delete_queue, NAMESPACE, QUEUE, "", "ada") is None
+        left = "SELECT 1 FROM rate_buckets UNION ALL SELECT 1 FROM shares"
+        assert bench.read(lambda connection: connection.rows(left)) == []
 
 
 def test_a_queue_that_a_schedule_makes_jobs_in_is_not_deleted(queue: Bench) -> None:

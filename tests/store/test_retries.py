@@ -1,5 +1,6 @@
 """A new job from one that ended: its lineage, its one live retry, its request id (R4)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -51,6 +52,12 @@ def test_r4_a_retry_is_a_new_job_that_knows_the_old_one(bench: Bench) -> None:
     assert bench.events(new.id)[0].submitted.retry_of_job_id == job_id_text(old.id)
     (entry,) = bench.read(list_audit, NAMESPACE, "job", job_id_text(old.id), 0, 1)
     assert (entry.action, entry.detail) == ("JobService.RetryJob", f"made job {job_id_text(new.id)}")
+
+
+def test_a_job_of_another_namespace_is_not_retried(bench: Bench) -> None:
+    (job,) = bench.submit(replace(made(), namespace="elsewhere"))
+    bench.finish(bench.assign(job.id))
+    assert refused(bench, job.id).reason is Reason.NOT_FOUND
 
 
 def test_r4_there_is_one_live_retry(bench: Bench) -> None:
