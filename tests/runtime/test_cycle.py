@@ -146,6 +146,8 @@ def test_a_retry_knows_why_the_attempt_before_failed(bench: Bench) -> None:
     bench.clock.advance(600)
     (granted,) = bench.cycle(offer()).granted
     assert granted.assignment.previous_failure.message == "it broke"
+    bench.finish(granted.lease)
+    assert bench.job(lease.job_id).failure is None, "it has succeeded"
 
 
 def test_due_jobs_are_promoted_without_any_worker(bench: Bench) -> None:

@@ -248,8 +248,7 @@ def test_a_queue_that_is_made_again_begins_anew(bench: Bench) -> None:
         (job,) = bench.submit(new_job(queue=QUEUE))
         bench.finish(bench.assign(job.id))
         assert bench.write(delete_queue, NAMESPACE, QUEUE, "", "ada") is None
-        left = "SELECT 1 FROM rate_buckets UNION ALL SELECT 1 FROM shares"
-        assert bench.read(lambda connection: connection.rows(left)) == []
+        assert bench.read(lambda one: one.rows("SELECT 1 FROM rate_buckets UNION ALL SELECT 1 FROM shares")) == []
 
 
 def test_a_queue_that_a_schedule_makes_jobs_in_is_not_deleted(queue: Bench) -> None:
