@@ -279,6 +279,15 @@ def test_k4_preview_shows_utc_and_local_time_with_its_offset(headrace_command: A
     assert answers.requests[1].name == "s"
 
 
+def test_preview_of_a_time_that_has_passed_says_so_and_shows_whole_seconds(headrace_command: Any, answers: Any) -> None:
+    answer = schedule_service_pb2.PreviewScheduleResponse()
+    tick = answer.ticks.add(local_time="2001-09-09T03:46:40.250000+02:00")
+    tick.nominal_time.seconds = tick.fire_time.seconds = 1_000_000_000
+    answers.by_rpc["PreviewSchedule"] = answer
+    lines = headrace_command("schedule", "preview", "s").stdout.splitlines()
+    assert lines[1] == "2001-09-09 01:46:40Z  2001-09-09 03:46:40+02:00  past"
+
+
 def test_show_says_what_became_of_the_latest_ticks(headrace_command: Any, answers: Any) -> None:
     one = schedule_pb2.Schedule(name="s", pause=schedule_pb2.SchedulePause(actor="ann", reason="night"))
     one.interval.seconds = 300

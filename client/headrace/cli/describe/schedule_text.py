@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -17,6 +18,7 @@ SCHEDULE_COLUMNS = ("NAME", "TIMING", "ZONE", "NEXT", "LAST", "QUEUE", "WHAT")
 FIRING_COLUMNS = ("TICK", "OUTCOME", "JOB", "DEALT WITH", "WHY")
 MADE_UP_FOR = (schedule_pb2.FIRING_OUTCOME_SUBMITTED, schedule_pb2.FIRING_OUTCOME_BUFFERED)
 TICK_COLUMNS = ("UTC", "LOCAL", "MADE AT", "IN")
+_PART_OF_SECOND = re.compile(r"\.\d+")
 
 
 def schedule_table(schedules: Sequence[schedule_pb2.Schedule], now: datetime) -> list[str]:
@@ -104,11 +106,12 @@ def tick_table(ticks: Sequence[schedule_service_pb2.PreviewedTick], now: datetim
 
 
 def _tick_row(one: schedule_service_pb2.PreviewedTick, now: datetime) -> tuple[str, str, str, str]:
+    ahead = (amounts.moment(one.fire_time) - now).total_seconds()
     return (
         _utc(one.nominal_time),
-        one.local_time.replace("T", " ", 1),
+        _PART_OF_SECOND.sub("", one.local_time.replace("T", " ", 1)),
         _utc(one.fire_time)[11:],
-        amounts.elapsed_whole((amounts.moment(one.fire_time) - now).total_seconds()),
+        amounts.elapsed_whole(ahead) if ahead >= 0 else "past",
     )
 
 
