@@ -29,6 +29,8 @@ from headrace_worker.redaction import NOTHING_TO_HIDE, CleanStream, Redaction
 
 COMPRESSION_LEVEL = 3
 PIECE_BYTES = 256 * 1024
+NOTE = "note.json"
+"""What stands first in an archive."""
 TIME_MAX = (1 << 33) - 1
 """The latest that a file can have been changed, in seconds since 1970."""
 
@@ -73,10 +75,6 @@ def pack(target: Path, note: bytes, sources: Sequence[Source], redaction: Redact
             with as_owner(source.owner):
                 packing.add(source)
     return packing.left_out
-
-
-NOTE = "note.json"
-"""What stands first in an archive."""
 
 
 def _weigh(sources: Sequence[Source]) -> None:
@@ -356,7 +354,7 @@ class _Unhurried(io.FileIO):
         return super().read(size)
 
 
-def _stays_inside(link: "PurePosixPath | Path", target: str) -> bool:
+def _stays_inside(link: PurePosixPath | Path, target: str) -> bool:
     """Whether a link, by its path below a folder, leads to something below that."""
     depth = len(link.parts) - 1
     if not target or target.startswith("/") or "\0" in target or len(os.fsencode(target)) > SNAPSHOT_NAME_BYTES_MAX:

@@ -47,8 +47,8 @@ class SnapshotUnusable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """Whose conversation it is, and by which id the CLI knows it."""
+class ConversationIds:
+    """The session whose conversation it is, and by which id the CLI knows it."""
 
     session_id: str
     claude_session_id: str
@@ -108,11 +108,11 @@ class Snapshots:
         turn = attempt.assignment.session
         if self._reader is None or not turn.HasField("snapshot"):
             return False
-        wanted = Conversation(turn.session_id, turn.claude_session_id or own)
+        wanted = ConversationIds(turn.session_id, turn.claude_session_id or own)
         if turn.fork_session_id:
             if await asyncio.to_thread(self._is_here, wanted, 0):
                 return False
-            wanted = Conversation(turn.fork_session_id, turn.fork_claude_session_id)
+            wanted = ConversationIds(turn.fork_session_id, turn.fork_claude_session_id)
         if await asyncio.to_thread(self._is_here, wanted, turn.snapshot.binding_epoch):
             return False
         folder = await asyncio.to_thread(self._make_temporary)
@@ -132,7 +132,7 @@ class Snapshots:
         self._temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix="snapshot-", dir=self._temporary))
 
-    def _is_here(self, wanted: Conversation, binding_epoch: int) -> bool:
+    def _is_here(self, wanted: ConversationIds, binding_epoch: int) -> bool:
         """Whether this worker has a conversation, and has it from that binding on."""
         if not SESSION_ID.fullmatch(wanted.session_id) or not SESSION_ID.fullmatch(wanted.claude_session_id):
             raise SnapshotUnusable("the session of the snapshot has an id that is none")
@@ -201,7 +201,7 @@ class Snapshots:
         )
         await self._reader.fetch(request, target, SNAPSHOT_BYTES_MAX, snapshot.sha256)
 
-    def _unpack(self, folder: Path, assignment: worker_pb2.Assignment, wanted: Conversation) -> None:
+    def _unpack(self, folder: Path, assignment: worker_pb2.Assignment, wanted: ConversationIds) -> None:
         turn, expanded = assignment.session, folder / "expanded"
         expand(folder / NAME, expanded)
         archive = Archive(expanded, (CONFIG, WORKSPACE))
@@ -244,7 +244,7 @@ class Snapshots:
         return config
 
 
-def _base_of(archive: Archive, wanted: Conversation) -> str:
+def _base_of(archive: Archive, wanted: ConversationIds) -> str:
     """The commit that the session's worktree began with; empty when it has none."""
     try:
         note = json.loads(archive.note)
