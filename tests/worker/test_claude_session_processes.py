@@ -1,14 +1,18 @@
 """The processes of sessions between turns: how long they are kept, and what they begin by themselves. Simulated."""
 
 import asyncio
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headrace.v1 import worker_service_pb2
+from headrace_worker.executors.claude import session_turn as session_turn_module
 from headrace_worker.executors.claude import sessions as sessions_module
 from headrace_worker.executors.claude.conversation import ConversationSeconds
-from headrace_worker.executors.contract import Cancelled, Outcome, Succeeded
+from headrace_worker.executors.contract import Attempt, Cancelled, Outcome, Succeeded
+from headrace_worker.folders import remove_folder
 from headrace_worker.trees import MemoryLimits
 from worker.session_running import SESSION, RunTest, SessionWorker, class_of, kinds, scripted, text_of
 
@@ -93,6 +97,39 @@ def test_what_is_kept_of_a_session_goes_with_it(run: RunTest, monkeypatch: pytes
         worker.sessions.end_named([SESSION])
         assert worker.sessions.kept() == []
         await worker.until(lambda: not any(path.exists() for path in left))
+
+    run(main)
+
+
+def test_x1_a_turn_that_comes_while_what_was_kept_is_removed_waits_until_it_is_gone(
+    run: RunTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions_module, "SESSION_ENDED_KEPT_SECONDS", 0.1)
+    removing, go_on = threading.Event(), threading.Event()
+    acquired = session_turn_module._acquired
+    found_locked: list[bool] = []
+
+    def remove_slowly(folder: Path) -> None:
+        removing.set()
+        assert go_on.wait(60)
+        remove_folder(folder)
+
+    async def acquired_and_noted(lock: asyncio.Lock, attempt: Attempt) -> bool:
+        found_locked.append(lock.locked())
+        return await acquired(lock, attempt)
+
+    async def main(worker: SessionWorker) -> None:
+        await worker.turn(scripted({"text": "one"}), idle_seconds=0)
+        monkeypatch.setattr(sessions_module, "remove_folder", remove_slowly)
+        monkeypatch.setattr(session_turn_module, "_acquired", acquired_and_noted)
+        worker.sessions.end_named([SESSION])
+        await worker.until(removing.is_set)
+        coming = asyncio.create_task(worker.turn(scripted({"text": "two"}), epoch=2))
+        await worker.until(lambda: bool(found_locked))
+        go_on.set()
+        outcome = await coming
+        assert found_locked == [True]
+        assert class_of(outcome) == "UNKNOWN_OUTCOME"
 
     run(main)
 

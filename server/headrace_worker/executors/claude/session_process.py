@@ -114,7 +114,9 @@ class Session:
     workspace: PreparedWorkspace | None = None
     """Of its latest process."""
     turn_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by the attempt that says the next message."""
+    """Held by the attempt that says the next message, and while what is kept of it is removed."""
+    removals: int = 0
+    """How many wait for the time at which what is kept of it may be removed."""
     turns: int = 0
     """Turns that are held here, whether they run or wait."""
     busy: bool = False

@@ -305,7 +305,7 @@ class Sessions:
         session.own_turns.clear()
 
     def _forget_if_empty(self, session: Session) -> None:
-        if session.process or session.turns or session.ending or session.own_turns:
+        if session.process or session.turns or session.ending or session.own_turns or session.removals:
             return
         # Numbers of turns of its own must not come again within the binding.
         if not session.own_turns_count and self._sessions.get(session.id) is session:
@@ -315,18 +315,29 @@ class Sessions:
         """A closed session's folders go, but not before it is sure that no turn of a newer binding is on its way."""
         if session.folder.is_dir():
             (session.folder / ENDED_MARK).touch(mode=0o600)
+            session.removals += 1
             self._spawn(self._remove(session))
 
     async def _remove(self, session: Session) -> None:
-        await asyncio.sleep(SESSION_ENDED_KEPT_SECONDS)
-        await self.wait_ended(session)
-        if session.closing and (session.folder / ENDED_MARK).exists():
-            self._sessions.pop(session.id, None)
+        try:
+            await asyncio.sleep(SESSION_ENDED_KEPT_SECONDS)
+            await self.wait_ended(session)
+            await self._remove_unless_opened(session)
+        finally:
+            session.removals -= 1
+            self._forget_if_empty(session)
+
+    async def _remove_unless_opened(self, session: Session) -> None:
+        # A turn that comes now, because the session has moved back, waits until nothing of it is left to be removed.
+        async with session.turn_lock:
+            if not session.closing or not (session.folder / ENDED_MARK).exists():
+                return
             if session.workspace is not None:
                 await asyncio.to_thread(self._workspaces.remove, session.workspace, keep_folder=False)
             else:
                 await asyncio.to_thread(self._workspaces.discard, session.id)
             await asyncio.to_thread(remove_folder, session.folder)
+            session.own_turns_count = 0
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
