@@ -8,7 +8,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 from uuid import uuid4
@@ -357,14 +357,9 @@ class Conversation:
         turn, watchdog = self._turn, self._watchdog
         late = turn.results > watchdog.results_before and is_success(turn.result)
         stalled = "" if watchdog.stalled in (None, Phase.CLOSING) or late else watchdog.stalled.value
-        return Evidence(
-            exit=ExitStatus(0) if kept else await self._tree.wait_exit(),
-            frames=turn.frames,
-            result=turn.result,
-            assistant_error=turn.assistant_error,
-            rate_limit=turn.rate_limit,
-            api_retry=turn.api_retry,
-            stderr=self._cli.stderr,
+        status = ExitStatus(0) if kept else await self._tree.wait_exit()
+        return replace(
+            _evidence_of(turn, status, self._cli),
             stalled_phase=stalled,
             silence=watchdog.evidence,
             auth_interrupt=self._hearing.auth_failed,
@@ -385,8 +380,13 @@ async def deliver_ended(attempt: Attempt, cli: Cli, hearing: Hearing, manner: Ma
         hearing.close()
     turn, words = hearing.turn, hearing.overflow or hearing.lane.fault
     reason = Reason.FLOODED if words else Reason.STOPPED if killed(attempt) else Reason.EXITED
-    evidence = Evidence(
-        exit=cli.tree.exit_status or ExitStatus(0),
+    return Ended(_evidence_of(turn, cli.tree.exit_status or ExitStatus(0), cli), turn, reason, words)
+
+
+def _evidence_of(turn: Turn, status: ExitStatus, cli: Cli) -> Evidence:
+    """What the turn itself shows, and its process."""
+    return Evidence(
+        exit=status,
         frames=turn.frames,
         result=turn.result,
         assistant_error=turn.assistant_error,
@@ -394,4 +394,3 @@ async def deliver_ended(attempt: Attempt, cli: Cli, hearing: Hearing, manner: Ma
         api_retry=turn.api_retry,
         stderr=cli.stderr,
     )
-    return Ended(evidence, turn, reason, words)
