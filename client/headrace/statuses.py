@@ -132,6 +132,6 @@ def _short_cause(details: str) -> str:
     for known in ("Connection refused", "Connection reset by peer", "Socket closed", "No such file or directory"):
         if known.lower() in details.lower():
             return known.lower()
-    if "resolution" in details.lower() or "name or service not known" in details.lower():
+    if any(sign in details.lower() for sign in ("resolution", "resolving", "name or service not known")):
         return "the host name can't be resolved"
     return details.rsplit(": ", 1)[-1] or "no answer"

@@ -30,6 +30,14 @@ RunAs = Annotated[
     typer.Option(metavar="USER", help="The user that Claude and commands run as; needs root.", show_default="your own"),
 ]
 
+EPILOG = (
+    "Options but --no-worker can be set by variables: HEADRACE_METRICS_LISTEN for --metrics, else HEADRACE_… with the"
+    " option's name: HEADRACE_ALLOW_COMMAND=git,make. More settings have a variable alone: see the README."
+    "\n\nThe first SIGTERM or SIGINT drains, a second one ends it at once."
+    "\n\nExit status: 0 after an orderly stop, 1 can't start or a part of it failed, 2 wrong options, 130 after a"
+    " second signal."
+)
+
 
 def serve(
     data: Annotated[
@@ -90,15 +98,22 @@ def serve(
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         for one in error.errors():
-            name = str(one["loc"][0]).replace("metrics_listen", "metrics") if one["loc"] else "settings"
-            typer.echo(
-                f"headrace serve: --{name.replace('_', '-')}: {one['msg'].removeprefix('Value error, ')}", err=True
-            )
+            name = str(one["loc"][0]) if one["loc"] else "settings"
+            said = _option(name) if given.get(name) is not None else _variable(name) if one["loc"] else name
+            typer.echo(f"headrace serve: {said}: {one['msg'].removeprefix('Value error, ')}", err=True)
         raise typer.Exit(EXIT_USAGE) from None
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     raise typer.Exit(uvloop.run(_run(settings)))
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("metrics_listen", "metrics").replace("_", "-")
+
+
+def _variable(name: str) -> str:
+    return name if name.isupper() else f"HEADRACE_{name.upper()}"
 
 
 async def _run(settings: Settings) -> int:
@@ -157,7 +172,7 @@ def reason_of(error: Exception) -> str:
 def main() -> None:
     """Entry point of `python -m headrace_server`."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(serve)
+    app.command(epilog=EPILOG)(serve)
     app(prog_name="headrace serve")
 
 

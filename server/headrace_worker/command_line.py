@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -109,7 +110,7 @@ def work(
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        fail(USAGE_STATUS, *(complaint(part) for part in error.errors()))
+        fail(USAGE_STATUS, *(complaint(part, given) for part in error.errors()))
     logging.basicConfig(stream=sys.stderr, level=settings.log_level.upper(), format="headrace work: %(message)s")
     leave(run(settings))
 
@@ -155,9 +156,11 @@ def tell(ending: Ending) -> Ending:
     return ending
 
 
-def complaint(part: Any) -> str:
-    """One wrong setting, in one line; with its value, where that is out of bounds."""
-    name = "--" + str(part["loc"][0]).replace("_", "-") if part["loc"] else "settings"
+def complaint(part: Any, options: Mapping[str, object]) -> str:
+    """One wrong setting, in one line: the option or variable that says it, and the value that is out of bounds."""
+    name = str(part["loc"][0]) if part["loc"] else "settings"
+    if part["loc"]:
+        name = "--" + name.replace("_", "-") if name in options else f"HEADRACE_WORKER_{name.upper()}"
     value = f", not {part['input']}" if part["type"].startswith(("greater_than", "less_than")) else ""
     return f"{name}: {part['msg'].removeprefix('Value error, ')}{value}"
 

@@ -59,7 +59,6 @@ def test_x3_a_question_is_answered_by_a_message_alone(headrace_command: Any, ans
     [
         (("-m", "no, not that"), (WRITE,), "say --allow or --deny"),
         ((), (QUESTION,), "say --allow or --deny"),
-        (("--allow",), (), "nothing is asked just now"),
         (("--allow",), (WRITE, QUESTION), "r1 (Write), r2 (a question)"),
         (("--allow", "--input", "[1]"), (WRITE,), "JSON object is needed"),
     ],
@@ -72,6 +71,12 @@ def test_x3_nobody_allows_what_was_not_meant(
     assert result.exit_code == 2
     assert told in " ".join(result.output.split())
     assert not any(isinstance(one, session_service_pb2.AnswerRequestRequest) for one in answers.requests)
+
+
+def test_an_answer_to_nothing_fails_and_is_no_wrong_usage(headrace_command: Any, answers: Any) -> None:
+    answers.by_rpc["GetJob"] = asking()
+    result = headrace_command("job", "answer", JOB_ID, "--allow")
+    assert (result.exit_code, result.stderr) == (1, "headrace: nothing is asked just now\n")
 
 
 def session_asking(*requests: input_pb2.InputRequest) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -129,6 +130,17 @@ def test_an_interrupted_watch_says_how_to_go_on(start_command: Any, answers: Any
         130,
         "headrace: go on with: headrace event watch --cursor feed:1:5\n",
     )
+
+
+def test_the_way_to_go_on_asks_for_the_same_events(start_command: Any, answers: Any) -> None:
+    answers.feeds = [[opened(), batch(STARTED)]]
+    asked = ["--queue", "q", "--filter", "type = failed", "--type", "a", "--type", "b", "--label", "k=v", "--mine"]
+    process = start_command("event", "watch", *asked)
+    assert b"attempt 1 started" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=DEADLINE_SECONDS)
+    told = shlex.split(stderr.decode().strip().removeprefix("headrace: go on with: headrace event watch "))
+    assert (sorted(told), told[-2:]) == (sorted([*asked, "--cursor", "feed:1:5"]), ["--cursor", "feed:1:5"])
 
 
 def test_list_tells_the_newest_events_of_a_range(headrace_command: Any, answers: Any) -> None:

@@ -305,3 +305,34 @@ def test_every_page_of_a_cancel_by_filter_is_read(serving: Any, fake_jobs: Any) 
             assert [one.job_id async for one in server.cancel_all("state = QUEUED")] == ["1", "2", "3"]
 
     asyncio.run(run())
+
+
+class Unreached(grpc.RpcError):
+    """An rpc that found no server, in gRPC's words."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        return self.words
+
+    def trailing_metadata(self) -> tuple[Any, ...]:
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        ("errors resolving h:1: [field:hostname lookup error: C-ares: Could not contact DNS servers]", "resolved"),
+        ("errors resolving h:1: [address lookup failed for h:1: Domain name not found]", "resolved"),
+        ("DNS resolution failed for h:1", "resolved"),
+        ("failed to connect: UNKNOWN: ipv4:127.0.0.1:1: Connection refused (111)", "connection refused"),
+    ],
+)
+def test_why_no_server_was_reached_is_said_in_plain_words(words: str, cause: str) -> None:
+    error = statuses.from_rpc(Unreached(words), "h:1")
+    assert isinstance(error, errors.ConnectionFailed)
+    assert error.cause == ("the host name can't be resolved" if cause == "resolved" else cause)

@@ -5,8 +5,9 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -59,9 +60,11 @@ def terminal(shared_plane: ControlPlane, client: blocking.Client, tmp_path: Path
     return Terminal(tmp_path, shared_plane.address)
 
 
-def refused(folder: Path, words: Sequence[str], code: int) -> str:
+def refused(folder: Path, words: Sequence[str], code: int, variables: Mapping[str, str] = MappingProxyType({})) -> str:
     """The one line that `headrace serve` says when it can't serve."""
-    done = Terminal(folder).run("serve", "--data", str(folder / "d"), "--no-worker", *words)
+    terminal = Terminal(folder)
+    terminal.environment |= variables
+    done = terminal.run("serve", "--data", str(folder / "d"), "--no-worker", *words)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("headrace serve: ")
@@ -101,6 +104,19 @@ def test_an_address_that_others_could_reach_is_refused_and_it_says_why(tmp_path:
 )
 def test_a_wrong_option_of_serve_is_one_line(tmp_path: Path, words: tuple[str, str], expected: str) -> None:
     assert expected in refused(tmp_path, words, code=2)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("HEADRACE_LEASE_SECONDS", "1", "HEADRACE_LEASE_SECONDS: Input should be greater than or equal to 2"),
+        ("HEADRACE_METRICS_LISTEN", "9464", "HEADRACE_METRICS_LISTEN: '9464' is not HOST:PORT"),
+    ],
+)
+def test_a_wrong_variable_of_serve_is_named_as_it_was_set(
+    tmp_path: Path, variable: str, value: str, expected: str
+) -> None:
+    assert expected in refused(tmp_path, (), code=2, variables={variable: value})
 
 
 def test_a_data_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:

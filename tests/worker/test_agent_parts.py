@@ -303,9 +303,11 @@ def test_the_command_line_explains_itself_and_what_is_wrong() -> None:
     text = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True, timeout=60).stdout
     assert "Usage: headrace work" in text
     given = [*command, "--slots", "0", "--sessions-max", "5000"]
-    wrong = subprocess.run(given, capture_output=True, text=True, check=False, timeout=60)
+    variables = {**os.environ, "HEADRACE_WORKER_STALL_TOOL_SECONDS": "0"}
+    wrong = subprocess.run(given, capture_output=True, text=True, check=False, timeout=60, env=variables)
     assert wrong.returncode == 2
-    assert wrong.stderr.splitlines() == [
+    assert sorted(wrong.stderr.splitlines(), reverse=True) == [
+        "headrace work: HEADRACE_WORKER_STALL_TOOL_SECONDS: Input should be greater than or equal to 0.1, not 0",
         "headrace work: --slots: Input should be greater than or equal to 1, not 0",
         "headrace work: --sessions-max: Input should be less than or equal to 1000, not 5000",
     ]

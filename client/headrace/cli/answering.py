@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import headrace
+from headrace import errors
 from headrace.cli import inputs, options
 from headrace.cli.exits import Exit
 from headrace.v1 import input_pb2, job_pb2
@@ -80,9 +81,10 @@ def _chosen(open_inputs: Sequence[job_pb2.OpenInputSummary], request_id: str) ->
     asked = [one for one in open_inputs if request_id in ("", one.request_id)]
     if len(asked) == 1:
         return asked[0]
+    if not open_inputs:
+        raise errors.HeadraceError("nothing is asked just now")
     names = ", ".join(f"{one.request_id} ({one.tool_name or 'a question'})" for one in open_inputs)
-    what = f"these are open: {names}" if open_inputs else "nothing is asked just now"
-    raise typer.BadParameter(what, param_hint="REQUEST")
+    raise typer.BadParameter(f"these are open: {names}", param_hint="REQUEST")
 
 
 def _decided(allow: bool | None, asked: job_pb2.OpenInputSummary, message: str) -> bool:

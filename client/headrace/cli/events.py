@@ -15,6 +15,7 @@ from headrace.cli.describe import feed_text
 from headrace.cli.exits import Exit
 from headrace.cli.filters import event_filter
 from headrace.cli.parts import one_line
+from headrace.cli.submitting import way_to
 from headrace.follow import Reconnecting
 from headrace.streams import FeedWatch
 from headrace.v1 import event_service_pb2, watch_pb2
@@ -42,6 +43,14 @@ class Wanted:
     def text(self) -> str:
         """The filter for the server."""
         return event_filter(self.type or [], self.queue, self.job, options.labels(self.label or []), self.filter)
+
+    def arguments(self) -> list[str]:
+        """The same as options."""
+        given = {"--queue": self.queue, "--job": self.job, "--filter": self.filter}
+        said = [part for option, value in given.items() if value for part in (option, value)]
+        for option, values in (("--type", self.type), ("--label", self.label)):
+            said += [part for value in values or () for part in (option, value)]
+        return said + ["--mine"] * self.mine
 
     @property
     def scope(self) -> event_service_pb2.FeedScope:
@@ -82,10 +91,10 @@ async def watch(
             max_bytes_per_second=options.size(max_rate, "--max-rate") if max_rate else 0,
         )
         async with stream:
-            return await _tell(stream, connection)
+            return await _tell(stream, wanted, connection)
 
 
-async def _tell(stream: FeedWatch, connection: options.Connection) -> Exit:
+async def _tell(stream: FeedWatch, wanted: Wanted, connection: options.Connection) -> Exit:
     lost = False
     try:
         async for item in stream:
@@ -100,7 +109,8 @@ async def _tell(stream: FeedWatch, connection: options.Connection) -> Exit:
                 return _exit(item)
     except asyncio.CancelledError:
         if stream.cursor:
-            _note(f"go on with: headrace event watch --cursor {stream.cursor}")
+            again = ["headrace", "event", "watch", *wanted.arguments(), "--cursor", stream.cursor]
+            _note(f"go on with: {way_to(again, connection)}")
         raise
     raise errors.StreamBroken("the stream of events ended without its end")
 

@@ -160,7 +160,8 @@ async def create(
 async def update(name: Name, policy: Policy, connection: options.Connection, etag: options.Etag = "") -> Exit:
     """Change what is given of a queue's policy, also for the jobs that wait in it.
 
-    Single timeouts, parts of the retry policy and single weights are changed beside those that are there.
+    Single timeouts, parts of the retry policy and single weights are changed beside those that are there. What is not
+    given stays as it is; "absent" below tells what a new queue has.
     """
     if not policy.apply(queue_pb2.Queue()):
         raise typer.BadParameter("nothing to change: give at least one option of the policy")

@@ -50,7 +50,10 @@ async def update(
     ] = "",
     etag: options.Etag = "",
 ) -> Exit:
-    """Change what is given of a schedule; ticks from now on follow it, and none is invented for the past."""
+    """Change what is given of a schedule; ticks from now on follow it, and none is invented for the past.
+
+    What is not given stays as it is; "absent" below tells what a new schedule has.
+    """
     job = None
     if spec:
         job = job_pb2.JobSpec()

@@ -165,7 +165,7 @@ def way_back(job_id: str, connection: options.Connection) -> str:
 
 def way_to(parts: list[str], connection: options.Connection) -> str:
     """A command, at the same server."""
-    if connection.server != options.Connection().server and "HEADRACE_SERVER" not in os.environ:
+    if connection.server != (os.environ.get("HEADRACE_SERVER") or options.Connection().server):
         parts += ["--server", connection.server]
     if connection.namespace:
         parts += ["--namespace", connection.namespace]

@@ -53,9 +53,11 @@ def counts_line(counts: Iterable[job_pb2.StateCount]) -> str:
 
 def job_lines(job: job_pb2.Job, now: datetime) -> list[str]:
     """Everything that a person wants to know of a job."""
-    lines = tables.fields({**_what(job), **_times(job, now), **_course(job)})
-    lines += [f"because    {narration.reason_line(reason)}" for reason in job.wait_reasons]
-    lines += [f"asks       {_input_line(one, now)}" for one in job.open_inputs]
+    lines = tables.fields(
+        {**_what(job), **_times(job, now), **_course(job)},
+        *(("because", narration.reason_line(reason)) for reason in job.wait_reasons),
+        *(("asks", _input_line(one, now)) for one in job.open_inputs),
+    )
     lines += _dependency_lines(job)
     if job.attempts:
         lines += ["", *outcome_text.attempt_table(job.attempts)]

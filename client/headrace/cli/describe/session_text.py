@@ -30,10 +30,11 @@ def session_table(sessions: Sequence[session_pb2.Session], now: datetime) -> lis
 
 def session_lines(session: session_pb2.Session, now: datetime) -> list[str]:
     """Everything that a person wants to know of a session."""
-    lines = tables.fields({**_what(session), **_course(session, now), **_binding(session, now)})
-    lines += [f"fork       {one}" for one in session.fork_session_ids]
-    lines += [f"asks       {input_line(one, now)}" for one in session.open_inputs]
-    return lines
+    return tables.fields(
+        {**_what(session), **_course(session, now), **_binding(session, now)},
+        *(("fork", one) for one in session.fork_session_ids),
+        *(("asks", input_line(one, now)) for one in session.open_inputs),
+    )
 
 
 def input_line(one: session_pb2.OpenInput, now: datetime) -> str:

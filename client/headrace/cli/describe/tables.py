@@ -21,8 +21,8 @@ def dense_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[st
     return table([header[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
-def fields(values: Mapping[str, str]) -> list[str]:
-    """Names and values, aligned; what is empty is left out."""
-    shown = {name: value for name, value in values.items() if value}
-    width = max((10, *map(len, shown)))
-    return [f"{name:<{width}} {value}" for name, value in shown.items()]
+def fields(values: Mapping[str, str], *more: tuple[str, str]) -> list[str]:
+    """Names and values, aligned; what is empty is left out. In `more` a name may come again."""
+    shown = [(name, value) for name, value in (*values.items(), *more) if value]
+    width = max((10, *(len(name) for name, _ in shown)))
+    return [f"{name:<{width}} {value}" for name, value in shown]
