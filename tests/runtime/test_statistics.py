@@ -177,6 +177,17 @@ def test_what_cannot_be_written_is_kept(counting: Callable[[Scenario], None], mo
     counting(scenario)
 
 
+def test_q8_a_queue_that_began_late_has_the_rate_of_the_time_since(counting: Callable[[Scenario], None]) -> None:
+    async def scenario(counting: Counting) -> None:
+        counting.clock.advance(600 - counting.clock.now() // SECOND % 60)
+        counting.statistics.committed(told(*[(Measure.STARTED, 1)] * 6))
+        assert counting.statistics.start_rate(NAMESPACE, QUEUE) == pytest.approx(6 / 60), "a minute at least"
+        counting.clock.advance(90)
+        assert counting.statistics.start_rate(NAMESPACE, QUEUE) == pytest.approx(6 / 90)
+
+    counting(scenario)
+
+
 def test_the_rate_of_starts_is_over_the_last_minutes(counting: Callable[[Scenario], None]) -> None:
     async def scenario(counting: Counting) -> None:
         statistics = counting.statistics

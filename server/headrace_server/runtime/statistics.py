@@ -110,15 +110,17 @@ class Statistics:
         return Window(Micros(min(end, max(first * MINUTE, not_before, since))), end, totals)
 
     def start_rate(self, namespace: str, queue: str) -> float:
-        """Attempts that this node's transactions started in the last minutes, for each second."""
-        starts = self._starts.get((namespace, queue))
-        if not starts:
-            return 0.0
+        """Attempts that this node's transactions started in the last minutes, for each second since the first of them:
+        a queue that was empty before is not slow. The first minute counts as a whole."""
         now = self._clock.now()
         first = now // MINUTE - RATE_MINUTES
-        begin = max(first * MINUTE, self._began)
-        count = sum(number for minute, number in starts.items() if minute >= first)
-        return count * SECOND / max(now - begin, SECOND)
+        recent = {
+            minute: count for minute, count in self._starts.get((namespace, queue), {}).items() if minute >= first
+        }
+        if not recent:
+            return 0.0
+        begin = max(min(recent) * MINUTE, self._began)
+        return sum(recent.values()) * SECOND / max(now - begin, MINUTE)
 
     def _forget_old_starts(self) -> None:
         first = self._clock.now() // MINUTE - RATE_MINUTES
