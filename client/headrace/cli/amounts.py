@@ -10,6 +10,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from headrace.v1 import outcome_pb2
 
+DURATION_SECONDS_MAX = 1000 * 366 * 86_400
+"""What a person may say; the server says which of it makes sense where."""
+SIZE_BYTES_END = 2**63
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?")
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|s|m|h|d|)")
@@ -94,7 +97,10 @@ def parse_duration(text: str) -> float:
     parts = _PART.findall(stripped)
     if not parts or "".join(number + unit for number, unit in parts) != stripped.replace(" ", ""):
         raise ValueError(f"{text!r} is not a length of time: write 90s, 5m, 1h30m")
-    return float(sum(float(number) * _UNITS[unit] for number, unit in parts))
+    seconds = float(sum(float(number) * _UNITS[unit] for number, unit in parts))
+    if seconds > DURATION_SECONDS_MAX:
+        raise ValueError(f"{text!r} is longer than a thousand years")
+    return seconds
 
 
 def parse_size(text: str) -> int:
@@ -103,7 +109,10 @@ def parse_size(text: str) -> int:
     if found is None:
         raise ValueError(f"{text!r} is not a size: write 512MiB, 2GiB")
     number, unit = found.groups()
-    return int(float(number) * 1024 ** "bkmgt".index(unit or "b"))
+    size = float(number) * 1024 ** "bkmgt".index(unit or "b")
+    if size >= SIZE_BYTES_END:
+        raise ValueError(f"{text!r} is too large: it has to be less than 8388608TiB")
+    return int(size)
 
 
 def moment(stamp: Timestamp) -> datetime:

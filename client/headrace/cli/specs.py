@@ -97,9 +97,13 @@ class PlacementChoices:
     prefer_label: Annotated[
         list[str] | None, typer.Option(help="KEY=VALUE that makes it the better one.", rich_help_panel=PLACE)
     ] = None
-    slots: Annotated[int, typer.Option(min=0, help="Slots that it takes; 0: one.", rich_help_panel=PLACE)] = 0
+    slots: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Slots that it takes; 0: one.", rich_help_panel=PLACE)
+    ] = 0
     memory: Annotated[str, typer.Option(help="Memory that it takes: 512MiB, 2GiB.", rich_help_panel=PLACE)] = ""
-    cpu: Annotated[float, typer.Option(min=0, help="CPUs that it takes: 0.5, 2.", rich_help_panel=PLACE)] = 0.0
+    cpu: Annotated[
+        float, typer.Option(min=0, max=100_000, help="CPUs that it takes: 0.5, 2.", rich_help_panel=PLACE)
+    ] = 0.0
 
     def placement(self) -> job_pb2.Placement | None:
         """What was said; None when nothing was."""
