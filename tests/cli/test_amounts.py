@@ -30,3 +30,14 @@ def test_an_absurd_amount_is_wrong_usage_of_its_option(option: str, value: str) 
     result = CliRunner().invoke(app, ["job", "submit", "command", option, value, "--check", "--", "echo"])
     assert result.exit_code == Exit.USAGE
     assert option in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--max-queued", "9" * 30), ("--max-concurrency", "3000000000"), ("--burst", "3000000000")]
+    + [(option, "3000000000/1m") for option in ("--rate", "--rate-per-key")],
+)
+def test_an_absurd_count_is_wrong_usage_of_its_option(option: str, value: str) -> None:
+    result = CliRunner().invoke(app, ["queue", "create", "batch", option, value])
+    assert result.exit_code == Exit.USAGE
+    assert option in result.stderr

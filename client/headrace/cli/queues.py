@@ -24,6 +24,7 @@ queues.command("drain")(queue_control.drain)
 queues.command("purge")(queue_control.purge)
 
 ANY_EXECUTOR = "any"
+COUNT_MAX = 2**31 - 1
 NUMBERS = ("max_queued", "max_concurrency", "max_concurrency_per_key")
 
 
@@ -31,15 +32,21 @@ NUMBERS = ("max_queued", "max_concurrency", "max_concurrency_per_key")
 class Policy:
     """The policy of a queue; what is not given is not set."""
 
-    max_queued: Annotated[int | None, typer.Option(min=1, help="Jobs that may wait; absent: 10,000.")] = None
-    max_concurrency: Annotated[int | None, typer.Option(min=0, help="Jobs that may run at once; 0: no limit.")] = None
+    max_queued: Annotated[
+        int | None, typer.Option(min=1, max=10_000_000, help="Jobs that may wait; absent: 10,000.")
+    ] = None
+    max_concurrency: Annotated[
+        int | None, typer.Option(min=0, max=COUNT_MAX, help="Jobs that may run at once; 0: no limit.")
+    ] = None
     max_concurrency_per_key: Annotated[
-        int | None, typer.Option(min=0, help="The same for each concurrency key; 0: no limit.")
+        int | None, typer.Option(min=0, max=COUNT_MAX, help="The same for each concurrency key; 0: no limit.")
     ] = None
     rate: Annotated[str | None, typer.Option(help="Starts in a time: 10/1m, 100/1h; 0/1s: no limit.")] = None
-    burst: Annotated[int | None, typer.Option(min=0, help="Of --rate, starts that may come at once; 0: all.")] = None
+    burst: Annotated[
+        int | None, typer.Option(min=0, max=COUNT_MAX, help="Of --rate, starts that may come at once; 0: all.")
+    ] = None
     rate_per_key: Annotated[str | None, typer.Option(help="The same for each concurrency key.")] = None
-    burst_per_key: Annotated[int | None, typer.Option(min=0, help="Of --rate-per-key, the same.")] = None
+    burst_per_key: Annotated[int | None, typer.Option(min=0, max=COUNT_MAX, help="Of --rate-per-key, the same.")] = None
     fairness: Annotated[Scope | None, typer.Option(help="Among whom slots are shared out; absent: none.")] = None
     weight: Annotated[
         list[str] | None, typer.Option(help="NAME=SHARE of an owner or key, e.g. ann=2; repeatable; others have 1.")
@@ -110,6 +117,8 @@ def rate_limit(text: str, burst: int, option: str) -> queue_pb2.RateLimit:
     count, slash, period = text.partition("/")
     if not slash or not count.isdigit():
         raise typer.BadParameter(f"{text!r} is not COUNT/TIME, e.g. 10/1m", param_hint=option)
+    if int(count) > COUNT_MAX:
+        raise typer.BadParameter(f"{count} is too many; at most {COUNT_MAX} are allowed", param_hint=option)
     seconds = options.duration(period if period[:1].isdigit() else f"1{period}", option)
     return policies.rate_limit(int(count), seconds, burst=burst)
 
