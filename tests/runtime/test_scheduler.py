@@ -232,7 +232,7 @@ def test_l3_what_was_granted_to_a_lane_that_went_away_is_taken_back(run: Run) ->
 
 
 class Unusable:
-    """Fails the writes of a store while it is on."""
+    """Fails the writes of a store while it is on, as a commit does: the caller hears of it later."""
 
     def __init__(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         self.on = False
@@ -240,7 +240,9 @@ class Unusable:
 
         def failing(verb: Any, *, bounded: bool = True) -> Any:
             if self.on:
-                raise StoreUnavailable("injected")
+                refused = asyncio.get_running_loop().create_future()
+                refused.set_exception(StoreUnavailable("injected"))
+                return refused
             return write(verb, bounded=bounded)
 
         monkeypatch.setattr(node.store, "write", failing)
