@@ -29,20 +29,20 @@ from headrace_server.data_folder import LOCAL_WORKER_ID, let_others_pass, local_
 from headrace_server.rpc.admin_service import AdminService
 from headrace_server.rpc.admission import Admission, CallClass
 from headrace_server.rpc.checks.validation import CHECKS
-from headrace_server.rpc.control_lane import Lanes
 from headrace_server.rpc.event_service import EventService
-from headrace_server.rpc.feed_stream import FeedFollowing
-from headrace_server.rpc.follow import Following
 from headrace_server.rpc.health import Health
-from headrace_server.rpc.health_stream import HealthWatching
 from headrace_server.rpc.job_service import JobService
+from headrace_server.rpc.messages.worker_message import wanted_message
 from headrace_server.rpc.pipeline import Pipeline
 from headrace_server.rpc.queue_service import QueueService
 from headrace_server.rpc.rights import may_see
 from headrace_server.rpc.schedule_service import ScheduleService
 from headrace_server.rpc.server import Service, build_server, listen_tcp, listen_unix
 from headrace_server.rpc.session_service import SessionService
-from headrace_server.rpc.worker_message import wanted_message
+from headrace_server.rpc.streams.control_lane import Lanes
+from headrace_server.rpc.streams.feed_stream import FeedFollowing
+from headrace_server.rpc.streams.follow import Following
+from headrace_server.rpc.streams.health_stream import HealthWatching
 from headrace_server.rpc.worker_service import WorkerService
 from headrace_server.runtime.clock import Clock, SteadyClock, SystemClock
 from headrace_server.runtime.deltas import Deltas

@@ -8,9 +8,9 @@ from typing import Any
 from headrace.v1 import event_pb2, session_pb2, watch_pb2
 from headrace.v1 import session_service_pb2 as pb
 from headrace_server.core.ids import JobId, job_id_text
-from headrace_server.rpc.converse import Conversing, converse
-from headrace_server.rpc.converse_requests import Verbs
 from headrace_server.rpc.session_service import SessionService
+from headrace_server.rpc.streams.converse import Conversing, converse
+from headrace_server.rpc.streams.converse_requests import Verbs
 from headrace_server.runtime.scheduler import Scheduler
 from rpc.log_reading import Node as LogNode
 

@@ -12,8 +12,8 @@ from headrace.v1 import event_service_pb2 as pb
 from headrace_server.core.ids import JobId
 from headrace_server.rpc.checks.validate_event import check_list, check_watch
 from headrace_server.rpc.event_service import EventService
-from headrace_server.rpc.feed_stream import FeedFollowing
-from headrace_server.rpc.follow import Following
+from headrace_server.rpc.streams.feed_stream import FeedFollowing
+from headrace_server.rpc.streams.follow import Following
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.feed_pages import FeedPages

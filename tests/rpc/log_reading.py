@@ -9,7 +9,7 @@ from headrace.v1 import event_pb2, watch_pb2
 from headrace.v1 import job_service_pb2 as pb
 from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.rpc.checks.validation import CHECKS
-from headrace_server.rpc.follow import Following, follow
+from headrace_server.rpc.streams.follow import Following, follow
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.log_pages import LogPages

@@ -4,7 +4,7 @@ import pytest
 
 from headrace.v1 import event_pb2, job_pb2, outcome_pb2
 from headrace.v1 import worker_service_pb2 as pb
-from headrace_server.rpc.job_message import attempts_of
+from headrace_server.rpc.messages.job_message import attempts_of
 
 
 def event(epoch: int, **kind: object) -> event_pb2.Event:

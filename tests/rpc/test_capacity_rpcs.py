@@ -15,7 +15,7 @@ from headrace_server.core.ids import SECOND, JobId
 from headrace_server.core.job import Usage
 from headrace_server.core.refusal import Reason
 from headrace_server.rpc.admin_service import AdminService
-from headrace_server.rpc.job_view import get_snapshot, reasons
+from headrace_server.rpc.messages.job_view import get_snapshot, reasons
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.store.attempts.leases import Lease
 from headrace_server.store.capacity import budgets as store_budgets

@@ -11,8 +11,8 @@ from headrace.v1 import session_service_pb2 as pb
 from headrace_server.core.ids import job_id_text
 from headrace_server.core.refusal import Reason, Refused
 from headrace_server.core.states import ENDED, JobState
-from headrace_server.rpc import converse as conversations
-from headrace_server.rpc.session_view import get_session
+from headrace_server.rpc.messages.session_view import get_session
+from headrace_server.rpc.streams import converse as conversations
 from headrace_server.store.attempts.workers import Word, hear_each
 from headrace_server.store.jobs.deletions import delete
 from rpc.conversing import Node, Talk

@@ -17,8 +17,8 @@ from headrace.v1 import session_service_pb2 as pb
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.states import ENDED, LEASED
-from headrace_server.rpc import converse as conversations
-from headrace_server.rpc import converse_events
+from headrace_server.rpc.streams import converse as conversations
+from headrace_server.rpc.streams import converse_events
 from headrace_server.runtime import log_pages as shared
 from headrace_server.store.attempts.leases import Lease
 from headrace_server.store.jobs.deletions import delete

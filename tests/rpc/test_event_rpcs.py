@@ -10,7 +10,7 @@ from headrace.v1 import event_service_pb2 as pb
 from headrace.v1 import watch_pb2
 from headrace_server.core.ids import SECOND, Micros, job_id_text
 from headrace_server.core.refusal import Reason, Refused
-from headrace_server.rpc import event_service, feed_stream
+from headrace_server.rpc import event_service
 from headrace_server.rpc.checks.validate_event import check_list, check_watch
 from headrace_server.rpc.event_filters import TYPES, parse_event_filter
 from headrace_server.runtime import feed_pages
@@ -91,7 +91,7 @@ def test_e7_a_filter_that_matches_nothing_moves_the_cursor_while_it_looks(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_pages, "EVENT_PAGE_COUNT", 2)
-    monkeypatch.setattr(feed_stream, "BOOKMARK_POSITIONS_COUNT", 4)
+    monkeypatch.setattr("headrace_server.rpc.streams.feed_stream.BOOKMARK_POSITIONS_COUNT", 4)
     node.bench.submit(*(new_job() for _ in range(9)))
     stream = node.watch(pb.WatchEventsRequest(scope=ALL, filter="type = failed", from_beginning=True, no_follow=True))
     assert [message.cursor for message in stream.messages] == ["feed:1:0", "feed:1:4", "feed:1:8", "feed:1:9"]

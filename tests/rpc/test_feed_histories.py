@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headrace.v1 import event_service_pb2 as pb
 from headrace_server.core.ids import JobId, job_id_text
-from headrace_server.rpc import feed_stream
+from headrace_server.rpc.streams import feed_stream
 from headrace_server.runtime import feed_pages
 from headrace_server.store.jobs.deletions import delete
 from rpc.feed_reading import ALL, Node, opened

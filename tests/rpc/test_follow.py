@@ -11,8 +11,8 @@ from headrace.v1 import job_service_pb2 as pb
 from headrace.v1 import watch_pb2
 from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.refusal import Reason, Refused
-from headrace_server.rpc.follow import Following, follow
-from headrace_server.rpc.log_cursor import decode_cursor, encode_cursor, job_of_cursor
+from headrace_server.rpc.streams.follow import Following, follow
+from headrace_server.rpc.streams.log_cursor import decode_cursor, encode_cursor, job_of_cursor
 from headrace_server.runtime import log_pages as pages
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed

@@ -14,8 +14,8 @@ from headrace.v1 import watch_pb2
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import SECOND, JobId, Micros
 from headrace_server.core.refusal import Reason
-from headrace_server.rpc import follow as follows
 from headrace_server.rpc.checks.validation import CHECKS
+from headrace_server.rpc.streams import follow as follows
 from headrace_server.store.attempts.leases import Lease
 from headrace_server.store.attempts.outputs import Batch, append_each
 from headrace_server.store.attempts.workers import Word, hear_each

@@ -16,7 +16,7 @@ from headrace.v1 import job_service_pb2 as pb
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId
 from headrace_server.core.states import ENDED
-from headrace_server.rpc import follow as follows
+from headrace_server.rpc.streams import follow as follows
 from headrace_server.runtime import log_pages as shared
 from headrace_server.store.attempts.leases import Lease
 from headrace_server.store.records import log_pages, output_expiry

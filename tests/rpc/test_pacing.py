@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headrace_server.rpc.pacing import PAGE_BYTES_MIN, QUICK_SECONDS, SLOW_SECONDS, Pace, PageSize
+from headrace_server.rpc.streams.pacing import PAGE_BYTES_MIN, QUICK_SECONDS, SLOW_SECONDS, Pace, PageSize
 
 
 def test_without_a_limit_nothing_waits() -> None:

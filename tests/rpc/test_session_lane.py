@@ -11,7 +11,7 @@ from headrace.v1 import session_pb2, worker_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core.ids import JobId, job_id_text, parse_job_id
 from headrace_server.core.refusal import Reason, Refused
-from headrace_server.rpc.control_lane import serve_control_lane
+from headrace_server.rpc.streams.control_lane import serve_control_lane
 from headrace_server.store.attempts.leases import Lease, finish, grant
 from headrace_server.store.attempts.outputs import Batch, append_each
 from headrace_server.store.jobs.submission import Accepted

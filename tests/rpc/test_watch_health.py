@@ -19,9 +19,9 @@ from headrace_server.rpc.admin_service import AdminService
 from headrace_server.rpc.admission import Admission
 from headrace_server.rpc.checks.validation import CHECKS
 from headrace_server.rpc.health import Health
-from headrace_server.rpc.health_stream import HealthWatching, watch_health
 from headrace_server.rpc.pipeline import Pipeline
 from headrace_server.rpc.server import Service, build_server, listen_unix
+from headrace_server.rpc.streams.health_stream import HealthWatching, watch_health
 from headrace_server.runtime import health as module
 from headrace_server.runtime.feed import Feed
 from headrace_server.runtime.health import HealthMonitor

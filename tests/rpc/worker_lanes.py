@@ -2,7 +2,7 @@
 
 import asyncio
 
-from headrace_server.rpc.control_lane import Lanes
+from headrace_server.rpc.streams.control_lane import Lanes
 from runtime.conftest import Node
 
 

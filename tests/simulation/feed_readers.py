@@ -10,7 +10,7 @@ from headrace.v1 import event_service_pb2 as pb
 from headrace.v1 import watch_pb2
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.refusal import Reason
-from headrace_server.rpc.feed_cursor import parse_cursor
+from headrace_server.rpc.streams.feed_cursor import parse_cursor
 from headrace_server.store.codec import set_time
 from simulation.network import StreamEnd, Wire
 from simulation.server import Server

@@ -16,17 +16,17 @@ from headrace_server.app import App
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.limits import RENEWAL_SECONDS_DEFAULT
 from headrace_server.core.refusal import Refused
-from headrace_server.rpc import feed_stream
-from headrace_server.rpc.control_lane import Lanes, serve_control_lane
-from headrace_server.rpc.data_lane import serve_data_lane
 from headrace_server.rpc.event_service import EventService
-from headrace_server.rpc.feed_stream import FeedFollowing
-from headrace_server.rpc.follow import Following
 from headrace_server.rpc.job_service import JobService
 from headrace_server.rpc.queue_service import QueueService
 from headrace_server.rpc.rights import may_see
 from headrace_server.rpc.schedule_service import ScheduleService
 from headrace_server.rpc.session_service import SessionService
+from headrace_server.rpc.streams import feed_stream
+from headrace_server.rpc.streams.control_lane import Lanes, serve_control_lane
+from headrace_server.rpc.streams.data_lane import serve_data_lane
+from headrace_server.rpc.streams.feed_stream import FeedFollowing
+from headrace_server.rpc.streams.follow import Following
 from headrace_server.runtime import feed_pages, log_pages
 from headrace_server.runtime.clock import Clock, SteadyClock
 from headrace_server.runtime.deltas import Deltas

@@ -8,7 +8,7 @@ from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.limits import CHECKPOINT_BYTES_MAX, NESTED_LEVELS_MAX
 from headrace_server.core.refusal import Refused
-from headrace_server.rpc.lane_limits import check_output
+from headrace_server.rpc.streams.lane_limits import check_output
 from headrace_server.store.attempts.checkpoints import read_checkpoint, remove_checkpoint
 from headrace_server.store.attempts.leases import Lease, Snooze
 from store.driving import Bench, checkpoint, chunk, offer

@@ -8,7 +8,7 @@ from headrace_server.core.ids import SECOND
 from headrace_server.core.job import Usage
 from headrace_server.core.limits import REASON_CHARACTERS_MAX
 from headrace_server.core.states import JobState
-from headrace_server.rpc.worker_message import word_of
+from headrace_server.rpc.messages.worker_message import word_of
 from headrace_server.store.attempts.leases import Disposition, Finish, Lease, Snooze
 from headrace_server.store.records import reads
 from store.driving import HOME, Bench, claude_spec, frame, handler_spec, offer

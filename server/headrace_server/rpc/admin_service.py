@@ -6,8 +6,8 @@ from headrace.v1 import admin_service_pb2 as pb
 from headrace_server.core.budgets import BudgetPeriod
 from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.rpc.call import Call
-from headrace_server.rpc.capacity_message import budget_message, budget_of, domain_message
-from headrace_server.rpc.health_stream import HealthWatching, watch_health
+from headrace_server.rpc.messages.capacity_message import budget_message, budget_of, domain_message
+from headrace_server.rpc.messages.response_cache_message import invalidation_message, response_cache_message
 from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.page_token import (
     decode_page_token,
@@ -17,7 +17,7 @@ from headrace_server.rpc.page_token import (
     page_rows,
     row_of,
 )
-from headrace_server.rpc.response_cache_message import invalidation_message, response_cache_message
+from headrace_server.rpc.streams.health_stream import HealthWatching, watch_health
 from headrace_server.runtime.registry import Registry
 from headrace_server.store.capacity.budgets import list_budgets
 from headrace_server.store.capacity.control import close_domain, delete_budget, open_domain, set_budget

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from headrace.v1 import event_service_pb2 as pb
 from headrace_server.core.limits import EVENT_PAGE_BYTES, EVENT_PAGE_COUNT
 from headrace_server.rpc.call import Call
-from headrace_server.rpc.feed_stream import FeedFollowing, follow_feed, selection
 from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, page_rows, row_of
+from headrace_server.rpc.streams.feed_stream import FeedFollowing, follow_feed, selection
 from headrace_server.runtime.feed_pages import Selection
 from headrace_server.store.codec import time_of
 from headrace_server.store.engine import Connection

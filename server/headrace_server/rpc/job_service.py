@@ -11,16 +11,16 @@ from headrace_server.core.job import Job
 from headrace_server.core.limits import CANCEL_ITEMS_COUNT_MAX
 from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.core.states import JobState
-from headrace_server.rpc.artifact_stream import send_artifact
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.checks.validation import check_items
 from headrace_server.rpc.errors import to_item_error
 from headrace_server.rpc.filters import live_only, parse_filter
-from headrace_server.rpc.follow import Following, follow
-from headrace_server.rpc.job_message import job_message, state_count
-from headrace_server.rpc.job_view import full_message, get_snapshot, reasons
+from headrace_server.rpc.messages.job_message import job_message, state_count
+from headrace_server.rpc.messages.job_view import full_message, get_snapshot, reasons
 from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, page_rows, row_of
+from headrace_server.rpc.streams.artifact_stream import send_artifact
+from headrace_server.rpc.streams.follow import Following, follow
 from headrace_server.runtime.explain import estimated_start
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler

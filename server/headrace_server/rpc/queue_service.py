@@ -17,10 +17,10 @@ from headrace_server.core.limits import (
 )
 from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.rpc.call import Call
-from headrace_server.rpc.job_message import state_count
+from headrace_server.rpc.messages.job_message import state_count
+from headrace_server.rpc.messages.statistics_message import statistics_message
 from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.page_token import decode_page_token, encode_page_token, name_of, page_rows
-from headrace_server.rpc.statistics_message import statistics_message
 from headrace_server.runtime.statistics import Statistics
 from headrace_server.store.codec import micros_of, set_time
 from headrace_server.store.ledger import Ledger

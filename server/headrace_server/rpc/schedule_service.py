@@ -11,10 +11,10 @@ from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.checks import validate_schedule
 from headrace_server.rpc.checks.violations import Violations
-from headrace_server.rpc.job_message import job_message
+from headrace_server.rpc.messages.job_message import job_message
+from headrace_server.rpc.messages.schedule_message import previewed_tick, schedule_message
 from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, name_of, page_rows
-from headrace_server.rpc.schedule_message import previewed_tick, schedule_message
 from headrace_server.store.codec import time_of
 from headrace_server.store.records import reads
 from headrace_server.store.scheduling.schedules import (

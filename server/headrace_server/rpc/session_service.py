@@ -10,15 +10,15 @@ from headrace_server.core.ids import JobId, parse_job_id
 from headrace_server.core.job import InputResolution, Job
 from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.rpc.call import Call
-from headrace_server.rpc.converse import Conversing, converse
-from headrace_server.rpc.converse_requests import Verbs
-from headrace_server.rpc.follow import Following
-from headrace_server.rpc.job_message import job_message
+from headrace_server.rpc.messages.job_message import job_message
+from headrace_server.rpc.messages.session_message import session_message
+from headrace_server.rpc.messages.session_view import full_message, get_session
 from headrace_server.rpc.namespace import namespace_of
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, page_rows, row_of
 from headrace_server.rpc.session_filters import parse_session_filter
-from headrace_server.rpc.session_message import session_message
-from headrace_server.rpc.session_view import full_message, get_session
+from headrace_server.rpc.streams.converse import Conversing, converse
+from headrace_server.rpc.streams.converse_requests import Verbs
+from headrace_server.rpc.streams.follow import Following
 from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.store.attempts.inputs import answer

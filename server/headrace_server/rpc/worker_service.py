@@ -7,10 +7,10 @@ from headrace.v1 import worker_pb2
 from headrace.v1 import worker_service_pb2 as pb
 from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.rpc.call import Call
-from headrace_server.rpc.control_lane import Lanes, serve_control_lane
-from headrace_server.rpc.data_lane import serve_data_lane
+from headrace_server.rpc.messages.worker_message import SeenWorker, wanted_worker_of, worker_message
 from headrace_server.rpc.page_token import LIST_BYTES_MAX, decode_page_token, encode_page_token, name_of, page_rows
-from headrace_server.rpc.worker_message import SeenWorker, wanted_worker_of, worker_message
+from headrace_server.rpc.streams.control_lane import Lanes, serve_control_lane
+from headrace_server.rpc.streams.data_lane import serve_data_lane
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed
 from headrace_server.store.attempts.demand import resources_used

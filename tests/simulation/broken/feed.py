@@ -6,7 +6,7 @@ from typing import Any
 from headrace.v1 import event_service_pb2 as pb
 from headrace_server.core.ids import JobId
 from headrace_server.core.states import JobState
-from headrace_server.rpc import feed_cursor, feed_stream
+from headrace_server.rpc.streams import feed_cursor, feed_stream
 from headrace_server.runtime import feed_pages
 from headrace_server.store.records import feed_reads, output_expiry
 from headrace_server.store.records import log_pages as log_reads

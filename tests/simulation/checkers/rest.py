@@ -8,7 +8,7 @@ from headrace_server.core.ids import Micros
 from headrace_server.core.job import Job
 from headrace_server.core.placement import misfit
 from headrace_server.core.states import ENDED, LEASED, JobState
-from headrace_server.rpc.worker_message import capabilities_of
+from headrace_server.rpc.messages.worker_message import capabilities_of
 from headrace_server.store.engine import Connection
 from headrace_server.store.records.reads import job_needs
 from simulation.checkers.graphs import may_run

@@ -56,7 +56,7 @@ from headrace_server.rpc.checks.violations import (
     worker_id,
 )
 from headrace_server.rpc.filters import check_filter
-from headrace_server.rpc.health_stream import health_interval
+from headrace_server.rpc.streams.health_stream import health_interval
 
 CURSOR_BYTES_MAX = 1024
 

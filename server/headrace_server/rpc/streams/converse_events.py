@@ -13,8 +13,8 @@ from headrace.v1 import session_service_pb2 as pb
 from headrace_server.core.ids import job_id_text
 from headrace_server.core.limits import EVENT_PAGE_BYTES
 from headrace_server.core.log_filter import EVERYTHING, LogFilter, OutputKind
-from headrace_server.rpc.converse_cursor import TurnCursor
-from headrace_server.rpc.follow import GATHER_SECONDS_EACH, UNTOLD_SEQUENCES_COUNT, Following
+from headrace_server.rpc.streams.converse_cursor import TurnCursor
+from headrace_server.rpc.streams.follow import GATHER_SECONDS_EACH, UNTOLD_SEQUENCES_COUNT, Following
 from headrace_server.runtime.log_pages import LogPage, Place
 from headrace_server.store.codec import set_time
 from headrace_server.store.sessions.places import TurnPlace, turn_from

@@ -17,8 +17,8 @@ from headrace_server.core.refusal import Refused
 from headrace_server.rpc.admission import draining_refusal
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.checks.violations import Violations
-from headrace_server.rpc.job_message import state_count
-from headrace_server.rpc.worker_message import seconds_message
+from headrace_server.rpc.messages.job_message import state_count
+from headrace_server.rpc.messages.worker_message import seconds_message
 from headrace_server.runtime.health import LOOK_SECONDS, HealthMonitor, Span
 from headrace_server.store.codec import number, set_time
 

@@ -3,7 +3,7 @@
 from headrace.v1.job_service_pb2 import WatchJobRequest
 from headrace_server.core.job import Job
 from headrace_server.core.log_filter import LogFilter
-from headrace_server.rpc.log_cursor import decode_cursor
+from headrace_server.rpc.streams.log_cursor import decode_cursor
 from headrace_server.store.codec import time_of
 from headrace_server.store.records.log_pages import place_before_last, place_before_time
 from headrace_server.store.store import Store

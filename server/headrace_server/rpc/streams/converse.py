@@ -17,15 +17,15 @@ from headrace_server.core.limits import CONVERSE_ANSWERS_COUNT_MAX, EVENT_PAGE_C
 from headrace_server.core.refusal import Refusal, Refused
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.checks.validate_converse import check_credit, check_open, not_open_again
-from headrace_server.rpc.converse_cursor import TurnCursor, parse_turn_cursor
-from headrace_server.rpc.converse_events import SessionLog
-from headrace_server.rpc.converse_requests import Verbs, carry_out, create
 from headrace_server.rpc.errors import to_item_error
-from headrace_server.rpc.follow import Following
-from headrace_server.rpc.lane_end import end_lane
+from headrace_server.rpc.messages.session_message import session_message
+from headrace_server.rpc.messages.session_view import get_session
 from headrace_server.rpc.namespace import namespace_of
-from headrace_server.rpc.session_message import session_message
-from headrace_server.rpc.session_view import get_session
+from headrace_server.rpc.streams.converse_cursor import TurnCursor, parse_turn_cursor
+from headrace_server.rpc.streams.converse_events import SessionLog
+from headrace_server.rpc.streams.converse_requests import Verbs, carry_out, create
+from headrace_server.rpc.streams.follow import Following
+from headrace_server.rpc.streams.lane_end import end_lane
 from headrace_server.store.codec import set_time
 from headrace_server.store.sessions.listing import SeenSession
 from headrace_server.store.sessions.places import number_before_last

@@ -3,7 +3,7 @@
 from headrace.v1 import session_pb2
 from headrace_server.core.ids import JobId, job_id_text
 from headrace_server.core.refusal import Refused
-from headrace_server.rpc.session_message import session_message
+from headrace_server.rpc.messages.session_message import session_message
 from headrace_server.runtime.registry import Registry
 from headrace_server.store.sessions.listing import SeenSession, see_session
 from headrace_server.store.sessions.session_row import not_found

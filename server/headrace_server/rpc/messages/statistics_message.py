@@ -8,7 +8,7 @@ from headrace.v1 import queue_pb2
 from headrace_server.core.failures import FailureClass
 from headrace_server.core.ids import JobId, Micros, job_id_text
 from headrace_server.core.quantiles import quantiles
-from headrace_server.rpc.job_message import state_count
+from headrace_server.rpc.messages.job_message import state_count
 from headrace_server.runtime.statistics import Window
 from headrace_server.store.codec import number, set_time
 from headrace_server.store.queueing.queues import StoredQueue

@@ -15,11 +15,11 @@ from headrace_server.core.limits import EVENT_PAGE_BYTES, EVENT_PAGE_COUNT
 from headrace_server.core.refusal import Refused
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.event_filters import parse_event_filter
-from headrace_server.rpc.feed_cursor import FeedPlace, bad_cursor, parse_cursor
-from headrace_server.rpc.follow import Following
 from headrace_server.rpc.namespace import namespace_of
-from headrace_server.rpc.pacing import Pace, PageSize
 from headrace_server.rpc.rights import MaySee
+from headrace_server.rpc.streams.feed_cursor import FeedPlace, bad_cursor, parse_cursor
+from headrace_server.rpc.streams.follow import Following
+from headrace_server.rpc.streams.pacing import Pace, PageSize
 from headrace_server.runtime.feed import FEED
 from headrace_server.runtime.feed_pages import FeedPages, Selection
 from headrace_server.store.codec import set_time, time_of

@@ -8,7 +8,7 @@ from headrace_server.core.job import Job
 from headrace_server.core.placement import Needs
 from headrace_server.core.refusal import Refused
 from headrace_server.core.states import ENDED, LEASED, JobState
-from headrace_server.rpc.job_message import attempts_of, job_message
+from headrace_server.rpc.messages.job_message import attempts_of, job_message
 from headrace_server.runtime.explain import wait_reasons
 from headrace_server.runtime.registry import Registry
 from headrace_server.store.attempts.artifacts import artifacts_of

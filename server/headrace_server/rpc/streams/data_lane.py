@@ -14,10 +14,10 @@ from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.admission import draining_refusal
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.checks.validate_worker import check_open
-from headrace_server.rpc.control_lane import Lanes
-from headrace_server.rpc.lane_end import end_lane
-from headrace_server.rpc.lane_limits import bounded_delta, check_output
-from headrace_server.rpc.worker_message import lease_message, lease_of
+from headrace_server.rpc.messages.worker_message import lease_message, lease_of
+from headrace_server.rpc.streams.control_lane import Lanes
+from headrace_server.rpc.streams.lane_end import end_lane
+from headrace_server.rpc.streams.lane_limits import bounded_delta, check_output
 from headrace_server.runtime.deltas import Conversation, Deltas
 from headrace_server.runtime.early_deltas import EarlyDeltas, whole_messages
 from headrace_server.runtime.feed import Feed

@@ -13,11 +13,11 @@ from headrace_server.core.ids import JobId, parse_job_id
 from headrace_server.core.limits import EVENT_PAGE_BYTES
 from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.call import Call
-from headrace_server.rpc.follow_request import first_place, wanted_of
-from headrace_server.rpc.job_view import get_snapshot, read_snapshot, watched_message
-from headrace_server.rpc.log_cursor import encode_cursor, job_of_cursor
+from headrace_server.rpc.messages.job_view import get_snapshot, read_snapshot, watched_message
 from headrace_server.rpc.namespace import namespace_of
-from headrace_server.rpc.pacing import Pace, PageSize
+from headrace_server.rpc.streams.follow_request import first_place, wanted_of
+from headrace_server.rpc.streams.log_cursor import encode_cursor, job_of_cursor
+from headrace_server.rpc.streams.pacing import Pace, PageSize
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.deltas import Deltas
 from headrace_server.runtime.feed import Feed

@@ -15,7 +15,7 @@ from headrace_server.core.placement import Capabilities
 from headrace_server.core.refusal import Reason, Refusal, Refused, Violation
 from headrace_server.core.resources import Resources
 from headrace_server.core.wanted import Wanted
-from headrace_server.rpc.lane_limits import bounded_failure, is_result_unreadable
+from headrace_server.rpc.streams.lane_limits import bounded_failure, is_result_unreadable
 from headrace_server.runtime.registry import ControlLane
 from headrace_server.store.attempts.leases import Finish, Holder, Lease, Snooze
 from headrace_server.store.attempts.worker_drains import WorkerDrain

@@ -21,10 +21,8 @@ from headrace_server.core.refusal import Reason, Refusal, Refused
 from headrace_server.rpc.admission import draining_refusal
 from headrace_server.rpc.call import Call
 from headrace_server.rpc.checks.validate_worker import check_connect
-from headrace_server.rpc.lane_end import end_lane
-from headrace_server.rpc.lane_limits import check_word
-from headrace_server.rpc.response_cache_message import invalidation_message
-from headrace_server.rpc.worker_message import (
+from headrace_server.rpc.messages.response_cache_message import invalidation_message
+from headrace_server.rpc.messages.worker_message import (
     background_ack,
     capabilities_of,
     held_leases,
@@ -37,6 +35,8 @@ from headrace_server.rpc.worker_message import (
     wanted_worker_of,
     word_of,
 )
+from headrace_server.rpc.streams.lane_end import end_lane
+from headrace_server.rpc.streams.lane_limits import check_word
 from headrace_server.runtime.clock import Clock
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.runtime.scheduler import Scheduler
