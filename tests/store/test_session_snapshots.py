@@ -6,12 +6,13 @@ import pytest
 
 from headrace.v1 import event_pb2
 from headrace_server.core.failures import FailureClass
-from headrace_server.core.ids import Micros, job_id_text
+from headrace_server.core.ids import JobId, Micros, job_id_text
 from headrace_server.core.limits import ARTIFACT_BYTES_MAX
 from headrace_server.core.refusal import Reason
 from headrace_server.store.attempts.leases import Holder
-from headrace_server.store.jobs.deletions import delete, remove_ended
+from headrace_server.store.jobs.deletions import delete, ended_long_ago, remove_ended
 from headrace_server.store.sessions import sessions as session_verbs
+from headrace_server.store.sessions.background import BackgroundTurn
 from store.conversing import Conversing, converse
 from store.driving import HOME, NAMESPACE, Bench, offer
 from store.snapshotting import NAME, failed_note, kept, latest, notes, shipped, snapshot, turn
@@ -62,6 +63,38 @@ def test_a_snapshot_that_the_same_turn_takes_anew_takes_the_place_of_the_first(
     found = latest(session)
     assert found is not None
     assert (found.size, kept(bench, job.id)) == (5, [NAME])
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_what_the_cli_did_by_itself_before_a_message_replaces_no_later_snapshot(
+    bench: Bench, session: Conversing, taken: bool
+) -> None:
+    turn(session)
+    bench.hear(background=[BackgroundTurn(session.id, 1, 1)])
+    (own,) = bench.cycle(offer()).granted
+    bench.hear(starts=[own.lease])
+    message = turn(session)
+    bench.append(own.lease, *(snapshot(1, b"older") if taken else [failed_note(1)]))
+    found = latest(session)
+    assert found is not None
+    assert (found.turn, found.size, kept(bench, message.id)) == (3, 7, [NAME])
+    (note,) = notes(bench, own.lease.job_id)
+    assert (note.action, note.HasField("snapshot")) == (event_pb2.SNAPSHOT_ACTION_FAILED, False)
+    assert "turn 3" in note.message
+    assert kept(bench, own.lease.job_id) == []
+
+
+def test_a_later_turn_that_the_cli_began_by_itself_replaces_the_snapshot_before(
+    bench: Bench, session: Conversing
+) -> None:
+    turn(session)
+    bench.hear(background=[BackgroundTurn(session.id, 1, 1)])
+    (own,) = bench.cycle(offer()).granted
+    bench.hear(starts=[own.lease])
+    bench.append(own.lease, *snapshot(1, b"newer"))
+    found = latest(session)
+    assert found is not None
+    assert (found.turn, found.size) == (2, 5)
 
 
 def test_a_turn_without_a_snapshot_leaves_none(bench: Bench, session: Conversing) -> None:
@@ -132,6 +165,20 @@ def test_e8_a_job_stays_as_long_as_its_session_would_go_on_from_it(bench: Bench,
     turn(session)
     assert bench.write(remove_ended, [job.id], bench.clock.now()) == 1
     assert latest(session) is not None
+
+
+def test_e8_retention_has_nothing_to_do_with_what_an_open_session_would_go_on_from(
+    bench: Bench, session: Conversing
+) -> None:
+    first, second = turn(session), turn(session)
+    bench.clock.advance(1.0)
+
+    def found() -> list[JobId]:
+        return bench.read(ended_long_ago, 0, bench.clock.now(), 10)[0]
+
+    assert found() == [first.id]
+    session.close()
+    assert found() == [first.id, second.id]
 
 
 def test_e8_a_job_goes_when_its_session_has_ended(bench: Bench, session: Conversing) -> None:

@@ -168,11 +168,14 @@ def remove_part(ledger: Ledger, table: str, row: int, count_max: int, bytes_max:
 
 
 def ended_long_ago(connection: Connection, after: int, ended_by: Micros, count: int) -> tuple[list[JobId], int | None]:
-    """Jobs that had ended by a time, of the next `count` rows after one, and the row to go on after; None when no
-    later job can have ended by then. Rows are in the order of submits, so only old ones are looked at."""
+    """Jobs that had ended by a time and that no session would go on from, of the next `count` rows after one, and the
+    row to go on after; None when no later job can have ended by then. Rows are in the order of submits, so only old
+    ones are looked at."""
     found = connection.rows(
         "SELECT job, id, created, ended FROM jobs WHERE job > ? ORDER BY job LIMIT ?", (after, count)
     )
     old = [row for row in found if row[2] <= ended_by]
-    ids = [JobId(bytes(job_id)) for _, job_id, _, ended in old if 0 < ended <= ended_by]
+    ended = [(row, job_id) for row, job_id, _, ended in old if 0 < ended <= ended_by]
+    kept = kept_by(connection.rows, [row for row, _ in ended])
+    ids = [JobId(bytes(job_id)) for row, job_id in ended if row not in kept]
     return ids, int(old[-1][0]) if len(old) == count else None

@@ -92,8 +92,11 @@ def note_snapshot(ledger: Ledger, job: Job, note: event_pb2.SnapshotNote) -> Non
     if job.turn is None or note.action == event_pb2.SNAPSHOT_ACTION_RESTORED:
         return
     session = existing(ledger, job.turn.session_id)
-    taken = _taken(ledger, session, job, note) if note.action == event_pb2.SNAPSHOT_ACTION_TAKEN else None
     earlier = latest_snapshot(ledger.look_up, session.row)
+    if earlier is not None and job.turn.background and earlier.turn > job.turn.number:
+        _refuse_older(ledger, job, note, earlier)
+        return
+    taken = _taken(ledger, session, job, note) if note.action == event_pb2.SNAPSHOT_ACTION_TAKEN else None
     if earlier is not None and (taken is None or (earlier.job, earlier.name) != (taken.job, taken.name)):
         _drop(ledger, session, earlier)
     if taken is None:
@@ -113,6 +116,15 @@ def drop_snapshot(ledger: Ledger, session: StoredSession) -> None:
     snapshot = latest_snapshot(ledger.look_up, session.row)
     if snapshot is not None:
         _drop(ledger, session, snapshot)
+
+
+def _refuse_older(ledger: Ledger, job: Job, note: event_pb2.SnapshotNote, latest: StoredSnapshot) -> None:
+    """A message waits for what the CLI does by itself, but not until that is stored, which may so come after it."""
+    if note.action == event_pb2.SNAPSHOT_ACTION_TAKEN:
+        remove_artifact(ledger, job.row, note.snapshot.artifact_name)
+    note.action = event_pb2.SNAPSHOT_ACTION_FAILED
+    note.message = f"it is older than the one of turn {latest.turn}, which is kept"
+    note.ClearField("snapshot")
 
 
 def _taken(ledger: Ledger, session: StoredSession, job: Job, note: event_pb2.SnapshotNote) -> StoredSnapshot | None:
