@@ -14,6 +14,7 @@ from headrace_server.core.refusal import Reason
 from headrace_server.rpc.admin_service import AdminService
 from headrace_server.runtime import registry as registry_module
 from headrace_server.runtime.registry import ControlLane, Registry
+from headrace_server.runtime.retention import Keeping, Retention
 from headrace_server.store.attempts.leases import Holder
 from headrace_server.store.records import response_cache
 from headrace_server.store.records.audit import list_audit
@@ -123,6 +124,21 @@ def test_x7_a_worker_that_connects_hears_of_every_recent_invalidation(
         edge.invalidate(namespace=namespace)
     told = edge.bench.welcome().invalidations
     assert [one.namespace for one in told] == ["a", "c"]
+
+
+def test_e8_x7_an_invalidation_is_dropped_once_no_answer_is_as_old(edge: Edge) -> None:
+    bench = edge.bench
+    edge.invalidate(namespace="old")
+    assert bench.write(response_cache.invalidated_time, "old") > 0
+    bench.clock.advance(86_400.0)
+    edge.invalidate(namespace="young")
+    bench.clock.advance(30 * 86_400.0)
+    keeping = Keeping(jobs_days=30, audit_days=365, output_days=7)
+    bench.run(Retention(bench.store, bench.clock, keeping, pause_seconds=0).sweep())
+    assert not edge.cache(namespace="old").HasField("invalidate_time")
+    assert edge.cache(namespace="young").HasField("invalidate_time")
+    assert bench.write(response_cache.invalidated_time, "old") == 0
+    assert [one.namespace for one in bench.welcome().invalidations] == ["young"]
 
 
 def test_x7_of_what_waits_for_a_slow_worker_the_latest_of_each_namespace_is_kept_and_not_too_many(

@@ -15,6 +15,7 @@ from headrace_server.runtime.clock import Clock
 from headrace_server.store.jobs import deletions
 from headrace_server.store.ledger import Ledger
 from headrace_server.store.records import expiry, output_expiry
+from headrace_server.store.records.response_cache import drop_old_invalidations
 from headrace_server.store.sessions.sessions import remove_sessions
 from headrace_server.store.store import Store
 
@@ -76,7 +77,7 @@ class Retention:
         minute = self._ago(STATISTICS_KEPT_DAYS) // MINUTE
         await self._all(lambda ledger: expiry.drop_statistics(ledger, minute))
         shares_by = self._ago(SHARES_KEPT_DAYS)
-        await self._step(lambda ledger: expiry.drop_idle_marks(ledger, shares_by))
+        await self._step(lambda ledger: _drop_marks(ledger, shares_by))
         await self._keys()
 
     async def _jobs(self) -> None:
@@ -126,3 +127,8 @@ class Retention:
 
     def _ago(self, days: float) -> Micros:
         return Micros(max(0, self._clock.now() - int(days * DAY)))
+
+
+def _drop_marks(ledger: Ledger, shares_by: Micros) -> None:
+    expiry.drop_idle_marks(ledger, shares_by)
+    drop_old_invalidations(ledger)

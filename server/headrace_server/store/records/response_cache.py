@@ -59,7 +59,18 @@ def recent_invalidations(ledger: Ledger) -> tuple[Invalidation, ...]:
     return tuple(Invalidation(namespace, Micros(time), actor) for namespace, time, actor in found)
 
 
+def drop_old_invalidations(ledger: Ledger) -> None:
+    """Drops some of what was said so long ago that no answer is left which it could be about."""
+    found = ledger.look_up(
+        "SELECT namespace FROM response_caches WHERE invalidated <= ? ORDER BY invalidated LIMIT ?",
+        (ledger.now - RECENT_MICROS, RECENT_COUNT_MAX),
+    )
+    for (namespace,) in found:
+        ledger.run("DELETE FROM response_caches WHERE namespace = ?", (namespace,))
+        ledger.forget(("response_cache", namespace))
+
+
 def read_invalidation(connection: Connection, namespace: str) -> Invalidation | None:
-    """What was last said of a namespace."""
+    """What was last said of a namespace, unless it was long ago."""
     found = connection.rows("SELECT invalidated, actor FROM response_caches WHERE namespace = ?", (namespace,))
     return Invalidation(namespace, Micros(found[0][0]), found[0][1]) if found else None
