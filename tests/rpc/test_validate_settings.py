@@ -20,7 +20,7 @@ def faults(**settings: Any) -> dict[str, str]:
     [
         {},
         {"open_max": 100_000, "open_per_owner_max": 100_000, "pending_turns_max": 1_000},
-        {"open_per_owner_max": 20_000},
+        {"open_per_owner_max": 10_000},
         {"open_max": 1, "pending_turns_max": 1},
     ],
 )
@@ -39,4 +39,7 @@ def test_every_limit_on_sessions_that_is_out_of_bounds_is_named() -> None:
 def test_an_owner_may_not_have_more_sessions_than_all_owners_together() -> None:
     assert faults(sessions={"open_max": 5, "open_per_owner_max": 6}) == {
         "settings.sessions.open_per_owner_max": "is 6, more than open_max, 5"
+    }
+    assert faults(sessions={"open_per_owner_max": 10_001}) == {
+        "settings.sessions.open_per_owner_max": "is 10001, more than open_max, 10000 when it is left out"
     }

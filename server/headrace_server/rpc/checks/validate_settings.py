@@ -67,6 +67,7 @@ def check_update_settings(request: admin_service_pb2.UpdateSettingsRequest) -> R
             "settings.namespace", f"is {named!r}, but the request is about {request.namespace or 'default'!r}"
         )
     of_owner, of_all = request.settings.sessions.open_per_owner_max, request.settings.sessions.open_max
-    if of_owner > of_all > 0:
-        violations.add("settings.sessions.open_per_owner_max", f"is {of_owner}, more than open_max, {of_all}")
+    if of_owner > (of_all or limits.SESSIONS_PER_NAMESPACE_COUNT_DEFAULT):
+        most = of_all or f"{limits.SESSIONS_PER_NAMESPACE_COUNT_DEFAULT} when it is left out"
+        violations.add("settings.sessions.open_per_owner_max", f"is {of_owner}, more than open_max, {most}")
     return violations.refusal()
