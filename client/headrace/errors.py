@@ -114,7 +114,7 @@ class InvalidToken(InvalidArgument):
 
 
 class NotSupported(CallFailed):
-    """NOT_SUPPORTED: this server does not honour the field or rpc."""
+    """NOT_SUPPORTED: this server does not serve the rpc."""
 
 
 class NotFound(CallFailed):
@@ -183,6 +183,10 @@ class InputResolved(FailedPrecondition):
 
 class SnapshotNeeded(FailedPrecondition):
     """SNAPSHOT_NEEDED: the job keeps the snapshot that an open session would go on from; close the session first."""
+
+
+class ExecutorNotTaken(FailedPrecondition):
+    """EXECUTOR_NOT_TAKEN: the queue does not take such a task; `resource` names the queue."""
 
 
 class NotConnected(FailedPrecondition):
@@ -341,6 +345,7 @@ BY_REASON: Mapping[str, type[CallFailed]] = {
     "TOO_MANY_SESSIONS": TooManySessions,
     "INPUT_RESOLVED": InputResolved,
     "SNAPSHOT_NEEDED": SnapshotNeeded,
+    "EXECUTOR_NOT_TAKEN": ExecutorNotTaken,
 }
 
 BY_STATUS: Mapping[grpc.StatusCode, type[CallFailed]] = {

@@ -157,7 +157,7 @@ def test_s6_an_executor_that_the_queue_does_not_take_is_refused(bench: Bench) ->
     bench.write(create_queue, NAMESPACE, queue_pb2.Queue(name="talk", executors=["claude"]), "tester")
     (refused,) = bench.write(submit_each, [new_job(queue="talk")])
     assert isinstance(refused, Refusal)
-    assert refused.reason is Reason.NOT_SUPPORTED
+    assert (refused.reason, refused.resource_name) == (Reason.EXECUTOR_NOT_TAKEN, "talk")
 
 
 def test_an_unknown_queue_is_refused(bench: Bench) -> None:

@@ -48,6 +48,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_TOO_MANY_SESSIONS: _ClassVar[ErrorReason]
     ERROR_REASON_INPUT_RESOLVED: _ClassVar[ErrorReason]
     ERROR_REASON_SNAPSHOT_NEEDED: _ClassVar[ErrorReason]
+    ERROR_REASON_EXECUTOR_NOT_TAKEN: _ClassVar[ErrorReason]
 ERROR_REASON_UNSPECIFIED: ErrorReason
 ERROR_REASON_INVALID_FIELD: ErrorReason
 ERROR_REASON_INVALID_TOKEN: ErrorReason
@@ -84,6 +85,7 @@ ERROR_REASON_SESSION_EMPTY: ErrorReason
 ERROR_REASON_TOO_MANY_SESSIONS: ErrorReason
 ERROR_REASON_INPUT_RESOLVED: ErrorReason
 ERROR_REASON_SNAPSHOT_NEEDED: ErrorReason
+ERROR_REASON_EXECUTOR_NOT_TAKEN: ErrorReason
 
 class ItemError(_message.Message):
     __slots__ = ("code", "reason", "message", "violations", "metadata", "retry_after", "resource_name")

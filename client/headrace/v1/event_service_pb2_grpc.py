@@ -30,9 +30,9 @@ class EventServiceStub:
     JobService.WatchJob.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel):
@@ -58,9 +58,9 @@ class EventServiceServicer:
     JobService.WatchJob.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def ListEvents(self, request, context):
@@ -111,9 +111,9 @@ class EventService:
     JobService.WatchJob.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @staticmethod

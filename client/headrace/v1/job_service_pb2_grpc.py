@@ -29,9 +29,9 @@ class JobServiceStub:
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel):
@@ -106,18 +106,18 @@ class JobServiceServicer:
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def SubmitJob(self, request, context):
         """Accepts one job. When it returns, the job is durable.
 
-        INVALID_ARGUMENT: correct the fields. UNIMPLEMENTED: the server does not honour the named field, or the queue does not
-        take such a task. NOT_FOUND: no such queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or
-        `unique_key` is taken; ResourceInfo names that job. RESOURCE_EXHAUSTED: the queue, the store's intake or the disk is
-        full; try again after RetryInfo. After UNAVAILABLE or DEADLINE_EXCEEDED send the same `request_id` again.
+        INVALID_ARGUMENT: correct the fields. FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue does not take such a task.
+        NOT_FOUND: no such queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or `unique_key` is
+        taken; ResourceInfo names that job. RESOURCE_EXHAUSTED: the queue, the store's intake or the disk is full; try again
+        after RetryInfo. After UNAVAILABLE or DEADLINE_EXCEEDED send the same `request_id` again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -308,9 +308,9 @@ class JobService:
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @staticmethod

@@ -30,9 +30,9 @@ class JobServiceStub:
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @_typing.overload
@@ -42,10 +42,10 @@ class JobServiceStub:
     SubmitJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobRequest, _job_service_pb2.SubmitJobResponse]
     """Accepts one job. When it returns, the job is durable.
 
-    INVALID_ARGUMENT: correct the fields. UNIMPLEMENTED: the server does not honour the named field, or the queue does not
-    take such a task. NOT_FOUND: no such queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or
-    `unique_key` is taken; ResourceInfo names that job. RESOURCE_EXHAUSTED: the queue, the store's intake or the disk is
-    full; try again after RetryInfo. After UNAVAILABLE or DEADLINE_EXCEEDED send the same `request_id` again.
+    INVALID_ARGUMENT: correct the fields. FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue does not take such a task.
+    NOT_FOUND: no such queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or `unique_key` is
+    taken; ResourceInfo names that job. RESOURCE_EXHAUSTED: the queue, the store's intake or the disk is full; try again
+    after RetryInfo. After UNAVAILABLE or DEADLINE_EXCEEDED send the same `request_id` again.
     """
     SubmitJobs: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobsRequest, _job_service_pb2.SubmitJobsResponse]
     """Accepts up to 1,000 jobs, in order, with a result for each.
@@ -119,19 +119,19 @@ class JobServiceAsyncStub(JobServiceStub):
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SubmitJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobRequest, _job_service_pb2.SubmitJobResponse]  # type: ignore[assignment]
     """Accepts one job. When it returns, the job is durable.
 
-    INVALID_ARGUMENT: correct the fields. UNIMPLEMENTED: the server does not honour the named field, or the queue does not
-    take such a task. NOT_FOUND: no such queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or
-    `unique_key` is taken; ResourceInfo names that job. RESOURCE_EXHAUSTED: the queue, the store's intake or the disk is
-    full; try again after RetryInfo. After UNAVAILABLE or DEADLINE_EXCEEDED send the same `request_id` again.
+    INVALID_ARGUMENT: correct the fields. FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue does not take such a task.
+    NOT_FOUND: no such queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or `unique_key` is
+    taken; ResourceInfo names that job. RESOURCE_EXHAUSTED: the queue, the store's intake or the disk is full; try again
+    after RetryInfo. After UNAVAILABLE or DEADLINE_EXCEEDED send the same `request_id` again.
     """
     SubmitJobs: _aio.UnaryUnaryMultiCallable[_job_service_pb2.SubmitJobsRequest, _job_service_pb2.SubmitJobsResponse]  # type: ignore[assignment]
     """Accepts up to 1,000 jobs, in order, with a result for each.
@@ -204,9 +204,9 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Submits, watches and changes jobs.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @_abc_1.abstractmethod
@@ -217,10 +217,10 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.SubmitJobResponse, _abc.Awaitable[_job_service_pb2.SubmitJobResponse]]:
         """Accepts one job. When it returns, the job is durable.
 
-        INVALID_ARGUMENT: correct the fields. UNIMPLEMENTED: the server does not honour the named field, or the queue does not
-        take such a task. NOT_FOUND: no such queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or
-        `unique_key` is taken; ResourceInfo names that job. RESOURCE_EXHAUSTED: the queue, the store's intake or the disk is
-        full; try again after RetryInfo. After UNAVAILABLE or DEADLINE_EXCEEDED send the same `request_id` again.
+        INVALID_ARGUMENT: correct the fields. FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue does not take such a task.
+        NOT_FOUND: no such queue or dependency. ALREADY_EXISTS: `request_id` belongs to another payload, or `unique_key` is
+        taken; ResourceInfo names that job. RESOURCE_EXHAUSTED: the queue, the store's intake or the disk is full; try again
+        after RetryInfo. After UNAVAILABLE or DEADLINE_EXCEEDED send the same `request_id` again.
         """
 
     @_abc_1.abstractmethod

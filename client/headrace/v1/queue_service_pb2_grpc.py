@@ -29,9 +29,9 @@ class QueueServiceStub:
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel):
@@ -96,16 +96,15 @@ class QueueServiceServicer:
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def CreateQueue(self, request, context):
         """Makes a queue.
 
-        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour
-        the named field.
+        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,7 +132,7 @@ class QueueServiceServicer:
         """Changes the policy of a queue, also for the jobs that wait in it.
 
         NOT_FOUND: no such queue. INVALID_ARGUMENT: the mask names a field that is fixed or unknown. ABORTED: the etag does not
-        match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+        match; read it again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -261,9 +260,9 @@ class QueueService:
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @staticmethod

@@ -30,9 +30,9 @@ class QueueServiceStub:
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @_typing.overload
@@ -42,8 +42,7 @@ class QueueServiceStub:
     CreateQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.CreateQueueRequest, _queue_service_pb2.CreateQueueResponse]
     """Makes a queue.
 
-    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour
-    the named field.
+    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken.
     """
     GetQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueRequest, _queue_service_pb2.GetQueueResponse]
     """Returns a queue with its counts.
@@ -59,7 +58,7 @@ class QueueServiceStub:
     """Changes the policy of a queue, also for the jobs that wait in it.
 
     NOT_FOUND: no such queue. INVALID_ARGUMENT: the mask names a field that is fixed or unknown. ABORTED: the etag does not
-    match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+    match; read it again.
     """
     DeleteQueue: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _queue_service_pb2.DeleteQueueResponse]
     """Deletes a queue that has no jobs left that have not ended, no schedules, and no open sessions. Ended jobs stay.
@@ -100,17 +99,16 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.CreateQueueRequest, _queue_service_pb2.CreateQueueResponse]  # type: ignore[assignment]
     """Makes a queue.
 
-    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour
-    the named field.
+    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken.
     """
     GetQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.GetQueueRequest, _queue_service_pb2.GetQueueResponse]  # type: ignore[assignment]
     """Returns a queue with its counts.
@@ -126,7 +124,7 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """Changes the policy of a queue, also for the jobs that wait in it.
 
     NOT_FOUND: no such queue. INVALID_ARGUMENT: the mask names a field that is fixed or unknown. ABORTED: the etag does not
-    match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+    match; read it again.
     """
     DeleteQueue: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.DeleteQueueRequest, _queue_service_pb2.DeleteQueueResponse]  # type: ignore[assignment]
     """Deletes a queue that has no jobs left that have not ended, no schedules, and no open sessions. Ended jobs stay.
@@ -166,9 +164,9 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     """Makes queues and sets their policy. Every namespace has a queue `default`.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @_abc_1.abstractmethod
@@ -179,8 +177,7 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_queue_service_pb2.CreateQueueResponse, _abc.Awaitable[_queue_service_pb2.CreateQueueResponse]]:
         """Makes a queue.
 
-        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. UNIMPLEMENTED: the server does not honour
-        the named field.
+        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken.
         """
 
     @_abc_1.abstractmethod
@@ -214,7 +211,7 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes the policy of a queue, also for the jobs that wait in it.
 
         NOT_FOUND: no such queue. INVALID_ARGUMENT: the mask names a field that is fixed or unknown. ABORTED: the etag does not
-        match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+        match; read it again.
         """
 
     @_abc_1.abstractmethod

@@ -29,9 +29,9 @@ class ScheduleServiceStub:
     """Makes schedules and changes them.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel):
@@ -91,16 +91,16 @@ class ScheduleServiceServicer:
     """Makes schedules and changes them.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def CreateSchedule(self, request, context):
         """Makes a schedule. Its first tick is the first one after now.
 
-        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue. UNIMPLEMENTED: the
-        server does not honour the named field.
+        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue.
+        FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue does not take such a task.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,7 +128,8 @@ class ScheduleServiceServicer:
         """Changes a schedule. Ticks from now on follow the new timing; none is invented for the time before.
 
         NOT_FOUND: no such schedule. INVALID_ARGUMENT: the mask names a field that is fixed or unknown, or a value is bad.
-        ABORTED: the etag does not match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+        ABORTED: the etag does not match; read it again. FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue does not take such
+        a task.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,9 +242,9 @@ class ScheduleService:
     """Makes schedules and changes them.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @staticmethod

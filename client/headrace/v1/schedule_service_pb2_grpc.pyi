@@ -30,9 +30,9 @@ class ScheduleServiceStub:
     """Makes schedules and changes them.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @_typing.overload
@@ -42,8 +42,8 @@ class ScheduleServiceStub:
     CreateSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.CreateScheduleRequest, _schedule_service_pb2.CreateScheduleResponse]
     """Makes a schedule. Its first tick is the first one after now.
 
-    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue. UNIMPLEMENTED: the
-    server does not honour the named field.
+    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue.
+    FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue does not take such a task.
     """
     GetSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.GetScheduleRequest, _schedule_service_pb2.GetScheduleResponse]
     """Returns a schedule with its latest firings.
@@ -59,7 +59,8 @@ class ScheduleServiceStub:
     """Changes a schedule. Ticks from now on follow the new timing; none is invented for the time before.
 
     NOT_FOUND: no such schedule. INVALID_ARGUMENT: the mask names a field that is fixed or unknown, or a value is bad.
-    ABORTED: the etag does not match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+    ABORTED: the etag does not match; read it again. FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue does not take such
+    a task.
     """
     DeleteSchedule: _grpc.UnaryUnaryMultiCallable[_schedule_service_pb2.DeleteScheduleRequest, _schedule_service_pb2.DeleteScheduleResponse]
     """Deletes a schedule. The jobs that it made stay.
@@ -94,17 +95,17 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     """Makes schedules and changes them.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.CreateScheduleRequest, _schedule_service_pb2.CreateScheduleResponse]  # type: ignore[assignment]
     """Makes a schedule. Its first tick is the first one after now.
 
-    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue. UNIMPLEMENTED: the
-    server does not honour the named field.
+    INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue.
+    FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue does not take such a task.
     """
     GetSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.GetScheduleRequest, _schedule_service_pb2.GetScheduleResponse]  # type: ignore[assignment]
     """Returns a schedule with its latest firings.
@@ -120,7 +121,8 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     """Changes a schedule. Ticks from now on follow the new timing; none is invented for the time before.
 
     NOT_FOUND: no such schedule. INVALID_ARGUMENT: the mask names a field that is fixed or unknown, or a value is bad.
-    ABORTED: the etag does not match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+    ABORTED: the etag does not match; read it again. FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue does not take such
+    a task.
     """
     DeleteSchedule: _aio.UnaryUnaryMultiCallable[_schedule_service_pb2.DeleteScheduleRequest, _schedule_service_pb2.DeleteScheduleResponse]  # type: ignore[assignment]
     """Deletes a schedule. The jobs that it made stay.
@@ -154,9 +156,9 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
     """Makes schedules and changes them.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @_abc_1.abstractmethod
@@ -167,8 +169,8 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_schedule_service_pb2.CreateScheduleResponse, _abc.Awaitable[_schedule_service_pb2.CreateScheduleResponse]]:
         """Makes a schedule. Its first tick is the first one after now.
 
-        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue. UNIMPLEMENTED: the
-        server does not honour the named field.
+        INVALID_ARGUMENT: correct the fields. ALREADY_EXISTS: the name is taken. NOT_FOUND: no such queue.
+        FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue does not take such a task.
         """
 
     @_abc_1.abstractmethod
@@ -202,7 +204,8 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes a schedule. Ticks from now on follow the new timing; none is invented for the time before.
 
         NOT_FOUND: no such schedule. INVALID_ARGUMENT: the mask names a field that is fixed or unknown, or a value is bad.
-        ABORTED: the etag does not match; read it again. UNIMPLEMENTED: the server does not honour the named field.
+        ABORTED: the etag does not match; read it again. FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue does not take such
+        a task.
         """
 
     @_abc_1.abstractmethod

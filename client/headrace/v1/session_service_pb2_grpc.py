@@ -29,9 +29,9 @@ class SessionServiceStub:
     """Creates, drives and ends sessions.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel):
@@ -96,16 +96,17 @@ class SessionServiceServicer:
     """Creates, drives and ends sessions.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def CreateSession(self, request, context):
         """Creates a session. Nothing is started before its first turn.
 
-        NOT_FOUND: no such queue. ALREADY_EXISTS: `request_id` belongs to another payload; ResourceInfo names its session.
-        RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): the namespace or the owner has as many open sessions as it may.
+        NOT_FOUND: no such queue. FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue takes no Claude tasks. ALREADY_EXISTS:
+        `request_id` belongs to another payload; ResourceInfo names its session. RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): the
+        namespace or the owner has as many open sessions as it may.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -271,9 +272,9 @@ class SessionService:
     """Creates, drives and ends sessions.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @staticmethod

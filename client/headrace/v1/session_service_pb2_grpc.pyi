@@ -30,9 +30,9 @@ class SessionServiceStub:
     """Creates, drives and ends sessions.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @_typing.overload
@@ -42,8 +42,9 @@ class SessionServiceStub:
     CreateSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.CreateSessionRequest, _session_service_pb2.CreateSessionResponse]
     """Creates a session. Nothing is started before its first turn.
 
-    NOT_FOUND: no such queue. ALREADY_EXISTS: `request_id` belongs to another payload; ResourceInfo names its session.
-    RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): the namespace or the owner has as many open sessions as it may.
+    NOT_FOUND: no such queue. FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue takes no Claude tasks. ALREADY_EXISTS:
+    `request_id` belongs to another payload; ResourceInfo names its session. RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): the
+    namespace or the owner has as many open sessions as it may.
     """
     GetSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.GetSessionRequest, _session_service_pb2.GetSessionResponse]
     """Returns a session as it is now.
@@ -110,17 +111,18 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """Creates, drives and ends sessions.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.CreateSessionRequest, _session_service_pb2.CreateSessionResponse]  # type: ignore[assignment]
     """Creates a session. Nothing is started before its first turn.
 
-    NOT_FOUND: no such queue. ALREADY_EXISTS: `request_id` belongs to another payload; ResourceInfo names its session.
-    RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): the namespace or the owner has as many open sessions as it may.
+    NOT_FOUND: no such queue. FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue takes no Claude tasks. ALREADY_EXISTS:
+    `request_id` belongs to another payload; ResourceInfo names its session. RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): the
+    namespace or the owner has as many open sessions as it may.
     """
     GetSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.GetSessionRequest, _session_service_pb2.GetSessionResponse]  # type: ignore[assignment]
     """Returns a session as it is now.
@@ -186,9 +188,9 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Creates, drives and ends sessions.
 
     Every rpc may also fail with UNAVAILABLE (DRAINING, STORE_UNAVAILABLE: try again after RetryInfo), RESOURCE_EXHAUSTED
-    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc or does not honour the named
-    field) and INTERNAL (report the `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED.
-    INVALID_ARGUMENT lists every bad field at once. An empty `namespace` means `default`.
+    (TOO_MANY_CALLS: the same), UNIMPLEMENTED (NOT_SUPPORTED: this server does not serve the rpc) and INTERNAL (report the
+    `error_id`), and, once authentication is on, with UNAUTHENTICATED and PERMISSION_DENIED. INVALID_ARGUMENT lists every bad
+    field at once. An empty `namespace` means `default`.
     """
 
     @_abc_1.abstractmethod
@@ -199,8 +201,9 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_service_pb2.CreateSessionResponse, _abc.Awaitable[_session_service_pb2.CreateSessionResponse]]:
         """Creates a session. Nothing is started before its first turn.
 
-        NOT_FOUND: no such queue. ALREADY_EXISTS: `request_id` belongs to another payload; ResourceInfo names its session.
-        RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): the namespace or the owner has as many open sessions as it may.
+        NOT_FOUND: no such queue. FAILED_PRECONDITION (EXECUTOR_NOT_TAKEN): the queue takes no Claude tasks. ALREADY_EXISTS:
+        `request_id` belongs to another payload; ResourceInfo names its session. RESOURCE_EXHAUSTED (TOO_MANY_SESSIONS): the
+        namespace or the owner has as many open sessions as it may.
         """
 
     @_abc_1.abstractmethod

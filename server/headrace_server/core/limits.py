@@ -81,6 +81,8 @@ HEALTH_SECONDS_MIN = 1
 HEALTH_SECONDS_MAX = 60
 
 OUTPUT_BYTES_MAX_DEFAULT = 64 * 1024 * 1024
+OUTPUT_BYTES_MAX_MAX = 64 * 1024 * 1024 * 1024
+"""The most that a job may ask for: output lies in the database, whose disk all jobs share."""
 OUTPUT_ITEM_BYTES_MAX = 2 * 1024 * 1024
 """One Output: a frame of 1 MiB with its typed part."""
 

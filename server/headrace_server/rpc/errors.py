@@ -64,6 +64,7 @@ CODES: dict[str, StatusCode] = {
     "TOO_MANY_SESSIONS": StatusCode.RESOURCE_EXHAUSTED,
     "INPUT_RESOLVED": StatusCode.FAILED_PRECONDITION,
     "SNAPSHOT_NEEDED": StatusCode.FAILED_PRECONDITION,
+    "EXECUTOR_NOT_TAKEN": StatusCode.FAILED_PRECONDITION,
 }
 """By the name of the reason, complete over `ErrorReason` of error.proto."""
 

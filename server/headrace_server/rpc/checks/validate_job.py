@@ -88,7 +88,7 @@ SPEC: Rules = {
     "unique_key": unique_key,
     "concurrency_key": text(limits.KEY_CHARACTERS_MAX),
     "placement": message_of(PLACEMENT),
-    "output_bytes_max": at_least_zero,
+    "output_bytes_max": between(0, limits.OUTPUT_BYTES_MAX_MAX),
     "claude": validate_task.claude,
     "command": validate_task.command,
     "handler": validate_task.handler,

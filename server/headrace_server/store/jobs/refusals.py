@@ -26,7 +26,7 @@ def no_queue(new: NewJob) -> Refusal:
 def not_taken(new: NewJob, policy: QueuePolicy) -> Refusal:
     """The queue takes other tasks."""
     return Refusal(
-        Reason.NOT_SUPPORTED,
+        Reason.EXECUTOR_NOT_TAKEN,
         f"queue {new.queue!r} takes {', '.join(sorted(policy.executors))} tasks, not {new.needs.executor}",
         "headrace.v1.Queue",
         new.queue,

@@ -36,7 +36,7 @@ SHOWN_FIRINGS_COUNT_MAX = 20
 Change = Callable[[schedule_pb2.Schedule, "StoredSchedule"], Refusal | None]
 """Changes the message of a schedule, or says why it can't be changed so."""
 
-_NEVER = frozenset({Reason.NOT_FOUND, Reason.NOT_SUPPORTED, Reason.INVALID_FIELD})
+_NEVER = frozenset({Reason.NOT_FOUND, Reason.EXECUTOR_NOT_TAKEN, Reason.INVALID_FIELD})
 """Refusals of a job that would be the same at every tick."""
 
 

@@ -209,7 +209,7 @@ def _no_queue(ledger: Ledger, namespace: str, queue: str) -> Refusal | None:
     if policy.executors and "claude" not in policy.executors:
         message = f"queue {queue!r} takes {', '.join(sorted(policy.executors))} tasks, not claude"
         metadata = {"field": "spec.queue"}
-        return Refusal(Reason.NOT_SUPPORTED, message, "headrace.v1.Queue", queue, metadata=metadata)
+        return Refusal(Reason.EXECUTOR_NOT_TAKEN, message, "headrace.v1.Queue", queue, metadata=metadata)
     return None
 
 
