@@ -11,6 +11,7 @@ import pytest
 
 from e2e.control_plane import Gate
 from headrace.v1 import input_pb2, outcome_pb2, task_pb2
+from headrace_worker.executors.claude import asking, control
 from headrace_worker.executors.claude.permission import DENIED_BY_PERSON, input_request, permission, shown_json
 from headrace_worker.executors.contract import Cancelled, Failed, Outcome, Succeeded
 from headrace_worker.limits import INPUT_JSON_BYTES_MAX
@@ -204,6 +205,77 @@ def test_x3_without_ask_many_are_denied_at_once(run_claude: Run) -> None:
     script += "result(json.dumps([hear()['response']['response']['behavior'] for _ in range(3)]))\n"
     outcome, attempt = run_claude(script=script)
     assert (json.loads(text_of(outcome)), attempt.asked) == (["deny"] * 3, {})
+
+
+@pytest.mark.parametrize(("prompts", "asked"), [(ASK, 3), (task_pb2.PERMISSION_PROMPTS_UNSPECIFIED, 0)])
+def test_x3_what_is_asked_beyond_what_may_wait_is_denied_at_once(
+    run_claude: Run, monkeypatch: pytest.MonkeyPatch, prompts: task_pb2.PermissionPrompts, asked: int
+) -> None:
+    monkeypatch.setattr(asking, "ASKED_COUNT_MAX", 3)
+
+    async def answer(attempt: Any) -> None:
+        if not asked:
+            return
+        await until_asked(attempt, "0", "1", "2")
+        for name in "012":
+            attempt.answers[name].set_result(input_pb2.InputAnswer(allow=True))
+
+    script = ASKING + "for number in range(8): ask(str(number))\n"
+    script += "answers = [hear()['response'] for _ in range(8)]\n"
+    script += "result(json.dumps({one['request_id']: one['response'] for one in answers}))\n"
+    outcome, attempt = run_claude(script=script, meanwhile=answer, permission_prompts=prompts)
+    answers = json.loads(text_of(outcome))
+    assert (len(answers), len(attempt.asked)) == (8, asked)
+    assert [name for name, one in answers.items() if one["behavior"] == "allow"] == list("012"[:asked])
+    if asked:
+        assert answers["7"]["message"] == "3 requests wait already. Wait for their answers first."
+
+
+def test_x3_requests_that_are_too_large_together_are_denied(run_claude: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "ASKED_BYTES_MAX", 10_000)
+
+    async def answer(attempt: Any) -> None:
+        await until_asked(attempt, "a")
+        await attempt.wait_output(lambda a: len(a.frames()) == 3)
+        attempt.answers["a"].set_result(input_pb2.InputAnswer(allow=True))
+
+    script = ASKING + "for name in 'ab': ask(name, input={'x': 'x' * 20_000})\nfirst = hear()['response']\n"
+    script += "hear()\nask('c', input={})\nthird = hear()['response']\n"
+    script += "result(json.dumps([first, third['request_id']]))\n"
+
+    async def answer_each(attempt: Any) -> None:
+        await answer(attempt)
+        await until_asked(attempt, "c")
+        attempt.answers["c"].set_result(input_pb2.InputAnswer(allow=True))
+
+    outcome, attempt = run_claude(script=script, meanwhile=answer_each, permission_prompts=ASK)
+    first, third = json.loads(text_of(outcome))
+    assert (first["request_id"], first["response"]["behavior"], third) == ("b", "deny", "c")
+    assert "more than 10000 bytes" in first["response"]["message"]
+    assert sorted(attempt.asked) == ["a", "c"]
+
+
+def test_x3_an_id_that_is_open_already_is_not_asked_under_again(run_claude: Run) -> None:
+    async def answer(attempt: Any) -> None:
+        await until_asked(attempt, "a")
+        await attempt.wait_output(lambda a: len(a.frames()) == 3)
+        attempt.answers["a"].set_result(input_pb2.InputAnswer(allow=True))
+
+    script = ASKING + "ask('a'); ask('a')\nanswers = [hear()['response']['response']['behavior'] for _ in range(2)]\n"
+    outcome, attempt = run_claude(
+        script=script + "result(json.dumps(answers))\n", meanwhile=answer, permission_prompts=ASK
+    )
+    assert (json.loads(text_of(outcome)), list(attempt.asked)) == (["deny", "allow"], ["a"])
+
+
+def test_e4_a_cli_that_asks_and_takes_no_answers_is_ended(run_claude: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "STDIN_LANE_BYTES_MAX", 100_000)
+    script = ASKING + "for number in range(5000): ask(str(number))\ntime.sleep(60)\n"
+    outcome, _ = run_claude(script=script)
+    assert isinstance(outcome, Failed)
+    found = outcome.failure
+    assert (found.failure_class, found.sign) == (outcome_pb2.FAILURE_CLASS_RESOURCE, "stdin")
+    assert found.message.startswith("the CLI asks and takes no answers")
 
 
 QUESTIONS = {"questions": [{"question": "Which?"}, {"question": "How many?"}]}

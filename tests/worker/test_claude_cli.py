@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import uvloop
 
+from headrace_worker.executors.claude import control
 from headrace_worker.executors.claude.cli import Cli
+from headrace_worker.executors.claude.control import InputLane
 from headrace_worker.executors.claude.hearing import Hearing
 
 MESSAGE, OTHER = "m-1", "m-2"
@@ -185,3 +187,64 @@ def test_frames_after_the_last_turn_are_kept_within_bounds(run: Callable[[Main],
         assert own[0].turn.frames < 100
 
     run(main)
+
+
+class Stuck:
+    """A standard input of which nobody reads, until somebody gives up."""
+
+    def __init__(self) -> None:
+        self.gives_up = asyncio.Event()
+
+    async def write(self, data: bytes, timeout_seconds: float) -> None:
+        await self.gives_up.wait()
+        raise TimeoutError
+
+    def close(self) -> None:
+        """Nobody would see it."""
+
+
+def test_what_waits_for_a_cli_that_takes_nothing_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "STDIN_LANE_BYTES_MAX", 1000)
+    seen: list[str | int] = []
+
+    async def main() -> None:
+        stdin: Any = Stuck()
+        lane = InputLane(stdin, 1.0, lambda: seen.append("full"))
+        writing = asyncio.create_task(lane.run())
+        for _ in range(12):
+            lane.say({"x": "y" * 90})
+            seen.append(lane.waiting_bytes)
+            await asyncio.sleep(0)
+        assert seen == [*range(100, 1001, 100), "full", 0, 0]
+        assert lane.over
+        writing.cancel()
+
+    asyncio.run(main())
+
+
+def test_one_long_message_is_said_whatever_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "STDIN_LANE_BYTES_MAX", 1000)
+
+    async def main() -> None:
+        tree: Any = ScriptedTree()
+        lane = InputLane(tree, 1.0, lambda: pytest.fail("one message is not too much"))
+        lane.say({"x": "y" * 5000})
+        lane.close()
+        await lane.run()
+        assert len(tree.said[0]["x"]) == 5000
+
+    asyncio.run(main())
+
+
+def test_nothing_is_kept_for_a_cli_once_it_was_given_up() -> None:
+    async def main() -> None:
+        stdin: Any = Stuck()
+        lane = InputLane(stdin, 1.0, lambda: pytest.fail("it was not full"))
+        lane.say({"n": 1})
+        lane.say({"n": 2})
+        stdin.gives_up.set()
+        await lane.run()
+        lane.say({"n": 3})
+        assert (lane.over, lane.waiting_bytes) == (True, 0)
+
+    asyncio.run(main())

@@ -27,6 +27,13 @@ SPAWN_SECONDS = 30.0
 """From starting a keeper to its word that the program runs."""
 STDIN_WRITE_SECONDS = 60.0
 """A program that takes nothing from its standard input for this long is not given more."""
+STDIN_LANE_BYTES_MAX = 64 * 1024 * 1024
+"""What waits in memory to be said to a CLI; one that asks for more and takes no answers is ended. A single line may be
+longer."""
+ASKED_COUNT_MAX = 256
+"""Requests of a CLI in one turn that have no answer yet; what it asks beyond them is denied at once."""
+ASKED_BYTES_MAX = 64 * 1024 * 1024
+"""All of them together. A single one may be longer."""
 
 FRAME_LINE_BYTES_MAX = 64 * 1024 * 1024
 """One line of the CLI; what is longer is cut."""

@@ -13,6 +13,7 @@ from headrace.v1 import task_pb2
 from headrace_worker.executors.claude.permission import DENIED, DENIED_BY_PERSON, input_request, permission
 from headrace_worker.executors.claude.wire import Body
 from headrace_worker.executors.contract import Attempt, TooManyAsked
+from headrace_worker.executors.limits import ASKED_BYTES_MAX, ASKED_COUNT_MAX
 from headrace_worker.limits import ASK_ORDER_SECONDS
 
 Reply = Callable[[dict[str, Any]], None]
@@ -26,6 +27,7 @@ class Question:
     request: Body
     reply: Reply
     """Says the answer to the CLI."""
+    size_bytes: int = 0
     told: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the request itself was delivered, and so everything before it."""
     withdrawn: bool = False
@@ -40,8 +42,11 @@ class Asking:
         self.ended_turn = ""
         """What a person said who ended the turn with a denial."""
         self._on_change = on_change
-        self._coming: asyncio.Queue[Question] = asyncio.Queue()
+        self._coming: asyncio.Queue[Question] = asyncio.Queue(ASKED_COUNT_MAX)
         self._questions: dict[str, Question] = {}
+        """Those that have no answer."""
+        self._size_bytes = 0
+        """Of these together."""
         self._open = 0
 
     @property
@@ -51,14 +56,29 @@ class Asking:
 
     def ask(self, question: Question) -> None:
         """The CLI asks. Without an attempt it waits until there is one."""
+        refusal = self._refusal(question)
+        if refusal:
+            question.reply(_deny(refusal))
+            return
         self._questions[question.request_id] = question
+        self._size_bytes += question.size_bytes
         self._coming.put_nowait(question)
+
+    def _refusal(self, question: Question) -> str:
+        """Why it is not even kept; empty when it is."""
+        if question.request_id in self._questions:
+            return f"the request {question.request_id!r} is open already"
+        if self._coming.full() or len(self._questions) >= ASKED_COUNT_MAX:
+            return f"{ASKED_COUNT_MAX} requests wait already"
+        if self._questions and self._size_bytes + question.size_bytes > ASKED_BYTES_MAX:
+            return f"the requests that wait have more than {ASKED_BYTES_MAX} bytes already"
+        return ""
 
     def withdraw(self, request_id: str) -> None:
         """The CLI wants no answer any more, and gets none."""
-        question = self._questions.pop(request_id, None)
+        question = self._forget(request_id)
         if question is not None:
-            question.withdrawn = True
+            question.withdrawn, question.request = True, {}
             if question.task is not None:
                 question.task.cancel()
 
@@ -90,7 +110,7 @@ class Asking:
             if answer.interrupt and not answer.allow:
                 self.ended_turn = answer.message or DENIED_BY_PERSON
         except TooManyAsked as many:
-            self._settle(question, {"behavior": "deny", "message": f"{many}. Wait for their answers first."})
+            self._settle(question, _deny(str(many)))
         else:
             self._settle(question, permission(question.request, answer))
         finally:
@@ -98,14 +118,24 @@ class Asking:
 
     def _settle(self, question: Question, response: dict[str, Any]) -> None:
         if not question.withdrawn:
-            self._questions.pop(question.request_id, None)
+            self._forget(question.request_id)
             question.reply(response)
+
+    def _forget(self, request_id: str) -> Question | None:
+        question = self._questions.pop(request_id, None)
+        if question is not None:
+            self._size_bytes -= question.size_bytes
+        return question
 
     def _count(self, change: int) -> None:
         before = self.is_open
         self._open += change
         if self.is_open != before:
             self._on_change()
+
+
+def _deny(why: str) -> dict[str, Any]:
+    return {"behavior": "deny", "message": f"{why}. Wait for their answers first."}
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

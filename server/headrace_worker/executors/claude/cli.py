@@ -21,11 +21,13 @@ from headrace_worker.executors.limits import (
     PRELUDE_BYTES_MAX,
     PRELUDE_COUNT_MAX,
     STDERR_TAIL_BYTES_MAX,
+    STDIN_LANE_BYTES_MAX,
     STDIN_WRITE_SECONDS,
 )
 from headrace_worker.process import ProcessTree
 
 OnOwnTurn = Callable[[Hearing], None]
+DEAF = f"the CLI asks and takes no answers: more than {STDIN_LANE_BYTES_MAX} bytes wait for it"
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ class Cli:
         self._spool_folder = spool_folder
         self._on_own_turn = on_own_turn
         self._framer = Framer()
-        self._input = InputLane(tree.stdin, STDIN_WRITE_SECONDS)
+        self._input = InputLane(tree.stdin, STDIN_WRITE_SECONDS, self._input_full)
         self.control = Control(self._input)
         self._stderr_tail = b""
         self._last: Turn | None = None
@@ -69,6 +71,11 @@ class Cli:
     def running(self) -> Hearing | None:
         """The turn that the CLI is in."""
         return self._running
+
+    @property
+    def is_deaf(self) -> bool:
+        """Whether nothing can be said to it any more."""
+        return self._input.over
 
     @property
     def stderr(self) -> str:
@@ -161,6 +168,11 @@ class Cli:
         elif begins:
             self._start_said()
         return self._running or self._said
+
+    def _input_full(self) -> None:
+        for hearing in (self._running, self._said):
+            if hearing is not None:
+                hearing.fail(DEAF, "stdin")
 
     def _say_unsaid(self, hearing: Hearing) -> None:
         if self._unsaid is not None:

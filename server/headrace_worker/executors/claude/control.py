@@ -8,12 +8,14 @@ import asyncio
 import itertools
 import json
 import logging
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from headrace_worker.executors.claude.asking import Asking, Question
 from headrace_worker.executors.claude.permission import DENIED
 from headrace_worker.executors.claude.wire import Body, Frame, mapping, reread, text
+from headrace_worker.executors.limits import STDIN_LANE_BYTES_MAX
 from headrace_worker.pipe import PipeWriter
 
 CONTROL_TYPES = frozenset({"control_request", "control_response", "control_cancel_request"})
@@ -26,30 +28,64 @@ class ControlRefused(Exception):
 
 
 class InputLane:
-    """What is said to the CLI, in order. Saying never waits; one task writes."""
+    """What is said to the CLI, in order. Saying never waits; one task writes. Once a line was left out, no other is
+    said: an answer that is missing makes all others worthless."""
 
-    def __init__(self, stdin: PipeWriter, timeout_seconds: float) -> None:
+    def __init__(self, stdin: PipeWriter, timeout_seconds: float, on_full: Callable[[], None]) -> None:
+        """`on_full` is called when a line is left out because too much waits."""
+        self.over = False
+        """Whether nothing more is said."""
         self._stdin = stdin
         self._timeout_seconds = timeout_seconds
-        self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._on_full = on_full
+        self._lines: deque[bytes] = deque()
+        self.waiting_bytes = 0
+        """With the line that is being written."""
+        self._closed = False
+        self._news = asyncio.Event()
 
     def say(self, message: Mapping[str, Any]) -> None:
         """Adds a line."""
-        self._lines.put_nowait(json.dumps(message).encode() + b"\n")
+        if self.over or self._closed:
+            return
+        line = json.dumps(message).encode() + b"\n"
+        if self.waiting_bytes and self.waiting_bytes + len(line) > STDIN_LANE_BYTES_MAX:
+            self._give_up()
+            self._on_full()
+            return
+        self._lines.append(line)
+        self.waiting_bytes += len(line)
+        self._news.set()
 
     def close(self) -> None:
         """After the lines so far, the CLI sees the end of its input."""
-        self._lines.put_nowait(None)
+        self._closed = True
+        self._news.set()
 
     async def run(self) -> None:
         """Writes until closed, or until the CLI takes no more."""
         try:
-            while (line := await self._lines.get()) is not None:
+            while await self._has_line():
+                line = self._lines.popleft()
                 await self._stdin.write(line, self._timeout_seconds)
+                self.waiting_bytes = max(0, self.waiting_bytes - len(line))
         except (BrokenPipeError, TimeoutError) as error:
             logger.warning("the CLI takes no more input", extra={"fault": repr(error)})
         finally:
+            self._give_up()
             self._stdin.close()
+
+    async def _has_line(self) -> bool:
+        while not self._lines and not self._closed:
+            self._news.clear()
+            await self._news.wait()
+        return bool(self._lines)
+
+    def _give_up(self) -> None:
+        self.over = self._closed = True
+        self._lines.clear()
+        self.waiting_bytes = 0
+        self._news.set()
 
 
 class Control:
@@ -81,7 +117,7 @@ class Control:
         if frame.type == "control_response":
             self._resolve(mapping(frame.body, "response"))
         elif frame.type == "control_request":
-            self._take(text(frame.body, "request_id"), mapping(reread(frame), "request"), asking)
+            self._take(frame, asking)
         elif asking is not None:
             asking.withdraw(text(frame.body, "request_id"))
 
@@ -94,8 +130,8 @@ class Control:
         else:
             answer.set_result(mapping(response, "response"))
 
-    def _take(self, request_id: str, request: Body, asking: Asking | None) -> None:
-        subtype = text(request, "subtype")
+    def _take(self, frame: Frame, asking: Asking | None) -> None:
+        request_id, subtype = text(frame.body, "request_id"), text(mapping(frame.body, "request"), "subtype")
         if subtype != "can_use_tool":
             self._answer(request_id, {"subtype": "error", "error": f"this host does not answer {subtype!r}"})
             return
@@ -106,7 +142,7 @@ class Control:
         if asking is None:
             reply({"behavior": "deny", "message": DENIED})
         else:
-            asking.ask(Question(request_id, request, reply))
+            asking.ask(Question(request_id, mapping(reread(frame), "request"), reply, len(frame.line.data)))
 
     def _answer(self, request_id: str, response: Mapping[str, Any]) -> None:
         self._lane.say({"type": "control_response", "response": {"request_id": request_id, **response}})

@@ -97,9 +97,10 @@ class Ended:
     turn: Turn
     reason: Reason
     words: str
-    """Why, when the CLI refused to start or its output could not be kept."""
+    """Why, when the CLI refused to start or more would have had to be kept than there is room for."""
     kept: bool = False
     """Whether the process goes on, ready for the next turn."""
+    sign: str = "spool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +178,8 @@ class Conversation:
             self._cli.leave(self._hearing)
         if self._hearing.overflow and reason is not Reason.STOPPED:
             reason = Reason.FLOODED
-        words = self._hearing.overflow or self._refusal
-        return Ended(await self._evidence(kept), self._turn, reason, words, kept and not self._hearing.overflow)
+        words, sign = self._hearing.overflow or self._refusal, self._hearing.overflow_sign
+        return Ended(await self._evidence(kept), self._turn, reason, words, kept and not self._hearing.overflow, sign)
 
     async def _heard_out(self, delivering: asyncio.Task[None], kept: bool) -> None:
         if not kept:
@@ -380,7 +381,8 @@ async def deliver_ended(attempt: Attempt, cli: Cli, hearing: Hearing, manner: Ma
         hearing.close()
     turn, words = hearing.turn, hearing.overflow or hearing.lane.fault
     reason = Reason.FLOODED if words else Reason.STOPPED if killed(attempt) else Reason.EXITED
-    return Ended(_evidence_of(turn, cli.tree.exit_status or ExitStatus(0), cli), turn, reason, words)
+    evidence = _evidence_of(turn, cli.tree.exit_status or ExitStatus(0), cli)
+    return Ended(evidence, turn, reason, words, sign=hearing.overflow_sign)
 
 
 def _evidence_of(turn: Turn, status: ExitStatus, cli: Cli) -> Evidence:

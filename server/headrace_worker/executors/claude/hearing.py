@@ -37,7 +37,8 @@ class Hearing:
         self.heard_at = 0.0
         """When the last sign of life came."""
         self.overflow = ""
-        """Why what the CLI says is not kept any more."""
+        """Why the worker can't go on with the CLI: more is to be kept of what is said than it has room for."""
+        self.overflow_sign = "spool"
         self.auth_failed = False
         self.on_news: Callable[[Frame | None], None] = lambda frame: None
         """Called with each frame once it is folded, and with None for other news."""
@@ -88,9 +89,10 @@ class Hearing:
         self.finish()
         self.on_news(None)
 
-    def fail(self, fault: str) -> None:
-        """What was kept can't be delivered."""
-        self.overflow = self.overflow or fault
+    def fail(self, fault: str, sign: str = "spool") -> None:
+        """What was kept can't be delivered, or what is to be said has no room."""
+        if not self.overflow:
+            self.overflow, self.overflow_sign = fault, sign
         self.on_news(None)
 
     def finish(self) -> None:

@@ -238,7 +238,7 @@ class SessionTurns:
         task, cli = attempt.assignment.spec.claude, process.cli
         launch = plan_in(session.folder, self._command, task, process.workspace, opening)
         fits = launch.key == process.key and opening.claude_session_id == process.claude_session_id
-        if fits and process.alive and not process.has_budget and (task.model or not cli.model):
+        if fits and process.alive and not cli.is_deaf and not process.has_budget and (task.model or not cli.model):
             changing = asyncio.create_task(change(cli, task.model, PERMISSION_MODES[task.permission_mode]))
             await first_of(asyncio.wait([changing]), cli.tree.wait_exit(), attempt.wait_stop())
             changing.cancel()

@@ -19,7 +19,7 @@ def verdict(
     usage = ended.turn.meter.total()
     found = classify(ended.evidence, now())
     if ended.reason is Reason.FLOODED:
-        found = failure(outcome_pb2.FAILURE_CLASS_RESOURCE, ended.words, "spool", ended.evidence.stderr)
+        found = failure(outcome_pb2.FAILURE_CLASS_RESOURCE, ended.words, ended.sign, ended.evidence.stderr)
     elif ended.reason is Reason.REFUSED:
         found = failure(outcome_pb2.FAILURE_CLASS_ERROR, ended.words, "initialize", ended.evidence.stderr)
     elif ended.reason is Reason.OUTGROWN and found is not None:
