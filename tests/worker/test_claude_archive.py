@@ -5,6 +5,7 @@ import io
 import os
 import sys
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from headrace_worker.executors.claude import archive as archives
 from headrace_worker.executors.claude.archive import NOTE, Archive, ArchiveRefused, Source, TooLarge, expand, pack
+from headrace_worker.executors.limits import SNAPSHOT_NAME_BYTES_MAX
 from headrace_worker.folders import remove_folder
 from headrace_worker.redaction import NOTHING_TO_HIDE, Redaction
 
@@ -218,6 +220,28 @@ def crafted(tmp_path: Path, make: Make, note: str = NOTE) -> Path:
     return path
 
 
+def sparse(numbers: int) -> Make:
+    """A file that says of itself in how many places it has bytes, as GNU tar does."""
+    content = b"%d\n" % (numbers // 2) + b"0\n" * numbers
+    content += bytes(-len(content) % tarfile.BLOCKSIZE)
+
+    def add(archive: tarfile.TarFile) -> None:
+        made = tarfile.TarInfo("workspace/sparse")
+        made.size = len(content)
+        made.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": "5"}
+        archive.addfile(made, io.BytesIO(content))
+
+    return add
+
+
+def everybody(archive: tarfile.TarFile) -> None:
+    """A header that says something of all entries after it."""
+    header = tarfile.TarInfo.create_pax_global_header({"comment": "x"})
+    assert archive.fileobj is not None
+    archive.fileobj.write(header)
+    archive.offset += len(header)
+
+
 LINK = tarfile.SYMTYPE
 HOSTILE = {
     "an absolute path": entry("/etc/cron.d/x"),
@@ -238,6 +262,9 @@ HOSTILE = {
     "the same file twice": both(entry("workspace/x"), entry("workspace/x")),
     "a time of no use": entry("workspace/x", mtime=-5),
     "headers of headers": both(*[extension] * 1200, entry("workspace/x")),
+    "a file with holes": sparse(4),
+    "a header for everybody": both(everybody, entry("workspace/x")),
+    "a header that is long": entry("workspace/x", pax_headers={"comment": "x" * 70_000}),
     "a header without an end": entry("workspace/x", pax_headers={"comment": "x" * 400_000}),
 }
 
@@ -247,6 +274,39 @@ def test_an_archive_with_something_hostile_is_refused_as_a_whole(tmp_path: Path,
     path = crafted(tmp_path, both(entry("workspace/harmless"), make))
     with pytest.raises(ArchiveRefused):
         opened(tmp_path, path)
+
+
+def test_a_map_of_holes_without_an_end_takes_no_memory(tmp_path: Path) -> None:
+    path = crafted(tmp_path, sparse(2_000_000))
+    expand(path, tmp_path / "expanded")
+    tracemalloc.start()
+    try:
+        with pytest.raises(ArchiveRefused, match="a header that is too long"):
+            Archive(tmp_path / "expanded", ROOTS)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_said_of_entries_beside_what_they_are_is_not_kept(tmp_path: Path) -> None:
+    said = {"comment": "x" * 50_000, "uname": "u" * 5_000}
+    path = crafted(tmp_path, both(*(entry(f"workspace/{number}", pax_headers=said) for number in range(200))))
+    expand(path, tmp_path / "expanded")
+    tracemalloc.start()
+    try:
+        Archive(tmp_path / "expanded", ROOTS).close()
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_of_the_greatest_length_are_taken(tmp_path: Path) -> None:
+    name = "/".join(["workspace", *["x" * 200] * 20])
+    assert 4000 < len(name) < SNAPSHOT_NAME_BYTES_MAX
+    link = "y" * SNAPSHOT_NAME_BYTES_MAX
+    archive = opened(tmp_path, crafted(tmp_path, both(*(entry(f"{name}{n}", LINK, link) for n in range(50)))))
+    assert archive.has("workspace")
+    archive.close()
 
 
 def test_what_is_harmless_is_taken(tmp_path: Path) -> None:

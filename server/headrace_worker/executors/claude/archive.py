@@ -7,6 +7,7 @@ for others to say. Its functions block on the disk; call them in a thread.
 
 import gzip
 import io
+import math
 import os
 import stat
 import tarfile
@@ -31,6 +32,8 @@ COMPRESSION_LEVEL = 3
 PIECE_BYTES = 256 * 1024
 NOTE = "note.json"
 """What stands first in an archive."""
+HEADER_BYTES_MAX = 64 * 1024
+"""Of one entry, with all headers before it; two names of the longest kind take a third of that."""
 TIME_MAX = (1 << 33) - 1
 """The latest that a file can have been changed, in seconds since 1970."""
 
@@ -314,9 +317,14 @@ class Archive:
                 raise ArchiveRefused(f"it holds {entry.name[:64]!r} twice")
             names.add(entry.name)
             self._look_at(entry)
+            _lighten(entry)
+            self._file.bytes_left = HEADER_BYTES_MAX
             yield entry
+        self._file.bytes_left = math.inf
 
     def _look_at(self, entry: tarfile.TarInfo) -> None:
+        if entry.sparse is not None or self._archive.pax_headers:
+            raise ArchiveRefused(f"it holds {entry.name[:64]!r} with headers that no session needs")
         path = PurePosixPath(entry.name)
         plain = str(path) == entry.name and not path.is_absolute() and ".." not in path.parts
         if not plain or "\0" in entry.name or len(os.fsencode(entry.name)) > SNAPSHOT_NAME_BYTES_MAX:
@@ -345,12 +353,26 @@ class Archive:
         return content.read()
 
 
+def _lighten(entry: tarfile.TarInfo) -> None:
+    """Drops what is said of an entry and not needed: all of them are kept."""
+    entry.pax_headers, entry.uname, entry.gname = {}, "", ""
+    if not entry.issym():
+        entry.linkname = ""
+
+
 class _Unhurried(io.FileIO):
-    """A file of which nobody reads much at once: headers are read whole, and say themselves how long they are."""
+    """A file of which nobody reads much at once, nor in all before somebody has looked at what was read: headers are
+    read whole, and say themselves how long they are and how many there are."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.bytes_left: float = HEADER_BYTES_MAX
+        """What may be read until somebody looks."""
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= PIECE_BYTES:
+        if size is None or not 0 <= size <= min(PIECE_BYTES, self.bytes_left):
             raise ArchiveRefused("it has a header that is too long")
+        self.bytes_left -= size
         return super().read(size)
 
 
