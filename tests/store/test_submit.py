@@ -199,6 +199,20 @@ def test_s7_all_or_nothing_is_refused_by_a_queue_with_room_for_some(bench: Bench
     assert jobs_count(bench) == 0
 
 
+def test_s5_a_refusal_says_how_many_wait_and_what_the_call_itself_takes(bench: Bench) -> None:
+    small_queue(bench, 4)
+    for _ in range(2):
+        bench.submit(new_job(queue="small"))
+    news = [new_job(f"r{n}", queue="small") for n in range(3)]
+    holds = "queue 'small' holds 2 jobs that wait, and its max_queued is 4"
+    together, *_ = [one for one in bench.write(submit_all, news) if isinstance(one, Refusal)]
+    assert together.message == f"{holds}; earlier items of this call take the room for 2"
+    refused = [one for one in bench.write(submit_each, news) if isinstance(one, Refusal)]
+    assert [one.message for one in refused] == [together.message]
+    alone, *_ = [one for one in bench.write(submit_each, [new_job(queue="small")]) if isinstance(one, Refusal)]
+    assert alone.message == "queue 'small' holds 4 jobs that wait, and its max_queued is 4"
+
+
 def test_s8_validate_only_stores_nothing_and_says_what_submit_would(bench: Bench) -> None:
     small_queue(bench, 1)
     bench.submit(new_job("known"))

@@ -164,7 +164,7 @@ class Planner:
             return disk_full()
         if plan.replaces is None and plan.end is None and not new.background:
             if self._room[name] <= 0:
-                return queue_full(new, plan.policy)
+                return queue_full(new, plan.policy, self._ledger.waiting_count(*name))
             self._room[name] -= 1
         self._take(item, plan)
         return plan

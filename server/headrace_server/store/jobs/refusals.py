@@ -40,11 +40,13 @@ def disk_full() -> Refusal:
     return Refusal(Reason.DISK_FULL, message, retry_after_seconds=FULL_RETRY_SECONDS, metadata={"scope": "server"})
 
 
-def queue_full(new: NewJob, policy: QueuePolicy) -> Refusal:
-    """The queue holds as many jobs as it may."""
+def queue_full(new: NewJob, policy: QueuePolicy, waiting: int) -> Refusal:
+    """The queue holds as many jobs as it may; `waiting`: those that it held before the call."""
+    room = policy.max_queued - waiting
+    message = f"queue {new.queue!r} holds {waiting} jobs that wait, and its max_queued is {policy.max_queued}"
     return Refusal(
         Reason.QUEUE_FULL,
-        f"queue {new.queue!r} holds {policy.max_queued} jobs that wait, which is its max_queued",
+        f"{message}; earlier items of this call take the room for {room}" if room > 0 else message,
         "headrace.v1.Queue",
         new.queue,
         retry_after_seconds=QUEUE_FULL_RETRY_SECONDS,
