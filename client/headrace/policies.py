@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TypedDict, Unpack
 
 from google.protobuf.duration_pb2 import Duration
 
-from headrace import words
+from headrace import fields, words
 from headrace.options import check_names
 from headrace.v1 import job_pb2, queue_pb2, schedule_pb2
 
@@ -18,7 +19,12 @@ Seconds = float | timedelta
 def duration(value: Seconds) -> Duration:
     """A protobuf duration from seconds or a timedelta."""
     made = Duration()
-    made.FromTimedelta(value if isinstance(value, timedelta) else timedelta(seconds=value))
+    try:
+        made.FromTimedelta(value if isinstance(value, timedelta) else timedelta(seconds=value))
+    except TypeError:
+        raise TypeError(f"{value!r} is not a length of time: give seconds, or a timedelta") from None
+    except (OverflowError, ValueError):
+        raise ValueError(f"{value!r} seconds are no length of time") from None
     return made
 
 
@@ -36,7 +42,8 @@ def retry_policy(
     max_snoozes: int | None = None,
 ) -> job_pb2.RetryPolicy:
     """When a failed attempt is followed by another. Left out: 3 attempts, 1 s, 300 s, factor 2, 100 snoozes."""
-    return job_pb2.RetryPolicy(
+    return fields.message(
+        job_pb2.RetryPolicy,
         max_attempts=max_attempts,
         initial_backoff=optional_duration(initial_backoff),
         max_backoff=optional_duration(max_backoff),
@@ -78,11 +85,13 @@ def placement(
     cpus: float = 0.0,
 ) -> job_pb2.Placement:
     """What a worker needs in order to get a job, and what the job takes of it; zero slots means one."""
-    made = job_pb2.Placement(required_labels=required_labels, preferred_labels=preferred_labels)
+    if not math.isfinite(cpus) or 0 < cpus < 0.001:
+        raise ValueError(f"cpus is {cpus}; it has to be 0, or a number from 0.001 on")
+    made = fields.message(job_pb2.Placement, required_labels=required_labels, preferred_labels=preferred_labels)
     if slots or memory_bytes or cpus:
-        made.resources.slots = slots
-        made.resources.memory_bytes = memory_bytes
-        made.resources.cpu_millis = round(cpus * 1000)
+        made.resources.CopyFrom(
+            fields.message(job_pb2.Resources, slots=slots, memory_bytes=memory_bytes, cpu_millis=round(cpus * 1000))
+        )
     return made
 
 
@@ -93,12 +102,12 @@ def unique_key(key: str, on_conflict: str | job_pb2.UniqueKeyConflict | None = N
 
 def rate_limit(count: int, period: Seconds, *, burst: int = 0) -> queue_pb2.RateLimit:
     """`count` starts per `period`, of which `burst` may come at once; zero of `burst` means `count`."""
-    return queue_pb2.RateLimit(count=count, period=duration(period), burst=burst)
+    return fields.message(queue_pb2.RateLimit, count=count, period=duration(period), burst=burst)
 
 
 def fairness(scope: str | queue_pb2.FairnessScope, weights: Mapping[str, float] | None = None) -> queue_pb2.Fairness:
     """Who goes first when slots are short: `none`, by `owner` or by `key`; who is not in `weights` has 1."""
-    return queue_pb2.Fairness(scope=words.chosen(queue_pb2.FairnessScope, scope), weights=weights)
+    return fields.message(queue_pb2.Fairness, scope=words.chosen(queue_pb2.FairnessScope, scope), weights=weights)
 
 
 class QueuePolicy(TypedDict, total=False):
@@ -133,7 +142,8 @@ def queue(name: str, **policy: Unpack[QueuePolicy]) -> queue_pb2.Queue:
     """A queue with the given policy."""
     check_names(policy, QueuePolicy)
     head_start = policy.get("priority_head_start")
-    return queue_pb2.Queue(
+    return fields.message(
+        queue_pb2.Queue,
         name=name,
         max_queued=policy.get("max_queued", 0),
         priority_head_start=optional_duration(head_start),
@@ -168,7 +178,8 @@ def catch_up(
     policy: str | schedule_pb2.CatchUpPolicy, *, window: Seconds | None = None, max_count: int = 0
 ) -> schedule_pb2.CatchUp:
     """Which missed ticks are made up for; window (a day) and count (100) matter to `all` only."""
-    return schedule_pb2.CatchUp(
+    return fields.message(
+        schedule_pb2.CatchUp,
         policy=words.chosen(schedule_pb2.CatchUpPolicy, policy),
         window=optional_duration(window),
         max_count=max_count,
@@ -183,7 +194,8 @@ def schedule(
     if "cron" in options and "interval" in options:
         raise ValueError("a schedule has either `cron` or `interval`, not both")
     chosen = options.get("catch_up")
-    made = schedule_pb2.Schedule(
+    made = fields.message(
+        schedule_pb2.Schedule,
         name=name,
         time_zone=options.get("time_zone", ""),
         spec=spec,

@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from headrace import tasks
+from headrace import fields, tasks
 from headrace.options import check_names
 from headrace.policies import Seconds, optional_duration
 from headrace.v1 import input_pb2, job_pb2, session_pb2, task_pb2
@@ -137,7 +137,7 @@ def _spec_of(options: SessionOptions | SessionChanges) -> session_pb2.SessionSpe
     of_task: dict[str, Any] = {name: value for name, value in options.items() if name not in _OF_SPEC}
     of_spec["idle_timeout"] = optional_duration(of_spec.get("idle_timeout"))
     of_spec["snapshots"] = snapshot_policy(of_spec.get("snapshots", ""))
-    made = session_pb2.SessionSpec(**of_spec)
+    made = fields.message(session_pb2.SessionSpec, **of_spec)
     if of_task:
         made.task.CopyFrom(tasks.claude("", **of_task))
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypedDict, Unpack
@@ -9,7 +10,7 @@ from typing import Any, TypedDict, Unpack
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from headrace import words
+from headrace import fields, words
 from headrace.options import check_names
 from headrace.policies import Seconds, duration
 from headrace.v1 import job_pb2, task_pb2
@@ -92,7 +93,8 @@ class ClaudeOptions(ConversationOptions, total=False):
 def claude(prompt: str, **options: Unpack[ClaudeOptions]) -> task_pb2.ClaudeTask:
     """A Claude Code turn."""
     check_names(options, ClaudeOptions)
-    task = task_pb2.ClaudeTask(
+    task = fields.message(
+        task_pb2.ClaudeTask,
         prompt=prompt,
         session_id=options.get("session_id", ""),
         model=options.get("model", ""),
@@ -109,9 +111,9 @@ def claude(prompt: str, **options: Unpack[ClaudeOptions]) -> task_pb2.ClaudeTask
     if options.get("ask"):
         task.permission_prompts = task_pb2.PERMISSION_PROMPTS_ASK
     if options.get("max_turns"):
-        task.limits.max_turns = options["max_turns"]
+        task.limits.MergeFrom(fields.message(task_pb2.ClaudeLimits, max_turns=options["max_turns"]))
     if options.get("max_cost_usd"):
-        task.limits.max_cost_usd_micros = round(options["max_cost_usd"] * MICROS)
+        task.limits.max_cost_usd_micros = usd_micros("max_cost_usd", options["max_cost_usd"])
     if "output_schema" in options:
         task.output_schema.CopyFrom(struct(options["output_schema"]))
     if "deltas" in options:
@@ -139,7 +141,8 @@ def command(
     stdin: bytes | str = b"",
 ) -> task_pb2.CommandTask:
     """One allowed program, run without a shell."""
-    return task_pb2.CommandTask(
+    return fields.message(
+        task_pb2.CommandTask,
         program=program,
         arguments=arguments,
         environment=environment,
@@ -150,7 +153,7 @@ def command(
 
 def handler(name: str, input: Mapping[str, Any] | None = None) -> task_pb2.HandlerTask:
     """A function that a worker registered under `name`; `input` is a JSON object."""
-    return task_pb2.HandlerTask(name=name, input=None if input is None else struct(input))
+    return fields.message(task_pb2.HandlerTask, name=name, input=None if input is None else struct(input))
 
 
 def spec(task: Task | job_pb2.JobSpec, **options: Unpack[SpecOptions]) -> job_pb2.JobSpec:
@@ -170,6 +173,13 @@ def spec(task: Task | job_pb2.JobSpec, **options: Unpack[SpecOptions]) -> job_pb
             raise TypeError(f"a job is made from a task or a JobSpec, not from {type(task).__name__}")
     made.MergeFrom(_spec_of(options))
     return made
+
+
+def usd_micros(name: str, dollars: float) -> int:
+    """Millionths of a dollar. Raises ValueError for less than one, which would be taken for no limit."""
+    if not math.isfinite(dollars) or 0 < dollars < 1 / MICROS:
+        raise ValueError(f"{name} is {dollars}; it has to be 0, or a number from {1 / MICROS:f} on")
+    return round(dollars * MICROS)
 
 
 def timestamp(value: datetime) -> Timestamp:
@@ -225,7 +235,8 @@ def permission_mode(mode: str | task_pb2.PermissionMode) -> task_pb2.PermissionM
 def _spec_of(options: SpecOptions) -> job_pb2.JobSpec:
     key = options.get("unique_key")
     when = options.get("schedule_time")
-    return job_pb2.JobSpec(
+    return fields.message(
+        job_pb2.JobSpec,
         queue=options.get("queue", ""),
         owner=options.get("owner", ""),
         display_name=options.get("display_name", ""),

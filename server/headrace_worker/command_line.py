@@ -32,7 +32,8 @@ RunAs = Annotated[
     str | None,
     typer.Option(
         metavar="USER",
-        help="The user that Claude and commands run as; the worker has to be root. Default: the worker's own.",
+        help="The user that Claude and commands run as; the worker has to be root.",
+        show_default="the worker's own",
     ),
 ]
 Profile = Annotated[
@@ -50,7 +51,7 @@ AllowRoot = Annotated[
 ]
 SessionsMax = Annotated[
     int | None,
-    typer.Option(metavar="COUNT", help="Sessions whose process is kept between turns, 1 to 1000. Default: 16."),
+    typer.Option(metavar="COUNT", help="Sessions whose process is kept between turns, 1 to 1000.", show_default="16"),
 ]
 
 app = typer.Typer(name="headrace work", add_completion=False, rich_markup_mode=None)
@@ -60,9 +61,9 @@ logger = logging.getLogger("headrace_worker")
 @app.command(epilog=EPILOG)
 def work(
     server: Annotated[
-        str | None, typer.Option(help="The control plane: HOST:PORT or unix:PATH. Default: localhost:7410.")
+        str | None, typer.Option(help="The control plane: HOST:PORT or unix:PATH.", show_default="localhost:7410")
     ] = None,
-    slots: Annotated[int | None, typer.Option(help="Attempts that run at once. Default: 4.")] = None,
+    slots: Annotated[int | None, typer.Option(help="Attempts that run at once.", show_default="4")] = None,
     label: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="What jobs may ask for in a worker. Repeatable.")
     ] = None,
@@ -70,13 +71,13 @@ def work(
     allow_root: AllowRoot = None,
     claude: Annotated[
         str | None,
-        typer.Option(
-            metavar="PATH|simulated|none", help="The Claude CLI. Default: `claude` on the PATH, if it is there."
-        ),
+        typer.Option(metavar="PATH|simulated|none", help="The Claude CLI.", show_default="`claude` on the PATH"),
     ] = None,
     claude_config: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="A config folder that all Claude jobs share. Default: one for each job."),
+        typer.Option(
+            metavar="FOLDER", help="A config folder that all Claude jobs share.", show_default="one for each job"
+        ),
     ] = None,
     run_as: RunAs = None,
     profile: Profile = None,
@@ -86,14 +87,17 @@ def work(
         typer.Option(metavar="MODULE[:NAME]", help="A Python module whose Worker brings handlers. Repeatable."),
     ] = None,
     id: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The worker's name, which no other has. Default: the host's.")
+        str | None,
+        typer.Option(metavar="NAME", help="The worker's name, which no other has.", show_default="the host's"),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Workspaces and spools. Default: in the user's state folder, by name."),
+        typer.Option(
+            metavar="FOLDER", help="Workspaces and spools.", show_default="in the user's state folder, by name"
+        ),
     ] = None,
     drain_seconds: Annotated[
-        float | None, typer.Option(help="How long running work may go on after the first signal. Default: 10.")
+        float | None, typer.Option(help="How long running work may go on after the first signal.", show_default="10")
     ] = None,
     lock: Annotated[
         Path | None,
@@ -102,7 +106,7 @@ def work(
         ),
     ] = None,
     log_level: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error. Default: info.")
+        str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.", show_default="info")
     ] = None,
 ) -> None:
     """Runs jobs: connects to a control plane, offers slots, and runs what it is given."""

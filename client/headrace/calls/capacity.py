@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from headrace import policies
+from headrace import fields, policies
 from headrace.calls.call import Call, Page
 from headrace.options import check_names
 from headrace.policies import BudgetLimits, Seconds
+from headrace.tasks import usd_micros
 from headrace.v1 import admin_service_pb2, capacity_pb2
 
 PERIODS = {"day": capacity_pb2.BUDGET_PERIOD_DAY, "total": capacity_pb2.BUDGET_PERIOD_TOTAL}
-MICROS = 1_000_000
 
 
 def domains_page(page_size: int, page_token: str) -> Call[Page[capacity_pb2.CapacityDomain]]:
@@ -40,14 +40,15 @@ def budgets_page(namespace: str, owner: str, page_size: int, page_token: str) ->
 
 def set_budget(namespace: str, owner: str, period: str, limits: BudgetLimits) -> Call[capacity_pb2.Budget]:
     check_names(limits, BudgetLimits)
-    budget = capacity_pb2.Budget(
+    budget = fields.message(
+        capacity_pb2.Budget,
         namespace=namespace,
         owner=owner,
         period=_period(period),
-        max_cost_usd_micros=round(limits.get("max_cost_usd", 0) * MICROS),
+        max_cost_usd_micros=usd_micros("max_cost_usd", limits.get("max_cost_usd", 0)),
         max_tokens=limits.get("max_tokens", 0),
         warn_fraction=limits.get("warn_fraction", 0),
-        reservation_usd_micros=round(limits.get("reservation_usd", 0) * MICROS),
+        reservation_usd_micros=usd_micros("reservation_usd", limits.get("reservation_usd", 0)),
     )
     request = admin_service_pb2.SetBudgetRequest(budget=budget)
     return Call(lambda s: s.admin.SetBudget, request, lambda response: response.budget)

@@ -16,7 +16,7 @@ from headrace.cli.describe import job_text
 from headrace.cli.exits import Exit
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The artifact's name; absent lists them.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The artifact's name.", show_default="a list of them")]
 Save = Annotated[str, typer.Option(metavar="FILE", help="Write it there, and not to standard output.")]
 
 

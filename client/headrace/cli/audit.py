@@ -24,7 +24,7 @@ async def list_entries(
     connection: options.Connection,
     kind: Annotated[str, typer.Option("--type", help="Of this kind, e.g. job, queue, capacity.")] = "",
     name: Annotated[str, typer.Option("--name", help="Of the thing with this id or name.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="Entries at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=options.LISTED_COUNT_MAX, help="Entries at most.")] = 50,
 ) -> Exit:
     """List changes, newest first. Submits are in the logs of their jobs, not in here."""
     found: list[admin_service_pb2.AuditEntry] = []

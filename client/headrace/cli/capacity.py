@@ -19,7 +19,7 @@ budget = typer.Typer(help="See and set what Claude jobs may spend.", no_args_is_
 
 Domain = Annotated[str, typer.Argument(metavar="NAME", help="<environment profile or default>/<model family>.")]
 Reason = Annotated[str, typer.Option(help="Why, for those whose jobs wait and for the audit log.")]
-Owner = Annotated[str, typer.Option(help="Only for jobs of this owner; absent: for the namespace.")]
+Owner = Annotated[str, typer.Option(help="Only for jobs of this owner.", show_default="all of the namespace")]
 OfPeriod = Annotated[Period, typer.Option(help="What the limits are for: a day in UTC, or all time.")]
 
 
@@ -58,7 +58,9 @@ async def close_domain(
     name: Domain,
     connection: options.Connection,
     reason: Reason = "",
-    length: Annotated[str, typer.Option("--for", help="For how long: 8h; absent: until somebody opens it.")] = "",
+    length: Annotated[
+        str, typer.Option("--for", help="For how long: 8h.", show_default="until somebody opens it")
+    ] = "",
 ) -> Exit:
     """Start no job of a domain; what runs goes on."""
     async with connection.client() as server:
@@ -85,23 +87,29 @@ async def set_budget(
     connection: options.Connection,
     owner: Owner = "",
     period: OfPeriod = Period.DAY,
-    usd: Annotated[float, typer.Option(min=0, help="US dollars at most; 0 is no limit.")] = 0,
-    tokens: Annotated[int, typer.Option(min=0, help="Tokens of all kinds at most; 0 is no limit.")] = 0,
+    usd: Annotated[float, typer.Option(min=0, max=options.USD_MAX, help="US dollars at most; 0 is no limit.")] = 0,
+    tokens: Annotated[int, typer.Option(min=0, max=10**15, help="Tokens of all kinds at most; 0 is no limit.")] = 0,
     warn: Annotated[float, typer.Option(min=0, max=1, help="The part from which on an alert stands; 0 is 0.8.")] = 0,
     reservation: Annotated[
-        float, typer.Option(min=0, help="US dollars that a job without a limit of its own reserves; 0 is 1.")
+        float,
+        typer.Option(
+            min=0, max=options.USD_MAX, help="US dollars that a job without a limit of its own reserves; 0 is 1."
+        ),
     ] = 0,
 ) -> Exit:
     """Set what Claude jobs of an owner, or of the namespace, may spend; what was spent stays."""
     async with connection.client() as server:
-        made = await server.budgets.set(
-            owner,
-            period=period.value,
-            max_cost_usd=usd,
-            max_tokens=tokens,
-            warn_fraction=warn,
-            reservation_usd=reservation,
-        )
+        try:
+            made = await server.budgets.set(
+                owner,
+                period=period.value,
+                max_cost_usd=usd,
+                max_tokens=tokens,
+                warn_fraction=warn,
+                reservation_usd=reservation,
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
     if connection.json:
         following.print_json(made)
     else:

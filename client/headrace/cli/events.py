@@ -65,7 +65,7 @@ async def watch(
     begin: Annotated[
         str,
         typer.Option(
-            "--from", metavar="TIME", help="A time, a length of time ago, or `beginning`; absent: from now on."
+            "--from", metavar="TIME", help="A time, a length of time ago, or `beginning`.", show_default="from now on"
         ),
     ] = "",
     cursor: Annotated[str, typer.Option(help="Go on at this place, as an earlier watch told it.")] = "",
@@ -145,7 +145,7 @@ async def list_events(
     begin: Annotated[str, typer.Option("--from", metavar="TIME", help="Not before this time, or so long ago.")] = "",
     until: Annotated[str, typer.Option(metavar="TIME", help="Before this time, or so long ago.")] = "",
     oldest_first: Annotated[bool, typer.Option("--oldest-first", help="Instead of newest first.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Events at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=options.LISTED_COUNT_MAX, help="Events at most.")] = 50,
 ) -> Exit:
     """List what happened, newest first."""
     found: list[event_service_pb2.FeedEvent] = []

@@ -113,7 +113,9 @@ def _told(response: job_service_pb2.CancelJobsResponse, connection: options.Conn
 async def retry(
     connection: options.Connection,
     job_ids: Annotated[list[str], typer.Argument(metavar="ID", help="Jobs that have ended.")],
-    request_id: Annotated[str | None, typer.Option(help="Makes it idempotent, of one job; absent: a fresh id.")] = None,
+    request_id: Annotated[
+        str | None, typer.Option(help="Makes it idempotent, of one job.", show_default="a fresh id")
+    ] = None,
 ) -> Exit:
     """Make a new job from each of these, which have ended; prints the new ids."""
     if request_id and len(job_ids) > 1:

@@ -35,7 +35,7 @@ REFRESH_SECONDS = 2.0
 PAGE_SIZE_MAX = 500
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.")]
-Limit = Annotated[int, typer.Option(min=1, help="Jobs at most.")]
+Limit = Annotated[int, typer.Option(min=1, max=options.LISTED_COUNT_MAX, help="Jobs at most.")]
 
 
 @jobs.command("list")
@@ -120,11 +120,13 @@ async def show(job_id: JobId, connection: options.Connection) -> Exit:
 async def logs(
     wanted: LogOptions,
     connection: options.Connection,
-    job_id: Annotated[str, typer.Argument(metavar="ID", help="The job's id; absent: --unique-key.")] = "",
+    job_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The job's id.", show_default="the newest with --unique-key")
+    ] = "",
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job ends.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="The bytes of Claude's frames, a line each.")] = False,
     unique_key: Annotated[str, typer.Option(help="The newest job with this key, instead of an id.")] = "",
-    queue: Annotated[str, typer.Option(help="The queue of --unique-key; empty: `default`.")] = "",
+    queue: Annotated[str, typer.Option(help="The queue of --unique-key.", show_default="`default`")] = "",
     wait: Annotated[bool, typer.Option("--wait", help="With --unique-key: wait until there is such a job.")] = False,
 ) -> Exit:
     """Print what a job said: a command's bytes exactly, Claude's words as text.

@@ -18,9 +18,9 @@ class LogOptions:
     """All of it has to hold."""
 
     cursor: Annotated[str, typer.Option(help="Start after this place.")] = ""
-    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Only the last so many events.")] = 0
+    last: Annotated[int, typer.Option("--last", "-n", min=0, max=100_000, help="Only the last so many events.")] = 0
     since: Annotated[str, typer.Option(metavar="TIME", help="Only from a time on, or a length of time ago: 10m.")] = ""
-    attempt: Annotated[int, typer.Option(min=0, help="Only this attempt; 0: all.")] = 0
+    attempt: Annotated[int, typer.Option(min=0, max=1_000_000, help="Only this attempt; 0: all.")] = 0
     only: Annotated[
         str, typer.Option(metavar="KINDS", help="Only this output: stdout, stderr, messages, progress; with commas.")
     ] = ""

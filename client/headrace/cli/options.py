@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -24,6 +25,19 @@ Etag = Annotated[str, typer.Option(help="Refuse when it has changed since it had
 Reason = Annotated[str, typer.Option(help="For people; kept with the change.")]
 
 
+COUNT_MAX = 2**31 - 1
+"""What a count of the contract can hold. As a bound it would only fill the help."""
+LISTED_COUNT_MAX = 1_000_000
+USD_MAX = 1_000_000_000
+
+
+def countable(value: int | None) -> int | None:
+    """A callback for counts that have no bound of their own."""
+    if value is not None and value > COUNT_MAX:
+        raise typer.BadParameter(f"{value} is too many; at most {COUNT_MAX} are allowed")
+    return value
+
+
 class Format(StrEnum):
     """How a command prints what it has to say."""
 
@@ -38,7 +52,7 @@ class Connection:
     server: Annotated[
         str, typer.Option("--server", envvar="HEADRACE_SERVER", help="The server: host:port or unix:PATH.")
     ] = channel.DEFAULT_ADDRESS
-    namespace: Annotated[str, typer.Option(help="The namespace; empty means `default`.")] = ""
+    namespace: Annotated[str, typer.Option(help="The namespace.", show_default="`default`")] = ""
     output: Annotated[Format, typer.Option("-o", "--output", help="How to print.")] = Format.TEXT
 
     @property
@@ -143,6 +157,9 @@ def command(function: Callable[..., Any]) -> Callable[..., None]:
         parameters += _parameters(group)
 
     def run(**values: Any) -> None:
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise typer.BadParameter(f"{value} is not a number", param_hint=f"--{name.replace('_', '-')}")
         for name, group in groups.items():
             values[name] = _group(group, values)
         raise typer.Exit(_finish(function, values))

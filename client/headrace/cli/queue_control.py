@@ -29,7 +29,9 @@ async def pause(
     name: Name,
     connection: options.Connection,
     reason: options.Reason = "",
-    duration: Annotated[str, typer.Option("--for", help="Ends by itself after this time: 1h; absent: never.")] = "",
+    duration: Annotated[
+        str, typer.Option("--for", help="Ends by itself after this time: 1h.", show_default="never")
+    ] = "",
 ) -> Exit:
     """Have nothing of a queue start; what runs goes on, and submits are accepted."""
     async with connection.client() as server:
@@ -49,7 +51,9 @@ async def drain(
     name: Name,
     connection: options.Connection,
     reason: options.Reason = "",
-    grace: Annotated[str, typer.Option(help="What still runs then goes back, unburned: 10m; absent: it ends.")] = "",
+    grace: Annotated[
+        str, typer.Option(help="What still runs then goes back, unburned: 10m.", show_default="it runs on to its end")
+    ] = "",
 ) -> Exit:
     """Have nothing of a queue start, and what runs end or go back, until `queue resume`."""
     async with connection.client() as server:

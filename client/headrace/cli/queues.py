@@ -24,7 +24,6 @@ queues.command("drain")(queue_control.drain)
 queues.command("purge")(queue_control.purge)
 
 ANY_EXECUTOR = "any"
-COUNT_MAX = 2**31 - 1
 NUMBERS = ("max_queued", "max_concurrency", "max_concurrency_per_key")
 
 
@@ -33,21 +32,25 @@ class Policy:
     """The policy of a queue; what is not given is not set."""
 
     max_queued: Annotated[
-        int | None, typer.Option(min=1, max=10_000_000, help="Jobs that may wait; absent: 10,000.")
+        int | None, typer.Option(min=1, max=10_000_000, help="Jobs that may wait.", show_default="10,000")
     ] = None
     max_concurrency: Annotated[
-        int | None, typer.Option(min=0, max=COUNT_MAX, help="Jobs that may run at once; 0: no limit.")
+        int | None, typer.Option(min=0, callback=options.countable, help="Jobs that may run at once; 0: no limit.")
     ] = None
     max_concurrency_per_key: Annotated[
-        int | None, typer.Option(min=0, max=COUNT_MAX, help="The same for each concurrency key; 0: no limit.")
+        int | None,
+        typer.Option(min=0, callback=options.countable, help="The same for each concurrency key; 0: no limit."),
     ] = None
     rate: Annotated[str | None, typer.Option(help="Starts in a time: 10/1m, 100/1h; 0/1s: no limit.")] = None
     burst: Annotated[
-        int | None, typer.Option(min=0, max=COUNT_MAX, help="Of --rate, starts that may come at once; 0: all.")
+        int | None,
+        typer.Option(min=0, callback=options.countable, help="Of --rate, starts that may come at once; 0: all."),
     ] = None
     rate_per_key: Annotated[str | None, typer.Option(help="The same for each concurrency key.")] = None
-    burst_per_key: Annotated[int | None, typer.Option(min=0, max=COUNT_MAX, help="Of --rate-per-key, the same.")] = None
-    fairness: Annotated[Scope | None, typer.Option(help="Among whom slots are shared out; absent: none.")] = None
+    burst_per_key: Annotated[
+        int | None, typer.Option(min=0, callback=options.countable, help="Of --rate-per-key, the same.")
+    ] = None
+    fairness: Annotated[Scope | None, typer.Option(help="Among whom slots are shared out.", show_default="none")] = None
     weight: Annotated[
         list[str] | None, typer.Option(help="NAME=SHARE of an owner or key, e.g. ann=2; repeatable; others have 1.")
     ] = None
@@ -117,8 +120,8 @@ def rate_limit(text: str, burst: int, option: str) -> queue_pb2.RateLimit:
     count, slash, period = text.partition("/")
     if not slash or not count.isdigit():
         raise typer.BadParameter(f"{text!r} is not COUNT/TIME, e.g. 10/1m", param_hint=option)
-    if int(count) > COUNT_MAX:
-        raise typer.BadParameter(f"{count} is too many; at most {COUNT_MAX} are allowed", param_hint=option)
+    if int(count) > options.COUNT_MAX:
+        raise typer.BadParameter(f"{count} is too many; at most {options.COUNT_MAX} are allowed", param_hint=option)
     seconds = options.duration(period if period[:1].isdigit() else f"1{period}", option)
     return policies.rate_limit(int(count), seconds, burst=burst)
 
@@ -151,7 +154,7 @@ async def create(
     policy: Policy,
     connection: options.Connection,
     priority_head_start: Annotated[
-        str, typer.Option(help="Head start of one point of priority; absent: 60s; fixed for good.")
+        str, typer.Option(help="Head start of one point of priority; fixed for good.", show_default="60s")
     ] = "",
 ) -> Exit:
     """Make a queue."""
@@ -170,7 +173,7 @@ async def update(name: Name, policy: Policy, connection: options.Connection, eta
     """Change what is given of a queue's policy, also for the jobs that wait in it.
 
     Single timeouts, parts of the retry policy and single weights are changed beside those that are there. What is not
-    given stays as it is; "absent" below tells what a new queue has.
+    given stays as it is; the defaults below are those of a new queue.
     """
     if not policy.apply(queue_pb2.Queue()):
         raise typer.BadParameter("nothing to change: give at least one option of the policy")
@@ -204,8 +207,8 @@ async def delete(name: Name, connection: options.Connection, etag: options.Etag 
 @options.command
 async def stats(
     connection: options.Connection,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The queue; absent: a line for each.")] = "",
-    window: Annotated[str, typer.Option(help="The time to look back, 1m to 1d; absent: 5m.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The queue.", show_default="a line for each")] = "",
+    window: Annotated[str, typer.Option(help="The time to look back, 1m to 1d.", show_default="5m")] = "",
 ) -> Exit:
     """Say how queues do: counts, rates, waiting and running times, failures by class, the oldest job that waits."""
     length = options.optional_duration(window, "--window")

@@ -52,7 +52,7 @@ async def update(
 ) -> Exit:
     """Change what is given of a schedule; ticks from now on follow it, and none is invented for the past.
 
-    What is not given stays as it is; "absent" below tells what a new schedule has.
+    What is not given stays as it is; the defaults below are those of a new schedule.
     """
     job = None
     if spec:
@@ -86,7 +86,7 @@ async def resume(name: Name, connection: options.Connection) -> Exit:
 async def trigger(
     name: Name,
     connection: options.Connection,
-    request_id: Annotated[str | None, typer.Option(help="Makes it idempotent; absent: a fresh id.")] = None,
+    request_id: Annotated[str | None, typer.Option(help="Makes it idempotent.", show_default="a fresh id")] = None,
 ) -> Exit:
     """Make the schedule's job now, besides its ticks, also while it is paused; prints the job's id."""
     async with connection.client() as server:
@@ -115,9 +115,11 @@ async def delete(name: Name, connection: options.Connection, etag: options.Etag 
 async def preview(
     timing: Timing,
     connection: options.Connection,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A schedule; absent: one of --cron or --every.")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A schedule.", show_default="what --cron or --every say")
+    ] = "",
     count: Annotated[int, typer.Option(min=1, max=100, help="Ticks.")] = 10,
-    start: Annotated[str, typer.Option("--from", help="From this time on: 2027-03-27T00:00; absent: now.")] = "",
+    start: Annotated[str, typer.Option("--from", help="From this time on: 2027-03-27T00:00.", show_default="now")] = "",
 ) -> Exit:
     """Show the next ticks in UTC and in the schedule's zone, of a schedule that is there or only thought of."""
     chosen = timing.options()

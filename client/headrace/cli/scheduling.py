@@ -28,25 +28,33 @@ class Timing:
     cron: Annotated[
         str, typer.Option(help="Five fields, or six with seconds first: '0 3 * * *'.", rich_help_panel=TIMING)
     ] = ""
-    every: Annotated[str, typer.Option(help="Every so long, instead of --cron: 15m.", rich_help_panel=TIMING)] = ""
+    every: Annotated[
+        str, typer.Option(help="Every so long, instead of --cron: 15m; at least 1s.", rich_help_panel=TIMING)
+    ] = ""
     tz: Annotated[
         str | None,
-        typer.Option("--tz", help="Zone of --cron, e.g. Europe/Berlin; absent: UTC.", rich_help_panel=TIMING),
+        typer.Option(
+            "--tz",
+            help="Zone of --cron, e.g. Europe/Berlin; with --every only that in which ticks are shown.",
+            show_default="UTC",
+            rich_help_panel=TIMING,
+        ),
     ] = None
     catch_up: Annotated[
-        CatchUp | None, typer.Option(help="Missed ticks to make up for; absent: last.", rich_help_panel=TIMING)
+        CatchUp | None, typer.Option(help="Missed ticks to make up for.", show_default="last", rich_help_panel=TIMING)
     ] = None
     catch_up_window: Annotated[
-        str, typer.Option(help="With `all`: none older than this; absent: 1d.", rich_help_panel=TIMING)
+        str, typer.Option(help="With `all`: none older than this.", show_default="1d", rich_help_panel=TIMING)
     ] = ""
     catch_up_max: Annotated[
         int, typer.Option(min=0, max=1000, help="With `all`: so many at most; 0: 100.", rich_help_panel=TIMING)
     ] = 0
     overlap: Annotated[
-        Overlap | None, typer.Option(help="While an earlier job runs; absent: skip.", rich_help_panel=TIMING)
+        Overlap | None, typer.Option(help="While an earlier job runs.", show_default="skip", rich_help_panel=TIMING)
     ] = None
     jitter: Annotated[
-        str, typer.Option(help="Each job is made up to this long after its tick; absent: 0.", rich_help_panel=TIMING)
+        str,
+        typer.Option(help="Each job is made up to this long after its tick.", show_default="0", rich_help_panel=TIMING),
     ] = ""
 
     def options(self) -> policies.ScheduleOptions:

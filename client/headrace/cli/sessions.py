@@ -27,11 +27,11 @@ Label = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A la
 class NewSession:
     """What a new session may say besides how Claude works."""
 
-    queue: Annotated[str, typer.Option(help="The queue of its turns; empty: `default`.")] = ""
-    owner: Annotated[str, typer.Option(help="Whom the work is for; empty: you.")] = ""
+    queue: Annotated[str, typer.Option(help="The queue of its turns.", show_default="`default`")] = ""
+    owner: Annotated[str, typer.Option(help="Whom the work is for.", show_default="you")] = ""
     name: Name = ""
     label: Label = None
-    idle: Annotated[str, typer.Option(help="How long an idle process is kept: 10m; absent: 5 minutes.")] = ""
+    idle: Annotated[str, typer.Option(help="How long an idle process is kept: 10m.", show_default="5 minutes")] = ""
     snapshots: Annotated[
         str, typer.Option(help="What is kept after each turn for another worker: none, transcript or workspace.")
     ] = ""
@@ -75,7 +75,7 @@ async def create(new: NewSession, work: ConversationChoices, connection: options
 async def list_sessions(
     connection: options.Connection,
     filter: Annotated[str, typer.Option(help="E.g. 'state = IDLE AND owner = me'.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="Sessions at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=options.LISTED_COUNT_MAX, help="Sessions at most.")] = 50,
 ) -> Exit:
     """List sessions, newest first."""
     found: list[session_pb2.Session] = []

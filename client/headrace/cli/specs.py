@@ -14,7 +14,7 @@ from headrace.cli.choices import Condition, Conflict, OnCancel, OnFailure
 from headrace.v1 import job_pb2
 
 OTHERS = "Other jobs"
-TIME = "Time limits (90s, 5m, 1h30m; 0: none; absent: the queue's)"
+TIME = "Time limits (90s, 5m, 1h30m; 90 is 90s; 0: none; default: the queue's)"
 RETRY = "Retries"
 PLACE = "Worker"
 
@@ -24,18 +24,21 @@ class RetryChoices:
     """When a failed attempt is followed by another."""
 
     max_attempts: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Attempts in all; absent: 3.", rich_help_panel=RETRY)
+        int | None, typer.Option(min=1, max=100, help="Attempts in all.", show_default="3", rich_help_panel=RETRY)
     ] = None
-    initial_backoff: Annotated[str, typer.Option(help="Cap of the first delay; absent: 1s.", rich_help_panel=RETRY)] = (
-        ""
-    )
-    max_backoff: Annotated[str, typer.Option(help="Cap of every delay; absent: 5m.", rich_help_panel=RETRY)] = ""
+    initial_backoff: Annotated[
+        str, typer.Option(help="Cap of the first delay: 500ms, 2s.", show_default="1s", rich_help_panel=RETRY)
+    ] = ""
+    max_backoff: Annotated[str, typer.Option(help="Cap of every delay.", show_default="5m", rich_help_panel=RETRY)] = ""
     backoff_multiplier: Annotated[
-        float | None, typer.Option(min=1, max=10, help="From one cap to the next; absent: 2.", rich_help_panel=RETRY)
+        float | None,
+        typer.Option(min=1, max=10, help="From one cap to the next.", show_default="2", rich_help_panel=RETRY),
     ] = None
     max_snoozes: Annotated[
         int | None,
-        typer.Option(min=0, max=10_000, help="Times that it may put itself off; absent: 100.", rich_help_panel=RETRY),
+        typer.Option(
+            min=0, max=10_000, help="Times that it may put itself off.", show_default="100", rich_help_panel=RETRY
+        ),
     ] = None
 
     @property
@@ -65,10 +68,10 @@ class TimeoutChoices:
     total_timeout: Annotated[str, typer.Option(help="From submit to the end, all attempts.", rich_help_panel=TIME)] = ""
     silence_timeout: Annotated[str, typer.Option(help="Without output or progress.", rich_help_panel=TIME)] = ""
     input_timeout: Annotated[
-        str, typer.Option(help="Waiting for a person; absent everywhere: 10m.", rich_help_panel=TIME)
+        str, typer.Option(help="Waiting for a person.", show_default="the queue's, else 10m", rich_help_panel=TIME)
     ] = ""
     cancel_grace: Annotated[
-        str, typer.Option(help="From a cancel to SIGTERM; absent everywhere: 10s.", rich_help_panel=TIME)
+        str, typer.Option(help="From a cancel to SIGTERM.", show_default="the queue's, else 10s", rich_help_panel=TIME)
     ] = ""
 
     @property
@@ -109,44 +112,54 @@ class PlacementChoices:
         """What was said; None when nothing was."""
         if self == PlacementChoices():
             return None
-        return policies.placement(
-            required_labels=options.labels(self.require_label or [], "--require-label"),
-            preferred_labels=options.labels(self.prefer_label or [], "--prefer-label"),
-            slots=self.slots,
-            memory_bytes=options.size(self.memory, "--memory") if self.memory else 0,
-            cpus=self.cpu,
-        )
+        required = options.labels(self.require_label or [], "--require-label")
+        preferred = options.labels(self.prefer_label or [], "--prefer-label")
+        memory = options.size(self.memory, "--memory") if self.memory else 0
+        try:
+            return policies.placement(
+                required_labels=required,
+                preferred_labels=preferred,
+                slots=self.slots,
+                memory_bytes=memory,
+                cpus=self.cpu,
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--cpu") from None
 
 
 @dataclass(frozen=True, slots=True)
 class SpecChoices:
     """What every kind of job may say."""
 
-    queue: Annotated[str, typer.Option(help="The queue; empty: `default`.")] = ""
+    queue: Annotated[str, typer.Option(help="The queue.", show_default="`default`")] = ""
     display_name: Annotated[str, typer.Option("--name", help="A line for people.")] = ""
     label: Annotated[list[str] | None, typer.Option(help="KEY=VALUE; repeatable.")] = None
     priority: Annotated[int, typer.Option(min=-100, max=100, help="Head start over arrival time.")] = 0
-    owner: Annotated[str, typer.Option(help="Whom the work is for; empty: you.")] = ""
+    owner: Annotated[str, typer.Option(help="Whom the work is for.", show_default="you")] = ""
     concurrency_key: Annotated[str, typer.Option(help="Jobs with this key share the queue's limits per key.")] = ""
-    output_max: Annotated[str, typer.Option(help="Output kept at most: 1GiB; absent: 64MiB.")] = ""
+    output_max: Annotated[str, typer.Option(help="Output kept at most: 1GiB.", show_default="64MiB")] = ""
     unique_key: Annotated[
         str, typer.Option(help="At most one job with this key is active.", rich_help_panel=OTHERS)
     ] = ""
     on_conflict: Annotated[
-        Conflict | None, typer.Option(help="While the key is taken; absent: refuse.", rich_help_panel=OTHERS)
+        Conflict | None, typer.Option(help="While the key is taken.", show_default="refuse", rich_help_panel=OTHERS)
     ] = None
     after: Annotated[
         list[str] | None, typer.Option(help="Id of a job that has to end first; repeatable.", rich_help_panel=OTHERS)
     ] = None
     after_condition: Annotated[
-        Condition | None, typer.Option(help="Which ends let it run; absent: all-succeeded.", rich_help_panel=OTHERS)
+        Condition | None,
+        typer.Option(help="Which ends let it run.", show_default="all-succeeded", rich_help_panel=OTHERS),
     ] = None
     on_dependency_failure: Annotated[
-        OnFailure | None, typer.Option(help="Else it ends as SKIPPED or FAILED; absent: skip.", rich_help_panel=OTHERS)
+        OnFailure | None,
+        typer.Option(help="Else it ends as SKIPPED or FAILED.", show_default="skip", rich_help_panel=OTHERS),
     ] = None
     on_dependency_cancel: Annotated[
         OnCancel | None,
-        typer.Option(help="When one of them is cancelled; absent: evaluate the condition.", rich_help_panel=OTHERS),
+        typer.Option(
+            help="When one of them is cancelled.", show_default="evaluate the condition", rich_help_panel=OTHERS
+        ),
     ] = None
     retry: RetryChoices = field(default_factory=RetryChoices)
     limits: TimeoutChoices = field(default_factory=TimeoutChoices)
@@ -198,7 +211,9 @@ class SpecChoices:
 class SubmitChoices:
     """What only a submit may say."""
 
-    request_id: Annotated[str | None, typer.Option(help="Makes the submit idempotent; absent: a fresh id.")] = None
+    request_id: Annotated[str | None, typer.Option(help="Makes the submit idempotent.", show_default="a fresh id")] = (
+        None
+    )
     at: Annotated[
         str, typer.Option("--at", help="Not started before this time: 2026-01-31T08:00, local or +02:00.")
     ] = ""

@@ -24,10 +24,10 @@ Input = Annotated[str, typer.Option("--input", metavar="JSON", help="Its input: 
 class ConversationChoices:
     """What all turns of a conversation have in common."""
 
-    folder: Annotated[str, typer.Option(help="An existing folder to work in; absent means a new empty one.")] = ""
+    folder: Annotated[str, typer.Option(help="An existing folder to work in.", show_default="a new empty one")] = ""
     share_folder: Annotated[bool, typer.Option("--share-folder", help="Let other jobs work in it as well.")] = False
     repository: Annotated[str, typer.Option(help="A git repository to make a worktree of.")] = ""
-    ref: Annotated[str, typer.Option(help="What to check out in the worktree; absent means HEAD.")] = ""
+    ref: Annotated[str, typer.Option(help="What to check out in the worktree.", show_default="HEAD")] = ""
     branch: Annotated[str, typer.Option(help="A branch of the repository to make of the result.")] = ""
     model: Annotated[str, typer.Option(help="Model name or alias.")] = ""
     fallback_model: Annotated[str, typer.Option(help="The model when that one is overloaded.")] = ""
@@ -36,8 +36,12 @@ class ConversationChoices:
     permission_mode: Annotated[str, typer.Option(help="default, acceptEdits, plan, bypassPermissions or dontAsk.")] = ""
     ask: Annotated[bool, typer.Option("--ask", help="Wait for a person when the CLI asks.")] = False
     system_prompt: Annotated[str, typer.Option(help="Text added to the CLI's system prompt.")] = ""
-    max_turns: Annotated[int, typer.Option(min=0, help="Model calls of a turn at most; 0: no limit.")] = 0
-    max_cost: Annotated[float, typer.Option(min=0, help="US dollars that a turn may cost at most; 0: no limit.")] = 0.0
+    max_turns: Annotated[
+        int, typer.Option(min=0, max=1_000_000, help="Model calls of a turn at most; 0: no limit.")
+    ] = 0
+    max_cost: Annotated[
+        float, typer.Option(min=0, max=options.USD_MAX, help="US dollars that a turn may cost at most; 0: no limit.")
+    ] = 0.0
     output_schema: Annotated[str, typer.Option(help="JSON Schema of the answer: JSON text, or @FILE.")] = ""
     profile: Annotated[str, typer.Option(help="Environment profile on the worker.")] = ""
 
@@ -88,9 +92,9 @@ class ClaudeChoices(ConversationChoices):
 class CommandChoices:
     """What a program may say."""
 
-    folder: Annotated[str, typer.Option(help="An existing folder to run in; absent means a new empty one.")] = ""
+    folder: Annotated[str, typer.Option(help="An existing folder to run in.", show_default="a new empty one")] = ""
     repository: Annotated[str, typer.Option(help="A git repository to make a worktree of.")] = ""
-    ref: Annotated[str, typer.Option(help="What to check out in the worktree; absent means HEAD.")] = ""
+    ref: Annotated[str, typer.Option(help="What to check out in the worktree.", show_default="HEAD")] = ""
     branch: Annotated[str, typer.Option(help="A branch of the repository to make of the result.")] = ""
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for its environment; repeatable.")] = None
     stdin: Annotated[str, typer.Option(help="File for its standard input; `-` is this command's own.")] = ""

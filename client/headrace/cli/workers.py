@@ -50,7 +50,10 @@ async def show(worker_id: WorkerId, connection: options.Connection) -> Exit:
 async def drain(
     worker_id: WorkerId,
     connection: options.Connection,
-    grace: Annotated[str, typer.Option(help="What still runs then goes back to its queue: 10m; absent: it ends.")] = "",
+    grace: Annotated[
+        str,
+        typer.Option(help="What still runs then goes back to its queue: 10m.", show_default="it runs on to its end"),
+    ] = "",
     exit: Annotated[bool, typer.Option("--exit", help="It exits once it is empty.")] = False,
 ) -> Exit:
     """Give a worker no more work; what it runs goes on to its end, or goes back after a grace."""

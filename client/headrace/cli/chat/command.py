@@ -31,8 +31,8 @@ async def chat(
     new: NewSession,
     work: ConversationChoices,
     connection: options.Connection,
-    session_id: Annotated[str, typer.Argument(metavar="[ID]", help="A session; absent: a new one is created.")] = "",
-    last: Annotated[int, typer.Option(min=0, help="Turns that are shown of what was said before.")] = 3,
+    session_id: Annotated[str, typer.Argument(metavar="[ID]", help="A session.", show_default="a new one")] = "",
+    last: Annotated[int, typer.Option(min=0, max=100_000, help="Turns that are shown of what was said before.")] = 3,
     no_ask: Annotated[bool, typer.Option("--no-ask", help="Of a new session: deny what would be asked.")] = False,
 ) -> Exit:
     """Talk with Claude: live text, permissions asked here, Ctrl-C interrupts the turn, Ctrl-D leaves.

@@ -168,23 +168,23 @@ def resources_text(resources: job_pb2.Resources) -> str:
 
 
 def timeouts_text(timeouts: job_pb2.Timeouts) -> str:
-    """The timeouts that are set: `run 5 min 00 s, silence none`."""
+    """The timeouts that are set: `run 5 min, silence none`."""
     said = [
         (field.name.removesuffix("_timeout").replace("_", " "), amounts.seconds_of(value))
         for field, value in timeouts.ListFields()
     ]
-    return ", ".join(f"{name} {amounts.elapsed(seconds) if seconds else 'none'}" for name, seconds in said)
+    return ", ".join(f"{name} {amounts.chosen(seconds) if seconds else 'none'}" for name, seconds in said)
 
 
 def retry_text(policy: job_pb2.RetryPolicy) -> str:
-    """The retry policy as far as it is set: `5 attempts, backoff from 2.0 s to 5 min 00 s`."""
+    """The retry policy as far as it is set: `5 attempts, backoff from 2 s to 5 min`."""
     parts = [amounts.plural(policy.max_attempts, "attempt") if policy.max_attempts else ""]
     first = (
-        f"from {amounts.elapsed(amounts.seconds_of(policy.initial_backoff))}"
+        f"from {amounts.chosen(amounts.seconds_of(policy.initial_backoff))}"
         if policy.HasField("initial_backoff")
         else ""
     )
-    last = f"to {amounts.elapsed(amounts.seconds_of(policy.max_backoff))}" if policy.HasField("max_backoff") else ""
+    last = f"to {amounts.chosen(amounts.seconds_of(policy.max_backoff))}" if policy.HasField("max_backoff") else ""
     factor = f"×{policy.backoff_multiplier:g}" if policy.backoff_multiplier else ""
     if first or last or factor:
         parts.append(" ".join(filter(None, ["backoff", first, last, factor])))

@@ -107,7 +107,7 @@ def _by(actor: str, reason: str) -> str:
 
 def _rate(limit: queue_pb2.RateLimit) -> str:
     burst = f", {limit.burst} at once" if limit.burst else ""
-    return f"{limit.count} starts per {amounts.elapsed(amounts.seconds_of(limit.period))}{burst}" if limit.count else ""
+    return f"{limit.count} starts per {amounts.chosen(amounts.seconds_of(limit.period))}{burst}" if limit.count else ""
 
 
 def _fairness(fairness: queue_pb2.Fairness) -> str:
