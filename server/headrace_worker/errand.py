@@ -99,12 +99,19 @@ def _hear_out(control: socket.socket, give_up: float) -> dict[str, Any]:
 
 
 def _end(keeper: "subprocess.Popen[bytes]", control: socket.socket) -> None:
-    """Has the keeper kill whoever is left, and waits for its own end, which is the proof that nobody is."""
+    """Has the keeper kill whoever is left, and waits for its own end, which is the proof that nobody is.
+
+    Raises ErrandFailed.
+    """
     # It may be gone already.
     with suppress(OSError):
         control.send(json.dumps({"signal": int(signal.SIGKILL), "to": "tree"}).encode() + b"\n")
     control.close()
-    keeper.wait()
+    try:
+        keeper.wait(ORPHAN_GRACE_SECONDS + EXTRA_SECONDS)
+    except subprocess.TimeoutExpired as expired:
+        # It is left alone: nobody else watches over what it keeps.
+        raise ErrandFailed(f"left processes that do not end, under the keeper {keeper.pid}") from expired
 
 
 def _judged(event: dict[str, Any], printed: bytes, complaint: bytes, seconds: float) -> Ended:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from headrace.v1 import event_pb2, outcome_pb2, task_pb2, worker_pb2
+from headrace_worker import errand
 from headrace_worker.errand import ErrandFailed, run_errand
 from headrace_worker.executors.artifacts import deliver_changes
 from headrace_worker.executors.contract import StopRequest, Succeeded
-from headrace_worker.process import Program
+from headrace_worker.process import Program, start_keeper
 from headrace_worker.workspace import PreparedWorkspace, WorkspaceRefused, Workspaces
 from worker.other_user import NEEDS_ROOT, other_user, reachable_folder
 
@@ -192,6 +193,27 @@ def test_an_errand_that_takes_too_long_is_ended_with_all_that_it_started(folder:
     with pytest.raises(ErrandFailed, match=r"was ended; it may take 0.5 s"):
         run_errand(program, 0.5)
     assert not processes.is_alive(int(processes.wait_file(left / "pid")))
+
+
+def test_an_errand_whose_keeper_does_not_end_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errand, "ORPHAN_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(errand, "EXTRA_SECONDS", 0.1)
+    keepers = []
+
+    def started(*arguments: Any) -> Any:
+        keeper, control = start_keeper(*arguments)
+        keepers.append(keeper)
+        return keeper, control
+
+    monkeypatch.setattr(errand, "start_keeper", started)
+    program = Program(("/bin/sh", "-c", "kill -STOP $PPID"), str(folder), {"PATH": "/usr/bin:/bin"})
+    try:
+        with pytest.raises(ErrandFailed, match=r"left processes that do not end, under the keeper \d+"):
+            run_errand(program, 0.5)
+    finally:
+        for keeper in keepers:
+            keeper.kill()
+            keeper.wait(10)
 
 
 def test_an_errand_that_can_not_start_says_why(folder: Path) -> None:
