@@ -8,6 +8,7 @@ import os
 import stat
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from headrace_server.rpc.server import SOCKET_PATH_BYTES_MAX
@@ -62,7 +63,9 @@ def let_others_pass(data: Path) -> None:
     """
     os.umask(0o077)
     for entry in os.scandir(data):
-        if not entry.is_symlink():
-            kept = PASSAGE if entry.is_dir() else 0o700
-            os.chmod(entry.path, stat.S_IMODE(entry.stat().st_mode) & kept)
+        # The local worker that is adopted, and the journal of the store, may remove files just now.
+        with suppress(FileNotFoundError):
+            if not entry.is_symlink():
+                kept = PASSAGE if entry.is_dir() else 0o700
+                os.chmod(entry.path, stat.S_IMODE(entry.stat().st_mode) & kept)
     data.chmod(PASSAGE)

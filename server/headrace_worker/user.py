@@ -9,6 +9,7 @@ import os
 import pwd
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,8 +147,10 @@ def let_pass(data: Path, user: User, below: Iterable[str]) -> None:
         if user.could_replace_in(place):
             raise UserUnusable(f"the user {user.name} may rename what is in {place}; give --data another folder")
     for entry in os.scandir(data):
-        if not entry.is_symlink():
-            os.chmod(entry.path, stat.S_IMODE(entry.stat().st_mode) & 0o700)
+        # Another process may remove its own file just now.
+        with suppress(FileNotFoundError):
+            if not entry.is_symlink():
+                os.chmod(entry.path, stat.S_IMODE(entry.stat().st_mode) & 0o700)
     data.chmod(PASSAGE)
     for name in below:
         make_passage(data / name, user)
