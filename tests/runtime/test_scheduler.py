@@ -12,6 +12,7 @@ from headrace_server.core.facts import ReleaseCause
 from headrace_server.core.ids import SECOND, Micros, job_id_text
 from headrace_server.core.limits import GRANTS_COUNT_MAX
 from headrace_server.core.states import JobState
+from headrace_server.runtime import scheduler
 from headrace_server.runtime.cycle import Cycle, run_cycle
 from headrace_server.runtime.registry import ControlLane, Registry
 from headrace_server.store.attempts.leases import Holder
@@ -336,6 +337,23 @@ def test_a_submit_commits_together_with_its_grant(run: Run) -> None:
             assert [lease.job_id for lease in leases_of(lane)] == [accepted.job.id]
             (together,) = [effects for effects in node.effects if accepted.job.id in effects.changed]
             assert not together.queued, "no other cycle is asked for"
+
+    run(test)
+
+
+def test_i4_who_asks_for_a_cycle_right_after_another_is_not_forgotten(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cycle that the first one began knows nothing of the second."""
+    monkeypatch.setattr(scheduler, "IDLE_SECONDS", 60)
+
+    async def test(node: Node) -> None:
+        await node.submit(new_job(), new_job())
+        async with idle_loop(node):
+            lanes = [node.connect(), node.connect(OTHER)]
+            for lane in lanes:
+                await asyncio.wait_for(lane.wake.wait(), 10)
+            assert [len(sent(lane)) for lane in lanes] == [1, 1]
 
     run(test)
 

@@ -63,6 +63,8 @@ class Scheduler:
         """It waits to be woken."""
         self._begun: _Begun | None = None
         """A cycle that was begun when it was woken."""
+        self._asked_again = False
+        """Somebody asked since that was begun, and is not in it."""
 
     def wake(self) -> None:
         """Asks for a cycle: a worker has room, or came, or went. It commits together with what was written before."""
@@ -87,7 +89,9 @@ class Scheduler:
 
     def _ask(self) -> None:
         """Begins a cycle at once, where none runs: when the loop has its turn, the writer may have begun without it."""
-        if self._idle and not self._wake.is_set() and not self._unsent:
+        if self._begun is not None:
+            self._asked_again = True
+        elif self._idle and not self._wake.is_set() and not self._unsent:
             self._notice_stall()
             try:
                 self._begun = self._begin()
@@ -186,6 +190,9 @@ class Scheduler:
         self._looked = self._clock.monotonic()
         while True:
             self._wake.clear()
+            if self._asked_again:
+                self._asked_again = False
+                self._wake.set()
             self._notice_stall()
             try:
                 await self.run_once()
