@@ -114,6 +114,17 @@ class Worktree:
                 "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", self.base(), tree, output=output
             )
 
+    def takes_changes(self, patch: Path, index: Path) -> bool:
+        """Whether a patch could be applied to its base; `index` as above. Raises GitFailed, OSError."""
+        index.unlink(missing_ok=True)
+        own = {"GIT_INDEX_FILE": str(index)}
+        self.git("read-tree", self.base(), variables=own)
+        try:
+            self.git("apply", "--cached", "--check", "--binary", "--whitespace=nowarn", "--", str(patch), variables=own)
+        except GitFailed:
+            return False
+        return True
+
     def apply_changes(self, patch: Path) -> None:
         """Makes the changes of a patch, without a commit. Raises GitFailed."""
         self.git("apply", "--binary", "--whitespace=nowarn", "--", str(patch))

@@ -12,6 +12,7 @@ from headrace_worker.executors.claude.executor import ClaudeExecutor
 from headrace_worker.executors.claude.launch import ClaudeCommand
 from headrace_worker.executors.claude.snapshots import NAME, Snapshots
 from headrace_worker.executors.contract import Outcome
+from headrace_worker.redaction import NOTHING_TO_HIDE, Redaction
 from headrace_worker.workspace import Workspaces
 from worker.session_running import QUICK, SESSION, SIMULATOR, SessionWorker
 
@@ -83,7 +84,7 @@ class Fleet:
         self._program = program
         self._credentials = credentials
 
-    def start(self, name: str, root: Path | None = None) -> SessionWorker:
+    def start(self, name: str, root: Path | None = None, redaction: Redaction = NOTHING_TO_HIDE) -> SessionWorker:
         """A worker; the same name has the same disk. `root`: one more in which workspaces may lie."""
         folder = self._folder / name
         (folder / "allowed").mkdir(parents=True, exist_ok=True)
@@ -95,7 +96,7 @@ class Fleet:
         command = ClaudeCommand(
             self._program, simulated, folder / "data", self._environment, credentials=self._credentials
         )
-        snapshots = Snapshots(command, worker.workspaces, self.kept)
+        snapshots = Snapshots(command, worker.workspaces, self.kept, redaction)
         worker.executor = ClaudeExecutor(
             command, worker.workspaces, worker.trees, lambda: 1.8e9, QUICK, None, worker.sessions, snapshots
         )

@@ -15,6 +15,7 @@ from headrace_worker.artifact_reader import ArtifactUnreachable
 from headrace_worker.executors.claude import archive as archives
 from headrace_worker.executors.claude.archive import Source, pack
 from headrace_worker.executors.contract import Cancelled, Failed, Outcome
+from headrace_worker.redaction import BLOT, Redaction
 from model_server.server import ScriptedModelServer
 from worker.session_running import SESSION, SIMULATOR, SessionWorker, scripted, text_of, use
 from worker.snapshot_fleet import Fleet, notes
@@ -308,6 +309,53 @@ def test_r6_a_worktree_is_made_as_it_was(run_fleet: RunFleet, repository: Path) 
             "made.txt": "made",
         }
         assert git(folder, "log", "--format=%s").split() == ["first"], "it is at the commit that it began with"
+
+    run_fleet(main)
+
+
+SECRET = CREDENTIALS["ANTHROPIC_API_KEY"]
+
+
+def edited(repository: Path, base_text: str, content: str) -> tuple[str, task_pb2.Workspace]:
+    """A turn that writes a file which the repository has already."""
+    (repository / "kept.txt").write_text(base_text)
+    git(repository, "-c", "user.name=a", "-c", "user.email=a@localhost", "commit", "-qam", "2")
+    worktree = task_pb2.Workspace(git_worktree=task_pb2.GitWorktree(repository=str(repository)))
+    write = {"name": "Write", "input": {"file_path": "kept.txt", "content": content}}
+    return scripted({"text": "x", "tools": [write]}, {"text": "done"}), worktree
+
+
+@pytest.mark.parametrize(
+    ("base_text", "content"),
+    [(f"a\nkey={SECRET}\n", f"b\nkey={SECRET}\n"), (f"a\nkey={SECRET}\n", "a\n")],
+    ids=["beside a change", "removed"],
+)
+def test_x8_a_worktree_that_can_not_be_told_without_a_secret_has_no_snapshot_and_its_turn_succeeds(
+    run_fleet: RunFleet, repository: Path, base_text: str, content: str
+) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        first = fleet.start("a", redaction=Redaction([SECRET]))
+        prompt, worktree = edited(repository, base_text, content)
+        attempt = fleet.attempt(first, prompt, 1, workspace=worktree)
+        assert text_of(await first.run(attempt)) == "done"
+        (note,) = notes(attempt)
+        assert note.action == event_pb2.SNAPSHOT_ACTION_FAILED
+        assert note.message == "a secret of this worker is in lines that the worktree has changed, or beside them"
+
+    run_fleet(main)
+
+
+def test_x8_r6_a_secret_that_a_worktree_has_added_is_blotted_out_at_the_other_worker(
+    run_fleet: RunFleet, repository: Path
+) -> None:
+    async def main(fleet: Fleet, first: SessionWorker) -> None:
+        first = fleet.start("a", redaction=Redaction([SECRET]))
+        prompt, worktree = edited(repository, "a\n", f"a\nkey={SECRET}\n")
+        await fleet.turn(first, prompt, 1, workspace=worktree)
+        second = fleet.start("b", repository.parent)
+        assert text_of(await fleet.turn(second, scripted({"text": "two"}), 2, workspace=worktree)) == "two"
+        found = second.folder / "data" / "workspaces" / SESSION / "kept.txt"
+        assert found.read_text() == f"a\nkey={BLOT.decode()}\n"
 
     run_fleet(main)
 

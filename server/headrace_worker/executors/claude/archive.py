@@ -177,9 +177,9 @@ class _Packing:
                 entry.size = os.fstat(descriptor).st_size
                 self._add(entry, file)
                 return
-            entry.size = sum(map(len, _cleaned(file, self._redaction)))
+            entry.size = sum(map(len, cleaned(file, self._redaction)))
             file.seek(0)
-            self._add(entry, io.BufferedReader(_Pieces(_cleaned(file, self._redaction)), PIECE_BYTES))
+            self._add(entry, io.BufferedReader(_Pieces(cleaned(file, self._redaction)), PIECE_BYTES))
 
     def _add(self, entry: tarfile.TarInfo, content: IO[bytes] | None = None) -> None:
         self._count += 1
@@ -193,7 +193,7 @@ class _Packing:
         self._archive.addfile(entry, content)
 
 
-def _cleaned(file: IO[bytes], redaction: Redaction) -> Iterator[bytes]:
+def cleaned(file: IO[bytes], redaction: Redaction) -> Iterator[bytes]:
     """What is in a file, without any secret, wherever it is cut."""
     stream = CleanStream(redaction)
     while data := file.read(PIECE_BYTES):

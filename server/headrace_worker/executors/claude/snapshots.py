@@ -19,7 +19,16 @@ from headrace_worker.acting import as_owner
 from headrace_worker.artifact_reader import ArtifactDamaged, ArtifactReader
 from headrace_worker.executors.artifacts import deliver_file
 from headrace_worker.executors.claude import transcript
-from headrace_worker.executors.claude.archive import Archive, ArchiveRefused, Source, TooLarge, expand, pack
+from headrace_worker.executors.claude.archive import (
+    PIECE_BYTES,
+    Archive,
+    ArchiveRefused,
+    Source,
+    TooLarge,
+    cleaned,
+    expand,
+    pack,
+)
 from headrace_worker.executors.claude.launch import SESSION_ID, ClaudeCommand
 from headrace_worker.executors.contract import Attempt
 from headrace_worker.executors.limits import SNAPSHOT_BYTES_MAX
@@ -27,7 +36,7 @@ from headrace_worker.ladder import first_of
 from headrace_worker.redaction import NOTHING_TO_HIDE, Redaction
 from headrace_worker.user import make_folder, make_passage
 from headrace_worker.workspace import PreparedWorkspace, WorkspaceRefused, Workspaces
-from headrace_worker.worktree import GitFailed
+from headrace_worker.worktree import GitFailed, Worktree
 
 NAME = "session.tar.gz"
 MEDIA_TYPE = "application/gzip"
@@ -36,6 +45,7 @@ BINDING_MARK = "binding"
 """A file in a session's folder: the binding under which its process was last started."""
 CONFIG, WORKSPACE, CHANGES = "config", "workspace", "changes.patch"
 """What stands in an archive: below the first two files, the third is one."""
+INDEX = "headrace-index"
 WITH_WORKSPACE = session_pb2.SNAPSHOT_POLICY_TRANSCRIPT_AND_WORKSPACE
 POLICIES = (session_pb2.SNAPSHOT_POLICY_TRANSCRIPT, WITH_WORKSPACE)
 
@@ -160,7 +170,8 @@ class Snapshots:
         try:
             if prepared is not None and prepared.worktree is not None:
                 changes = target.with_name(CHANGES)
-                prepared.worktree.write_changes(changes, prepared.temporary / "headrace-index")
+                prepared.worktree.write_changes(changes, prepared.temporary / INDEX)
+                self._check_changes(prepared, prepared.worktree, changes)
                 note["base"] = prepared.worktree.base()
                 sources.append(Source(CHANGES, changes, target.parent))
             elif prepared is not None and prepared.owned:
@@ -174,6 +185,19 @@ class Snapshots:
         finally:
             if prepared is not None:
                 self._workspaces.remove(prepared, keep_folder=True)
+
+    def _check_changes(self, prepared: PreparedWorkspace, worktree: Worktree, changes: Path) -> None:
+        """Without the secrets in it a patch has to be one still: what it removes, and what is beside that, is compared.
+
+        Raises WorkspaceRefused, GitFailed, OSError.
+        """
+        if not _finds(self._redaction, changes):
+            return
+        clean = prepared.temporary / CHANGES
+        with changes.open("rb") as source, as_owner(prepared.temporary), clean.open("wb") as target:
+            target.writelines(cleaned(source, self._redaction))
+        if not worktree.takes_changes(clean, prepared.temporary / INDEX):
+            raise WorkspaceRefused("a secret of this worker is in lines that the worktree has changed, or beside them")
 
     def _prepared(self, turn: worker_pb2.SessionTurn, workspace: task_pb2.Workspace) -> PreparedWorkspace:
         return self._workspaces.prepare(worker_pb2.Lease(job_id=turn.session_id), workspace, resumed=True)
@@ -242,6 +266,17 @@ class Snapshots:
         else:
             config.mkdir(mode=0o700, parents=True, exist_ok=True)
         return config
+
+
+def _finds(redaction: Redaction, path: Path) -> bool:
+    """Whether a secret is in a file."""
+    before = b""
+    with path.open("rb") as file:
+        while data := file.read(PIECE_BYTES):
+            if redaction.finds(before + data):
+                return True
+            before = (before + data)[-redaction.bytes_max :]
+    return False
 
 
 def _base_of(archive: Archive, wanted: ConversationIds) -> str:
