@@ -98,14 +98,21 @@ def serve(
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         for one in error.errors():
-            name = str(one["loc"][0]) if one["loc"] else "settings"
-            said = _option(name) if given.get(name) is not None else _variable(name) if one["loc"] else name
-            typer.echo(f"headrace serve: {said}: {one['msg'].removeprefix('Value error, ')}", err=True)
+            name = str(one["loc"][0])
+            said = _option(name) if given.get(name) is not None else _variable(name)
+            typer.echo(f"headrace serve: {said}: {_what_is_wrong(one)}", err=True)
         raise typer.Exit(EXIT_USAGE) from None
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     raise typer.Exit(uvloop.run(_run(settings)))
+
+
+def _what_is_wrong(part: Any) -> str:
+    if part["type"].startswith("byte_size"):
+        return f"{part['input']!r} is not a size: write 512MiB, 2GiB"
+    value = f", not {part['input']}" if part["type"].startswith(("greater_than", "less_than")) else ""
+    return f"{part['msg'].removeprefix('Value error, ')}{value}"
 
 
 def _option(name: str) -> str:
@@ -122,7 +129,9 @@ async def _run(settings: Settings) -> int:
     try:
         address = await app.start()
     except (DataInUse, ForeignData, StoreUnavailable, OSError) as error:
-        typer.echo(f"headrace serve: {reason_of(error)}", err=True)
+        of_folder = isinstance(error, OSError) and str(error.filename or "").startswith(str(settings.data))
+        what = f"the data folder {settings.data} can't be used: " if of_folder else ""
+        typer.echo(f"headrace serve: {what}{reason_of(error)}", err=True)
         return EXIT_UNUSABLE
     where = f"{address.host}:{address.port}"
     try:

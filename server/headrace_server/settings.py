@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     """How often workers renew their lease."""
     heartbeat_seconds: float = Field(default=HEARTBEAT_SECONDS, ge=0.1, le=HEARTBEAT_SECONDS_MAX)
     """How often a follow stream says that it is alive."""
-    disk_reserve_bytes: int = Field(default=DISK_RESERVE_BYTES, ge=0)
+    disk_reserve_bytes: Annotated[ByteSize, Field(ge=0)] = ByteSize(DISK_RESERVE_BYTES)
     """With less free on the disk of `data`, new jobs are refused, so that those that run can finish; 0 keeps none."""
     keep_jobs_days: float = Field(default=30.0, gt=0, le=36_500)
     """How long a job is kept after its end, with its log."""
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     def _not_above_workers(cls, value: int | None, info: ValidationInfo) -> int | None:
         workers = info.data.get("workers", 0)
         if value is not None and 0 < workers < value:
-            raise ValueError(f"{value} is more than workers, {workers}")
+            raise ValueError(f"{value} is more than --workers or HEADRACE_WORKERS, which is {workers}")
         return value
 
     @field_validator("scale_down_seconds")
@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     def _not_below_up(cls, value: float, info: ValidationInfo) -> float:
         up = info.data.get("scale_up_seconds", 0.0)
         if value < up:
-            raise ValueError(f"{value:g} is less than scale_up_seconds, {up:g}")
+            raise ValueError(f"{value:g} is less than HEADRACE_SCALE_UP_SECONDS, which is {up:g}")
         return value
 
     @field_validator("data")

@@ -131,8 +131,12 @@ def run(settings: Settings) -> int:
         return uvloop.run(serve(settings))
     except LockTaken as error:
         fail(LOCKED_STATUS, str(error))
-    except (SetupFailed, OSError) as error:
+    except SetupFailed as error:
         fail(USAGE_STATUS, str(error))
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        of_folder = str(error.filename or "").startswith(str(data))
+        fail(USAGE_STATUS, f"the data folder {data} can't be used: {what}" if of_folder else what)
     finally:
         for lock in locks:
             lock.close()
@@ -162,9 +166,12 @@ def tell(ending: Ending) -> Ending:
 
 def complaint(part: Any, options: Mapping[str, object]) -> str:
     """One wrong setting, in one line: the option or variable that says it, and the value that is out of bounds."""
-    name = str(part["loc"][0]) if part["loc"] else "settings"
-    if part["loc"]:
-        name = "--" + name.replace("_", "-") if name in options else f"HEADRACE_WORKER_{name.upper()}"
+    if not part["loc"]:
+        return str(part["msg"]).removeprefix("Value error, ")
+    name = str(part["loc"][0])
+    name = "--" + name.replace("_", "-") if name in options else f"HEADRACE_WORKER_{name.upper()}"
+    if part["type"].startswith("byte_size"):
+        return f"{name}: {part['input']!r} is not a size: write 512MiB, 2GiB"
     value = f", not {part['input']}" if part["type"].startswith(("greater_than", "less_than")) else ""
     return f"{name}: {part['msg'].removeprefix('Value error, ')}{value}"
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import ByteSize, Field, field_validator, model_validator
+from pydantic import ByteSize, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from headrace_worker.channel import DEFAULT_ADDRESS, read_address
@@ -104,7 +104,7 @@ class Settings(BaseSettings):
 
     @field_validator("label", "profile", mode="before")
     @classmethod
-    def _pairs(cls, value: object) -> object:
+    def _pairs(cls, value: object, info: ValidationInfo) -> object:
         pairs = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         if not isinstance(pairs, list | tuple):
             return value
@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         for pair in pairs:
             key, equals, text = str(pair).strip().partition("=")
             if not equals or not key:
-                raise ValueError(f"{pair!r} is not KEY=VALUE")
+                raise ValueError(f"{pair!r} is not {'NAME=FILE' if info.field_name == 'profile' else 'KEY=VALUE'}")
             labels[key] = text
         return labels
 
@@ -121,7 +121,10 @@ class Settings(BaseSettings):
         for kind in ("claude", "command"):
             soft, hard = getattr(self, f"{kind}_memory_soft_bytes"), getattr(self, f"{kind}_memory_hard_bytes")
             if soft and hard and soft > hard:
-                raise ValueError(f"{kind}_memory_soft_bytes is {soft}, more than {kind}_memory_hard_bytes, {hard}")
+                raise ValueError(
+                    f"HEADRACE_WORKER_{kind.upper()}_MEMORY_SOFT_BYTES is {soft}, more than"
+                    f" HEADRACE_WORKER_{kind.upper()}_MEMORY_HARD_BYTES, which is {hard}"
+                )
         return self
 
     @field_validator("server")

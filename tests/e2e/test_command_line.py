@@ -110,7 +110,11 @@ def test_a_wrong_option_of_serve_is_one_line(tmp_path: Path, words: tuple[str, s
     ("variable", "value", "expected"),
     [
         ("HEADRACE_LEASE_SECONDS", "1", "HEADRACE_LEASE_SECONDS: Input should be greater than or equal to 2"),
+        ("HEADRACE_LEASE_SECONDS", "1", "than or equal to 2, not 1"),
         ("HEADRACE_METRICS_LISTEN", "9464", "HEADRACE_METRICS_LISTEN: '9464' is not HOST:PORT"),
+        ("HEADRACE_SLOT_MEMORY_BYTES", "much", "HEADRACE_SLOT_MEMORY_BYTES: 'much' is not a size: write 512MiB, 2GiB"),
+        ("HEADRACE_DISK_RESERVE_BYTES", "1X", "HEADRACE_DISK_RESERVE_BYTES: '1X' is not a size: write 512MiB, 2GiB"),
+        ("HEADRACE_SCALE_UP_SECONDS", "100", "60 is less than HEADRACE_SCALE_UP_SECONDS, which is 100"),
     ],
 )
 def test_a_wrong_variable_of_serve_is_named_as_it_was_set(
@@ -121,7 +125,8 @@ def test_a_wrong_variable_of_serve_is_named_as_it_was_set(
 
 def test_a_data_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "d").touch()
-    assert refused(tmp_path, (), code=1) == f"headrace serve: {tmp_path}/d: File exists"
+    why = f"the data folder {tmp_path}/d can't be used: {tmp_path}/d: File exists"
+    assert refused(tmp_path, (), code=1) == f"headrace serve: {why}"
 
 
 def test_no_server_is_one_line_that_says_how_to_start_one(tmp_path: Path) -> None:

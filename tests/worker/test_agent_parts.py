@@ -311,3 +311,29 @@ def test_the_command_line_explains_itself_and_what_is_wrong() -> None:
         "headrace work: --slots: Input should be greater than or equal to 1, not 0",
         "headrace work: --sessions-max: Input should be less than or equal to 1000, not 5000",
     ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        ("PROFILE", "team-a", "HEADRACE_WORKER_PROFILE: 'team-a' is not NAME=FILE"),
+        ("LABEL", "zone", "HEADRACE_WORKER_LABEL: 'zone' is not KEY=VALUE"),
+        (
+            "CLAUDE_MEMORY_SOFT_BYTES",
+            "many",
+            "HEADRACE_WORKER_CLAUDE_MEMORY_SOFT_BYTES: 'many' is not a size: write 512MiB, 2GiB",
+        ),
+        (
+            "CLAUDE_MEMORY_SOFT_BYTES",
+            "9GiB",
+            "HEADRACE_WORKER_CLAUDE_MEMORY_SOFT_BYTES is 9663676416, more than"
+            " HEADRACE_WORKER_CLAUDE_MEMORY_HARD_BYTES, which is 8589934592",
+        ),
+        ("DATA", "/proc/no", "the data folder /proc/no can't be used: /proc/no: No such file or directory"),
+    ],
+)
+def test_a_wrong_variable_is_named_with_what_to_write(variable: str, value: str, line: str) -> None:
+    given = [sys.executable, "-m", "headrace_worker"]
+    variables = {**os.environ, f"HEADRACE_WORKER_{variable}": value}
+    wrong = subprocess.run(given, capture_output=True, text=True, check=False, timeout=60, env=variables)
+    assert (wrong.returncode, wrong.stderr) == (2, f"headrace work: {line}\n")

@@ -29,8 +29,10 @@ def json_value(text: str, option: str) -> Any:
     """Any JSON value given as text or as @FILE."""
     try:
         return json.loads(Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text)
-    except (ValueError, OSError) as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
+    except ValueError as error:
+        raise typer.BadParameter(f"this is not JSON: {error}", param_hint=option) from None
+    except OSError as error:
+        raise typer.BadParameter(f"can't read {text[1:]}: {error.strerror}", param_hint=option) from None
 
 
 def parse_message(value: Any, into: Message, option: str) -> None:
@@ -46,4 +48,4 @@ def read_bytes(source: str, option: str) -> bytes:
     try:
         return b"" if not source else sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
-        raise typer.BadParameter(str(error), param_hint=option) from None
+        raise typer.BadParameter(f"can't read {source}: {error.strerror}", param_hint=option) from None
