@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import time_ns
 from typing import assert_never
@@ -288,8 +289,10 @@ class SessionTurns:
             ended = await Conversation(attempt, cli, own.hearing, self._seconds, manner).run(_say_nothing)
             if not ended.kept:
                 self._sessions.discard(own.message.session_id, own.process)
-        if not self._sessions.is_busy(own.message.session_id):
-            await self._snapshots.take(attempt, own.process.claude_session_id)
+        session_id = own.message.session_id
+        if not self._sessions.is_busy(session_id):
+            goes_on = partial(self._sessions.is_busy, session_id)
+            await self._snapshots.take(attempt, own.process.claude_session_id, goes_on)
         return verdict(task, ended, cli.tree.memory, self._now, simulated=self._command.simulated)
 
     def _manner(self, task: task_pb2.ClaudeTask, *, resumed: bool) -> Manner:

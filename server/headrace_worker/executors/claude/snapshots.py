@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,9 @@ class Snapshots:
         """Takes note of the binding under which a session's process is started."""
         (self._command.session_folder(session_id) / BINDING_MARK).write_text(str(binding_epoch))
 
-    async def take(self, attempt: Attempt, claude_session_id: str) -> None:
+    async def take(self, attempt: Attempt, claude_session_id: str, goes_on: Callable[[], bool] = lambda: False) -> None:
         """Takes a snapshot of the session of a turn that has ended, where that is asked for, and delivers it with what
-        has become of it."""
+        has become of it. `goes_on`: whether a later turn has begun meanwhile; then that one has its own instead."""
         turn, stop = attempt.assignment.session, attempt.stop_requested()
         if turn.snapshots not in POLICIES or (stop is not None and stop.kill):
             return
@@ -96,6 +97,8 @@ class Snapshots:
         folder = await asyncio.to_thread(self._make_temporary)
         try:
             left_out = await asyncio.to_thread(self._pack, folder / NAME, turn, workspace, claude_session_id)
+            if goes_on():
+                return
             artifact = await deliver_file(attempt, NAME, MEDIA_TYPE, folder / NAME)
             note.action = event_pb2.SNAPSHOT_ACTION_TAKEN
             note.snapshot.artifact_name, note.snapshot.sha256 = artifact.name, artifact.sha256
