@@ -101,6 +101,7 @@ FIRST_SEEDS = {
     "rolled_back_remembered": 2,
     "run_timeout_of_all_attempts": 0,
     "said_again": 19,
+    "second_request_lost": 1,
     "sequence_gap": 0,
     "share_wakes_at_zero": 12,
     "silence_since_the_start": 12,

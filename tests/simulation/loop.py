@@ -39,6 +39,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                     handle._run()
         raise AssertionError("the process goes round in circles")
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether something would run now."""
+        return bool(self._ready)
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """This loop is the running one: for what is made outside of its callbacks."""

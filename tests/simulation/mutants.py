@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from simulation.broken import capacity, changes, feed, folders, parts, queueing, schedules, sessions, words
+from simulation.broken import asking, capacity, changes, feed, folders, parts, queueing, schedules, sessions, words
 
 
 @contextmanager
@@ -118,6 +118,7 @@ MUTANTS: dict[str, Callable[[], words.Patches]] = {
         schedules.other_not_cancelled,
         schedules.buffered_tick_forgotten,
         schedules.tick_never_looked_at,
+        asking.second_request_lost,
         folders.folder_ignored,
         folders.folder_taken_twice_at_once,
         folders.freed_folder_stays_parked,

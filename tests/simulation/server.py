@@ -15,6 +15,7 @@ from headrace.v1 import event_service_pb2, job_service_pb2
 from headrace_server.app import App
 from headrace_server.core.ids import SECOND, Micros
 from headrace_server.core.limits import RENEWAL_SECONDS_DEFAULT
+from headrace_server.core.placement import Offer
 from headrace_server.core.refusal import Refused
 from headrace_server.rpc.event_service import EventService
 from headrace_server.rpc.job_service import JobService
@@ -37,6 +38,7 @@ from headrace_server.runtime.registry import Registry
 from headrace_server.runtime.retention import Keeping, Retention
 from headrace_server.runtime.scheduler import Scheduler
 from headrace_server.runtime.statistics import Statistics
+from headrace_server.store.attempts.leases import Holder
 from headrace_server.store.records import reads
 from simulation.loop import SimulatedLoop
 from simulation.network import Wire
@@ -126,6 +128,19 @@ class Server(App):
         """That which removes jobs so long after their end, and their output."""
         keeping = Keeping(jobs_days=kept_seconds / 86_400, audit_days=365, output_days=output_seconds / 86_400)
         return Retention(self._store, self._clock, keeping, pause_seconds=0)
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether nothing is under way in it, and its scheduler waits for a time that has not come."""
+        scheduler, due = self._scheduler, self._scheduler._next_due
+        asked = not scheduler._idle or scheduler._wake.is_set() or bool(scheduler._unsent)
+        busy = self.loop.has_ready or self.inline.has_late or self.writer.waiting_count > 0
+        return not (asked or busy or (due is not None and due <= self.now()))
+
+    def offers(self) -> list[Offer]:
+        """What its scheduler would give jobs to now."""
+        ended = self._registry.watch.ended(self._clock.monotonic())
+        return self._scheduler._offers([Holder(worker, incarnation) for worker, incarnation in ended])
 
     def now(self) -> Micros:
         """By its clock."""

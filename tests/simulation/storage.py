@@ -100,6 +100,15 @@ class MemoryEngine:
         assert not self._raw.in_transaction, "a read in the middle of a transaction"
         yield SqliteConnection(self._raw)
 
+    @contextmanager
+    def trying(self) -> Iterator[Connection]:
+        """A transaction that is never committed, and that no fault meets."""
+        self._raw.execute("BEGIN")
+        try:
+            yield SqliteConnection(self._raw)
+        finally:
+            self._raw.execute("ROLLBACK")
+
     def close(self) -> None:
         """Nothing: it is reset and used again."""
 

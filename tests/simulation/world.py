@@ -21,6 +21,7 @@ from simulation.checkers.counters import CounterChecker
 from simulation.checkers.feed import FeedChecker
 from simulation.checkers.folders import FolderChecker
 from simulation.checkers.graphs import GraphChecker
+from simulation.checkers.idle import IdleChecker
 from simulation.checkers.limits import LimitChecker
 from simulation.checkers.log import LogChecker
 from simulation.checkers.order import OrderChecker, ShareChecker
@@ -81,6 +82,7 @@ class World:
         self.retention = RetentionChecker(lambda: self._server().now())
         self._reading = ReaderChecker(self.readers, self.retention)
         self.feed = FeedChecker(self.feed_readers)
+        self._idle = IdleChecker(engine)
         self.schedules = ScheduleChecker(told.deleting)
         self.capacity = CapacityChecker(told)
         self.sessions = SessionChecker(self.talkers, self.ground.turns)
@@ -152,6 +154,7 @@ class World:
             return True
         self.look()
         self.server.run()
+        self._idle.check_step(self.server)
         return committed
 
     def look(self) -> None:
@@ -176,6 +179,8 @@ class World:
             self.feed.check_quiet(self.chronicle)
         for worker in self.workers.values():
             check_acknowledged_output(self.chronicle, worker)
+        if self.server is not None:
+            self._idle.check_step(self.server)
 
     def check_readers_at_rest(self) -> None:
         """Every reader has got everything."""
