@@ -41,6 +41,7 @@ class Connection:
 
     async def run(self, call: calls.Call[Value]) -> Value:
         """Sends a unary call and reads its answer."""
+        statuses.check_size(call.request)
         try:
             response = await call.method(self._stubs)(call.request, timeout=self.deadline_seconds)
         except grpc.aio.AioRpcError as error:

@@ -10,8 +10,10 @@ from typing import Any, Protocol, TypeAlias
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from headrace.channel import MESSAGE_BYTES_MAX
 from headrace.errors import (
     BY_REASON,
     BY_STATUS,
@@ -20,6 +22,7 @@ from headrace.errors import (
     DeadlineExceeded,
     FieldViolation,
     HeadraceError,
+    InvalidArgument,
     Refused,
 )
 from headrace.v1 import error_pb2
@@ -47,6 +50,14 @@ def from_rpc(error: FailedRpc, address: str) -> HeadraceError:
         if refused.status is grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlineExceeded(f"{address} did not answer in time; whether the call took effect is not known")
     return from_refused(refused)
+
+
+def check_size(request: Message) -> None:
+    """Raises InvalidArgument for more than one call can carry: gRPC's own words for it sound like a full queue."""
+    size = request.ByteSize()
+    if size > MESSAGE_BYTES_MAX:
+        what = f"the request has {size} bytes; at most {MESSAGE_BYTES_MAX} fit into one call"
+        raise InvalidArgument(Refused(grpc.StatusCode.INVALID_ARGUMENT, what))
 
 
 def from_refused(refused: Refused) -> CallFailed:

@@ -1,7 +1,8 @@
-"""Numbers that nobody means: each ends as wrong usage that names the option, and none rounds to "no limit"."""
+"""Numbers and sizes that nobody means: each ends as wrong usage that names it, and none rounds to "no limit"."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,4 +55,11 @@ def test_an_amount_that_would_round_to_none_is_wrong_usage(
     result = headrace_command(*arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 2, result.output
     assert named in result.stderr
+    assert answers.requests == []
+
+
+def test_a_request_that_no_call_can_carry_is_wrong_usage_and_is_not_sent(headrace_command: Any, answers: Any) -> None:
+    result = headrace_command("job", "submit", "claude", "-", input="x" * 5 * 1024 * 1024)
+    assert result.exit_code == 2
+    assert re.search(r"the request has 52\d{5} bytes; at most 4194304 fit into one call", result.stderr)
     assert answers.requests == []

@@ -377,17 +377,10 @@ def test_version_is_printed() -> None:
     assert done.stdout.startswith("headrace ")
 
 
-def test_explain_lists_reasons_in_order(headrace_command: Any, answers: Any) -> None:
-    reasons = [
-        job_pb2.WaitReason(cause=job_pb2.WAIT_CAUSE_QUEUE_PAUSED, message="queue q is paused"),
-        job_pb2.WaitReason(cause=job_pb2.WAIT_CAUSE_NO_WORKER),
-    ]
-    answers.by_rpc["ExplainJob"] = job_service_pb2.ExplainJobResponse(
-        state=job_pb2.JOB_STATE_QUEUED, wait_reasons=reasons, queue_position=4
+def test_a_shell_can_complete_commands_and_options() -> None:
+    asked = {"COMP_WORDS": "headrace job list --st", "COMP_CWORD": "3", "_HEADRACE_COMPLETE": "complete_bash"}
+    command = [sys.executable, "-c", "from headrace.cli.__main__ import main; main()"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=60, env=os.environ | asked, input=""
     )
-    assert headrace_command("job", "explain", JOB_ID).stdout.splitlines() == [
-        "QUEUED",
-        "1. queue q is paused",
-        "2. no worker",
-        "position 4 in its queue",
-    ]
+    assert done.stdout.split() == ["--state"]

@@ -334,7 +334,8 @@ def test_workers_show_slots_with_their_bounds_and_who_drained_them(headrace_comm
     assert "3/4 (1-8)  2.0 GiB of 8.0 GiB" in headrace_command("worker", "list").stdout
     worker.ClearField("drain")
     answers.by_rpc["DrainWorker"] = worker_service_pb2.DrainWorkerResponse(worker=worker)
-    assert "draining   as it said itself" in headrace_command("worker", "undrain", "w").stdout
+    undrained = headrace_command("worker", "undrain", "w").stdout
+    assert undrained == "w is undrained: it takes work from its next renewal on, in some seconds\n"
     wanted = [one.wanted for one in answers.requests if isinstance(one, worker_service_pb2.DrainWorkerRequest)]
     assert wanted == [worker_service_pb2.WANTED_WORKER_EXIT, worker_service_pb2.WANTED_WORKER_RUN]
     assert answers.requests[0].grace.seconds == 300

@@ -156,6 +156,7 @@ def test_a_bad_update_changes_nothing(edge: Edge, paths: list[str], parts: dict[
         ({"cron": "* * *"}, "schedule.cron", "has 3 fields"),
         ({"cron": "99 * * * *"}, "schedule.cron", "minute '99'"),
         ({"interval": {"nanos": 999_999_999}}, "schedule.interval", "at least 1 s"),
+        ({"interval": {"seconds": 99_999 * 86_400}}, "schedule.interval", "from 1 to 316224000 (ten years)"),
         ({"cron": "* * * * *", "time_zone": "Europe/Atlantis"}, "schedule.time_zone", "IANA"),
         ({"cron": "* * * * *", "spec": None}, "schedule.spec", "required"),
         (

@@ -42,6 +42,7 @@ class Connection:
 
     def run(self, call: calls.Call[Value]) -> Value:
         """Sends a unary call and reads its answer."""
+        statuses.check_size(call.request)
         try:
             response = call.method(self._stubs)(call.request, timeout=self.deadline_seconds)
         except grpc.RpcError as error:

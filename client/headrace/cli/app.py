@@ -29,7 +29,6 @@ app = typer.Typer(
     help="Headrace: a control plane for fleets of Claude Code sessions and other long jobs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 app.command("run")(submitting.run)
 app.add_typer(jobs.jobs, name="job")

@@ -19,7 +19,7 @@ from headrace.cli.exits import Exit
 from headrace.cli.log_options import LogOptions
 from headrace.cli.ordered import Ordered
 from headrace.cli.selection import Selection
-from headrace.v1 import job_service_pb2
+from headrace.v1 import job_pb2, job_service_pb2
 
 jobs = typer.Typer(help="Submit, list, follow, change and end jobs.", no_args_is_help=True, cls=Ordered)
 jobs.add_typer(submitting.submit, name="submit")
@@ -153,8 +153,10 @@ async def explain(job_id: JobId, connection: options.Connection) -> Exit:
     """Say what a job waits for, in order."""
     async with connection.client() as server:
         answer = await server.job(job_id).explain()
+        busy = answer.state in (job_pb2.JOB_STATE_RUNNING, job_pb2.JOB_STATE_CANCELLING)
+        held = await server.job(job_id).get() if busy and not connection.json else None
     if connection.json:
         following.print_json(answer)
     else:
-        following.print_lines(job_text.explain_lines(answer, options.now()))
+        following.print_lines(job_text.explain_lines(answer, options.now(), held))
     return Exit.SUCCEEDED

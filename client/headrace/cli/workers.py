@@ -67,4 +67,8 @@ async def drain(
 async def undrain(worker_id: WorkerId, connection: options.Connection) -> Exit:
     """Give a drained worker work again."""
     async with connection.client() as server:
-        return _print(await server.workers.undrain(worker_id), connection)
+        worker = await server.workers.undrain(worker_id)
+    if worker.state == worker_pb2.WORKER_STATE_DRAINING and not connection.json:
+        print(f"{worker_id} is undrained: it takes work from its next renewal on, in some seconds")
+        return Exit.SUCCEEDED
+    return _print(worker, connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from headrace import words
+from headrace import outcomes, words
 from headrace.cli import amounts, narration
 from headrace.cli.describe import outcome_text, tables
 from headrace.cli.parts import one_line
@@ -200,15 +200,17 @@ def _schedule(job: job_pb2.Job) -> str:
     return job.schedule_name + tick + (", made up for" if job.catch_up else "")
 
 
-def explain_lines(answer: job_service_pb2.ExplainJobResponse, now: datetime) -> list[str]:
-    """What a job waits for, in order."""
+def explain_lines(
+    answer: job_service_pb2.ExplainJobResponse, now: datetime, held: job_pb2.Job | None = None
+) -> list[str]:
+    """What a job waits for, in order; of one that a worker holds, what happens with it there."""
     lines = [narration.state_word(answer.state)]
     lines += [f"{number}. {narration.reason_line(reason)}" for number, reason in enumerate(answer.wait_reasons, 1)]
     if answer.state == job_pb2.JOB_STATE_WAITING_INPUT:
         lines.append("It waits for a person: `headrace job answer` answers what it asks.")
     elif not answer.wait_reasons:
         waits = answer.state in UNSTARTED
-        lines.append("The server names no reason; ask again." if waits else "It waits for nothing.")
+        lines.append("The server names no reason; ask again." if waits else _waits_for_nothing(answer.state, held, now))
     if answer.queue_position:
         lines.append(f"position {answer.queue_position} in its queue")
     if answer.HasField("estimated_start_time"):
@@ -216,6 +218,33 @@ def explain_lines(answer: job_service_pb2.ExplainJobResponse, now: datetime) -> 
         away = f"in {amounts.short(ahead)}" if ahead > 0 else "any time now"
         lines.append(f"likely to start at {amounts.clock(answer.estimated_start_time)}  ({away})")
     return lines
+
+
+def _waits_for_nothing(state: job_pb2.JobState, held: job_pb2.Job | None, now: datetime) -> str:
+    if state in outcomes.TERMINAL_STATES:
+        return "It has ended, and waits for nothing."
+    if held is None or held.state != state:
+        return "It waits for nothing."
+    where = f" on {held.worker_id}" if held.worker_id else ""
+    if state == job_pb2.JOB_STATE_CANCELLING:
+        since = f" since {amounts.age(held.cancellation.time, now)}" if held.cancellation.HasField("time") else ""
+        return f"It is being cancelled{where}{since}. {_next_rung(held.spec)}"
+    if state == job_pb2.JOB_STATE_RUNNING and held.attempts:
+        attempt = held.attempts[-1]
+        since = f" since {amounts.age(attempt.start_time, now)}" if attempt.HasField("start_time") else ""
+        return f"It waits for nothing: attempt {attempt.number} runs{where}{since}."
+    return "It waits for nothing."
+
+
+def _next_rung(spec: job_pb2.JobSpec) -> str:
+    given = spec.timeouts.HasField("cancel_grace")
+    grace = f"its grace of {amounts.chosen(amounts.seconds_of(spec.timeouts.cancel_grace))}" if given else "its grace"
+    if spec.HasField("handler"):
+        return (
+            f"Its function was told to stop, and is told again after {grace}. A function that goes on can't be ended"
+            " from outside: the job ends when it returns, or with its worker."
+        )
+    return f"It was asked to stop; past {grace} all its processes get SIGTERM, some seconds later SIGKILL."
 
 
 def moment(job: job_pb2.Job, field: str, now: datetime) -> str:

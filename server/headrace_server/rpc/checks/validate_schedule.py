@@ -10,6 +10,7 @@ from headrace_server.core.zones import is_zone
 from headrace_server.rpc.checks import validate_job
 from headrace_server.rpc.checks.update_masks import NamedFields
 from headrace_server.rpc.checks.violations import (
+    DURATION_SECONDS_MAX,
     Rules,
     Violations,
     anything,
@@ -57,6 +58,14 @@ def window(value: Duration, path: str, violations: Violations) -> None:
         violations.add(path, f"has {value.seconds} s; at most {CATCH_UP_WINDOW_SECONDS_MAX} (31 days) are allowed")
 
 
+def interval(value: Duration, path: str, violations: Violations) -> None:
+    """How far apart ticks are; that it is a second at least is said by `timing`."""
+    if value.seconds > DURATION_SECONDS_MAX:
+        violations.add(path, f"has {value.seconds} s; it has to be from 1 to {DURATION_SECONDS_MAX} (ten years)")
+    else:
+        duration(value, path, violations)
+
+
 CATCH_UP: Rules = {
     "policy": enum(schedule_pb2.CatchUpPolicy),
     "window": window,
@@ -65,7 +74,7 @@ CATCH_UP: Rules = {
 SCHEDULE: Rules = {
     "name": queue_name,
     "cron": anything,
-    "interval": duration,
+    "interval": interval,
     "time_zone": anything,
     "spec": spec,
     "catch_up": message_of(CATCH_UP),
@@ -133,7 +142,7 @@ def preview(request: schedule_service_pb2.PreviewScheduleRequest, violations: Vi
         violations.add("name", "is required, or schedule")
     elif subject == "schedule":
         if request.schedule.HasField("interval"):
-            duration(request.schedule.interval, "schedule.interval", violations)
+            interval(request.schedule.interval, "schedule.interval", violations)
         duration(request.schedule.jitter, "schedule.jitter", violations)
         if not violations.found:
             timing(request.schedule, "schedule", violations)
