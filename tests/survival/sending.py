@@ -45,7 +45,7 @@ PLAUSIBLE: dict[str, Sequence[Any]] = {
     "seconds": (0, 1, 5, 2**33),
     "nanos": (0, 1, 999_999_999),
     "max_attempts": (0, 1, 3),
-    "output_bytes_max": (0, 100, 2**40),
+    "output_bytes_max": (0, 100, 2**36),
     "cursor": ("",),
     "etag": ("",),
     **dict.fromkeys(

@@ -94,7 +94,7 @@ def say_much(plane: ControlPlane, much: Much, record: Path) -> None:
     """Has a session say it, follows that, and says the figures."""
     wait_for(lambda: plane.worker_pid, "the worker has connected")
     with plane.connect() as client:
-        session = client.sessions.create(output_bytes_max=1 << 40)
+        session = client.sessions.create(output_bytes_max=1 << 36)
         frames = list(delivered(session.send(much.spoken.prompt({"text": "warm"}))))
         with Peak(plane.pid, plane.worker_pid) as peak:
             began = time.monotonic()

@@ -75,7 +75,7 @@ async def produce_past_readers(plane: ControlPlane, size: int) -> None:
         await read(warm, Heard())
         gate = plane.folder / "go"
         said = f"while [ ! -e {gate} ]; do sleep 0.05; done; {program(size)}"
-        job = await near.submit(command(said), output_bytes_max=1 << 40)
+        job = await near.submit(command(said), output_bytes_max=1 << 36)
         with Peak(plane.pid, plane.worker_pid) as peak:
             stopped = asyncio.create_task(read_after_a_stop(other.job(job.id), heard["stopped"], opened, go_on))
             restless = asyncio.create_task(read_restlessly(third.job(job.id), heard["restless"]))
