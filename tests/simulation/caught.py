@@ -52,6 +52,7 @@ FIRST_SEEDS = {
     "impatient_lease": 5,
     "interrupt_closes": 9,
     "job_made_after_its_tick": 1,
+    "kept_room_stays_kept": 43,
     "key_freed_at_grant": 3,
     "key_limit_ignored": 2,
     "last_makes_up_for_all": 8,

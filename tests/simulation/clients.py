@@ -116,6 +116,11 @@ class Clients:
         if not is_lost(chance):
             task.add_done_callback(when_answered(lambda answer: self._told_cancelled(job_id, answer)))
 
+    def ask_cancel(self, server: Server, job_id: str) -> None:
+        """Cancels a job; nothing is lost on the way."""
+        task = server.call(server.jobs.cancel_job(pb.CancelJobRequest(job_id=job_id, reason="enough"), call()))
+        task.add_done_callback(when_answered(lambda answer: self._told_cancelled(job_id, answer)))
+
     def want(self, make: Callable[[int], job_pb2.JobSpec], chance: Random, *, with_id: bool | None = None) -> Submit:
         """Takes note of one more job that a client wants."""
         number = len(self.told.submits) + 1

@@ -119,6 +119,7 @@ MUTANTS: dict[str, Callable[[], words.Patches]] = {
         schedules.buffered_tick_forgotten,
         schedules.tick_never_looked_at,
         asking.second_request_lost,
+        asking.kept_room_stays_kept,
         folders.folder_ignored,
         folders.folder_taken_twice_at_once,
         folders.freed_folder_stays_parked,

@@ -11,6 +11,7 @@ from simulation.beside import ANSWERING, ANSWERING_SHARE, BESIDE, BESIDE_SHARE
 from simulation.conversing import CONVERSING, CONVERSING_EVERY, CONVERSING_PLACES, CONVERSING_SHARE
 from simulation.faults import FAULTS, REPAIRS
 from simulation.given_folders import FOLDERS, FOLDERS_EVERY, FOLDERS_PLACE, FOLDERS_SHARE
+from simulation.kept_room import KEPT_ROOM, KEPT_ROOM_EVERY, KEPT_ROOM_PLACE, KEPT_ROOM_SHARE
 from simulation.later_actions import LATER_ACTIONS
 from simulation.rest import come_to_rest
 from simulation.server import pages_of
@@ -23,7 +24,7 @@ STEPS_COUNT_DEFAULT = 150
 PAGE_COUNTS = (2, 7, EVENT_PAGE_COUNT)
 """How many events readers get at once, by seed."""
 AT_REST = "coming to rest"
-_ALL = {**ACTIONS, **LATER_ACTIONS, **BESIDE, **ANSWERING, **SPENDING, **CONVERSING, **FOLDERS, **FAULTS}
+_ALL = {**ACTIONS, **LATER_ACTIONS, **BESIDE, **ANSWERING, **SPENDING, **CONVERSING, **FOLDERS, **KEPT_ROOM, **FAULTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ def plan(seed: int, count: int, *, first_actions: bool = False, beside: bool = T
         steps = _beside(steps, CONVERSING, CONVERSING_SHARE, Random(f"conversing {seed}"))
     if seed % FOLDERS_EVERY == FOLDERS_PLACE:
         steps = _beside(steps, FOLDERS, FOLDERS_SHARE, Random(f"folders {seed}"))
+    if seed % KEPT_ROOM_EVERY == KEPT_ROOM_PLACE:
+        steps = _beside(steps, KEPT_ROOM, KEPT_ROOM_SHARE, Random(f"kept room {seed}"))
     if seed % SPENDING_EVERY != SPENDING_PLACE:
         return steps
     steps = _beside(steps, SPENDING, SPENDING_SHARE, Random(f"spending {seed}"))

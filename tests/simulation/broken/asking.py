@@ -15,3 +15,15 @@ def second_request_lost() -> Patches:
         scheduler._asked_again = False
 
     return [(Scheduler, "_ask", once)]
+
+
+def kept_room_stays_kept() -> Patches:
+    """Room that was kept for a job that waits no longer is kept until something else happens."""
+    committed = Scheduler.committed
+
+    def keep(scheduler: Any, effects: Any) -> None:
+        reserved, scheduler._registry.reserved = scheduler._registry.reserved, {}
+        committed(scheduler, effects)
+        scheduler._registry.reserved = reserved
+
+    return [(Scheduler, "committed", keep)]
