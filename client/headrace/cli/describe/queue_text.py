@@ -68,7 +68,7 @@ def standing(queue: queue_pb2.Queue) -> str:
 def queue_lines(queue: queue_pb2.Queue, now: datetime) -> list[str]:
     """A queue with its policy and its counts."""
     limit = queue.max_concurrency_per_key
-    head_start = amounts.elapsed(amounts.seconds_of(queue.priority_head_start))
+    head_start = amounts.chosen(amounts.seconds_of(queue.priority_head_start))
     return tables.fields(
         {
             "queue": queue.name,
