@@ -289,7 +289,7 @@ def test_list_asks_with_a_filter_and_prints_jobs_and_counts(headrace_command: An
     )
     assert JOB_ID in result.stdout
     assert "command: sh" in result.stdout
-    assert result.stdout.splitlines()[-1] == "3 RUNNING"
+    assert result.stdout.splitlines()[-1] == "in all: 3 RUNNING"
 
 
 def test_watching_the_list_shows_it_until_it_is_interrupted(start_command: Any, answers: Any) -> None:

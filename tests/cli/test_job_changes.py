@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import pytest
 
-from headrace import words
-from headrace.cli import choices
+from headrace import errors, words
+from headrace.cli import choices, exits
 from headrace.v1 import error_pb2, job_pb2, job_service_pb2, queue_pb2, schedule_pb2
 
 JOB_ID = "0199b3a0-0000-7000-8000-000000000001"
@@ -106,6 +106,23 @@ def test_s7_refused_items_are_named_and_fail_the_command(headrace_command: Any, 
     result = headrace_command("job", "submit", "file", "-", input=json.dumps(GRAPH))
     assert (result.exit_code, result.stdout) == (1, "1  a\n")
     assert result.stderr == "item 1  b: a was refused [DEPENDENCY_REFUSED]\n"
+
+
+@pytest.mark.parametrize(
+    ("violations", "line"),
+    [
+        ((), "headrace: item 1: the queue is full [QUEUE_FULL]"),
+        (
+            (errors.FieldViolation("items[1].spec.queue", "is long"),),
+            "headrace: items[1].spec.queue is long [QUEUE_FULL]",
+        ),
+    ],
+)
+def test_s7_what_refuses_all_or_nothing_is_named_once(violations: tuple[errors.FieldViolation, ...], line: str) -> None:
+    message = " ".join((violations[0].field, violations[0].description)) if violations else "the queue is full"
+    status, metadata = grpc.StatusCode.RESOURCE_EXHAUSTED, {"item": "1"}
+    refused = errors.Refused(status, message, "QUEUE_FULL", metadata, violations)
+    assert exits.error_lines(errors.QueueFull(refused)) == [line]
 
 
 def test_update_names_exactly_what_was_given(headrace_command: Any, answers: Any) -> None:

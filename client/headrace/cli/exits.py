@@ -48,7 +48,8 @@ def error_lines(error: errors.HeadraceError) -> list[str]:
     code = refused.reason or refused.status.name
     wait = f"; try again in {amounts.elapsed(error.retry_after)}" if error.retry_after else ""
     error_id = f" (error id {error.metadata['error_id']})" if error.metadata.get("error_id") else ""
-    lines = [f"headrace: {printable(str(error)).strip()} [{code}]{error_id}{wait}"]
+    item = "" if error.item is None or error.violations else f"item {error.item}: "
+    lines = [f"headrace: {item}{printable(str(error)).strip()} [{code}]{error_id}{wait}"]
     if isinstance(error, errors.AlreadyExists) and error.resource and error.resource not in lines[0]:
         lines.append(f"  held by {error.resource}")
     if len(error.violations) > 1 or not all(v.field in error.message for v in error.violations):

@@ -46,7 +46,7 @@ async def list_jobs(
     limit: Limit = 50,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every 2 s.")] = False,
 ) -> Exit:
-    """List jobs, newest first, with counts by state."""
+    """List jobs, newest first; then how many there are in each state, of the --queue or in all."""
     async with connection.client() as server:
         if watch:
             await _watch(server, selection.text(), limit, connection)
@@ -71,7 +71,7 @@ def _lines(found: job_service_pb2.ListJobsResponse) -> list[str]:
     lines = job_text.job_table(found.jobs, options.now()) if found.jobs else ["no jobs"]
     counts = job_text.counts_line(found.state_counts)
     more = "there are more: raise --limit" if found.next_page_token else ""
-    return lines + [text for text in (more, counts) if text]
+    return lines + [text for text in (more, counts and f"in all: {counts}") if text]
 
 
 def _print_jobs(found: job_service_pb2.ListJobsResponse, connection: options.Connection) -> None:
