@@ -20,10 +20,10 @@ def test_q9_bounds_and_pace_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"workers": 4, "workers_min": 5}, "5 is more than workers, 4"),
+        ({"workers": 4, "workers_min": 5}, "5 is more than --workers or HEADRACE_WORKERS, which is 4"),
         ({"workers_min": 0}, "greater than or equal to 1"),
-        ({"scale_up_seconds": 90}, "60 is less than scale_up_seconds, 90"),
-        ({"scale_up_seconds": 9, "scale_down_seconds": 8}, "8 is less than scale_up_seconds, 9"),
+        ({"scale_up_seconds": 90}, "60 is less than HEADRACE_SCALE_UP_SECONDS, which is 90"),
+        ({"scale_up_seconds": 9, "scale_down_seconds": 8}, "8 is less than HEADRACE_SCALE_UP_SECONDS, which is 9"),
     ],
 )
 def test_q9_bounds_that_contradict_each_other_are_refused(values: dict[str, int], message: str) -> None:
