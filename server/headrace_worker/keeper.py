@@ -27,7 +27,11 @@ POLL_SECONDS_MAX = 1.0
 """`poll` does not count the time that the host sleeps, the deadline does: look at it at least this often."""
 OUT_OF_MEMORY_SCORE = "500"
 """When memory runs out, the kernel takes the program rather than its keeper or the worker."""
-PROGRAM_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
+PROGRAM_SIGNALS = (
+    *(signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP),
+    *(signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ),
+)
+"""What a program does not inherit: Python ignores some of them, and what a shell starts with `&` ignores others."""
 
 
 class Process(NamedTuple):

@@ -180,6 +180,19 @@ def test_program_starts_with_default_signals_and_only_its_streams(kept: list[Kep
     assert one.hear() == {"event": "exited", "code": 0, "signal": 0}, (tmp_path / "out").read_text()
 
 
+def test_program_heeds_what_a_worker_in_the_background_ignores(kept: list[Kept], tmp_path: Path) -> None:
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        one = keep(kept, tmp_path, "print([line for line in open('/proc/self/status') if 'SigIgn' in line][0][-9:-1])")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert one.hear()["event"] == "started"
+    assert one.hear()["event"] == "exited"
+    # Python itself ignores SIGPIPE and SIGXFSZ.
+    assert int((tmp_path / "out").read_text(), 16) == 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
+
+
 def test_stopped_process_ends_on_term(kept: list[Kept], tmp_path: Path) -> None:
     one = keep(kept, tmp_path, "import os, signal, time; os.kill(os.getpid(), signal.SIGSTOP); time.sleep(600)")
     program = one.hear()["pid"]
