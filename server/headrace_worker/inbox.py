@@ -16,9 +16,10 @@ from headrace_worker.limits import (
     SETTINGS_WAITING_COUNT_MAX,
 )
 
+INVALID_ARGUMENT = 3
 NOT_FOUND = 5
-FAILED_PRECONDITION = 9
 RESOURCE_EXHAUSTED = 8
+FAILED_PRECONDITION = 9
 UNIMPLEMENTED = 12
 """google.rpc.Code"""
 
@@ -133,7 +134,7 @@ class Inbox:
         def settle(why: str) -> None:
             if number in self._taken:
                 self._settle(
-                    number, _error(FAILED_PRECONDITION, why, error_pb2.ERROR_REASON_NOT_SUPPORTED) if why else None
+                    number, _error(INVALID_ARGUMENT, why, error_pb2.ERROR_REASON_INVALID_FIELD) if why else None
                 )
 
         self._changes.append(Change(settings, settle))

@@ -247,14 +247,14 @@ def test_changes_of_settings_come_in_order_and_are_acknowledged_when_they_are_ma
         change(server, served, 1, "a")
         second.refuse("no such model")
         await server.until(lambda: server.command_acks)
-        assert acks(server) == [(2, error_pb2.ERROR_REASON_NOT_SUPPORTED)]
+        assert acks(server) == [(2, error_pb2.ERROR_REASON_INVALID_FIELD)]
         assert server.command_acks[0].error.message == "no such model"
         first.done()
         first.done()
         await server.until(lambda: len(server.command_acks) == 2)
         change(server, served, 2, "b")
         await server.until(lambda: len(server.command_acks) == 3)
-        assert acks(server) == [(2, error_pb2.ERROR_REASON_NOT_SUPPORTED), (1, 0), *acks(server)[:1]]
+        assert acks(server) == [(2, error_pb2.ERROR_REASON_INVALID_FIELD), (1, 0), *acks(server)[:1]]
 
     play(tmp_path, scenario)
 
