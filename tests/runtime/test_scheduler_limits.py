@@ -20,7 +20,7 @@ from headrace_server.store.jobs.updates import Change, update
 from headrace_server.store.queueing import queue_stops
 from headrace_server.store.queueing.queue_stops import StopKind, StopOrder
 from headrace_server.store.queueing.queues import create_queue, update_queue
-from runtime.conftest import Node, Test, leases_of
+from runtime.conftest import LEASE_SECONDS, Node, Test, leases_of
 from runtime.test_limits import per_second
 from store.driving import NAMESPACE, finished, handler_spec, new_job
 
@@ -248,5 +248,32 @@ def test_a_rate_that_holds_a_queue_asks_for_no_cycle_before_its_time(run: Run) -
         cycle = await node.scheduler.run_once()
         assert cycle is not None
         assert len(cycle.granted) == 1
+
+    run(test)
+
+
+def test_i4_what_an_earlier_incarnation_held_is_given_out_when_its_lease_ends(run: Run) -> None:
+    """The cycle that ends the lease is planned with what was free before it: it asks for another."""
+
+    async def test(node: Node) -> None:
+        node.connect()
+        await node.submit(new_job(), new_job())
+        await settled(node)
+        later = Holder("w1", "i2")
+        living = node.registry.living(later)
+        lane = node.connect(later)
+        node.registry.succeed(later, living)
+        lane.inherited = Resources(1)
+        await settled(node)
+        assert held(lane) == [], "the first one holds the slot"
+        node.clock.advance(LEASE_SECONDS)
+        node.registry.watch.observe("w1", "i2", 2, node.clock.monotonic())
+        node.scheduler._wake.clear()
+        cycle = await node.scheduler.run_once()
+        assert cycle is not None
+        assert cycle.granted == ()
+        assert node.scheduler._wake.is_set(), "the loop would sleep"
+        await settled(node)
+        assert len(held(lane)) == 1
 
     run(test)

@@ -142,7 +142,8 @@ class Scheduler:
         for holder in begun.lost:
             log.warning("the lease of worker %s (%s) has ended", holder.worker, holder.incarnation)
             self._registry.end(holder)
-        if len(cycle.granted) == GRANTS_COUNT_MAX:
+        if begun.lost or len(cycle.granted) == GRANTS_COUNT_MAX:
+            # What a lost incarnation held is free for the one after it only now.
             self.wake()
         self._deliver(cycle, begun)
         await self._take_back()
