@@ -172,7 +172,7 @@ def test_q8_what_waits_for_room_says_what_is_free() -> None:
     lane.hold(Lease(JobId(b"1" * 16), 1, 1), Resources(2, 3 << 30))
     cause, message = for_worker(large(3, 2 << 30), workers)
     assert cause == job_pb2.WAIT_CAUSE_NO_FREE_SLOT
-    assert message == "it takes 3 slots, 2048 MiB of memory; free are at most 2 slots, 1024 MiB of memory"
+    assert message == "it takes 3 slots, 2.0 GiB of memory; free are at most 2 slots, 1.0 GiB of memory"
 
 
 def test_q8_room_that_is_kept_for_a_larger_job_is_told() -> None:

@@ -10,11 +10,10 @@ from typing import Annotated
 import typer
 
 from headrace import errors
-from headrace.cli import following, options
+from headrace.cli import following, narration, options
 from headrace.cli.describe import feed_text
 from headrace.cli.exits import Exit
 from headrace.cli.filters import event_filter
-from headrace.cli.parts import one_line
 from headrace.cli.submitting import way_to
 from headrace.follow import Reconnecting
 from headrace.streams import FeedWatch
@@ -100,7 +99,7 @@ async def _tell(stream: FeedWatch, wanted: Wanted, connection: options.Connectio
         async for item in stream:
             if isinstance(item, Reconnecting):
                 if not lost:
-                    _note(f"connection lost: {one_line(str(item.cause), 200)}; trying again")
+                    _note(f"{narration.interruption_line(item.cause)}; trying again")
                 lost = True
                 continue
             lost = False

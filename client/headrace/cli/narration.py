@@ -8,12 +8,14 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from headrace import outcomes
+from headrace import errors, outcomes
 from headrace.cli import amounts
 from headrace.cli.parts import Line, Tone, one_line
 from headrace.v1 import capacity_pb2, event_pb2, input_pb2, job_pb2, outcome_pb2, watch_pb2
 
 SIMULATED = "simulated: the following comes from Headrace's simulated CLI, not from Claude"
+
+REFUSAL_CHARACTERS_MAX = 200
 
 TOOL_INPUT_FIELDS = ("command", "file_path", "path", "pattern", "url", "query", "description", "prompt")
 """The field of a tool's input that says most, first match first."""
@@ -30,6 +32,16 @@ def lines(event: event_pb2.Event) -> list[Line]:
     """The lines of a lifecycle event; none for output and for what this version does not know."""
     narrate = NARRATORS.get(event.WhichOneof("kind") or "")
     return [] if narrate is None else narrate(event)
+
+
+def interruption(cause: errors.HeadraceError) -> str:
+    """What broke a stream off: the connection, or a server that has no room for it just now."""
+    return "refused" if isinstance(cause, errors.ResourceExhausted) else "connection lost"
+
+
+def interruption_line(cause: errors.HeadraceError) -> str:
+    """Why a stream is opened again."""
+    return f"{interruption(cause)}: {one_line(getattr(cause, 'cause', str(cause)), REFUSAL_CHARACTERS_MAX)}"
 
 
 def waiting_line(reasons: list[job_pb2.WaitReason]) -> str:

@@ -44,7 +44,7 @@ class Standing:
     def feed(self, item: follow.Item) -> None:
         """Takes in what the stream says."""
         self._lost = (
-            f"connection lost, next try in {amounts.elapsed(item.delay)}"
+            f"{narration.interruption(item.cause)}, next try in {amounts.elapsed(item.delay)}"
             if isinstance(item, follow.Reconnecting)
             else ""
         )

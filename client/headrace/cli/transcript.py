@@ -85,8 +85,7 @@ class Transcript:
         if self._connection_lost:
             return []
         self._connection_lost = True
-        cause = getattr(item.cause, "cause", str(item.cause))
-        return [Line(f"connection lost: {one_line(cause)}; trying again", Tone.WARNING)]
+        return [Line(f"{narration.interruption_line(item.cause)}; trying again", Tone.WARNING)]
 
     def _opened(self, job: job_pb2.Job) -> list[Part]:
         parts: list[Part] = self._simulated() if job.simulated else []

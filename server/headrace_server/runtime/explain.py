@@ -239,10 +239,14 @@ def _largest(rooms: Sequence[Resources]) -> str:
     )
 
 
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
 def _amounts(amounts: Resources) -> str:
     parts = [f"{amounts.slots} slot{'' if amounts.slots == 1 else 's'}"]
     if 0 < amounts.memory_bytes < UNBOUNDED:
-        parts.append(f"{amounts.memory_bytes / 2**20:.0f} MiB of memory")
+        parts.append(f"{_size(amounts.memory_bytes)} of memory")
     if 0 < amounts.cpu_millis < UNBOUNDED:
         parts.append(f"{amounts.cpu_millis / 1000:g} processors")
     return ", ".join(parts)
