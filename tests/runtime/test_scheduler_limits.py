@@ -277,3 +277,22 @@ def test_i4_what_an_earlier_incarnation_held_is_given_out_when_its_lease_ends(ru
         assert len(held(lane)) == 1
 
     run(test)
+
+
+def test_i4_a_cycle_beside_a_word_that_could_not_be_committed_is_followed_by_another(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(node: Node) -> None:
+        lane = node.connect()
+        (job_id,) = await node.submit()
+        failures = itertools.chain([0], itertools.repeat(1))
+        monkeypatch.setattr(node.store, "failures_count", lambda: next(failures))
+        node.scheduler._wake.clear()
+        cycle = await node.scheduler.run_once()
+        assert cycle is not None
+        assert cycle.granted == (), "what was free may not be, after all"
+        assert node.scheduler._wake.is_set(), "the loop would sleep"
+        await settled(node)
+        assert held(lane) == [job_id]
+
+    run(test)

@@ -29,5 +29,6 @@ REGRESSIONS = (
     Regression(8405, "I4", "a buffered tick waited for the next one when its schedule was edited before a cycle"),
     Regression(1191, "I4", "slots of an earlier incarnation stayed empty when its lease had ended", beside=True),
     Regression(6069, "X1", "a fork forgot what it goes on from when a turn of the CLI had ended", beside=True),
+    Regression(8437, "I4", "a cycle beside words that could not be committed was not followed by another", beside=True),
     Regression(9540, "L1", "a hello heard late took back what a later stream had been given", beside=True),
 )

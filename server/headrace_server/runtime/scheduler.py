@@ -137,13 +137,14 @@ class Scheduler:
         except BaseException:
             self._queued, self._next_due = True, Micros(0)
             raise
-        self._queued = self._queued or self._store.failures_count() != begun.failures
         self._next_due = _earliest(self._next_due, cycle.next_due)
         for holder in begun.lost:
             log.warning("the lease of worker %s (%s) has ended", holder.worker, holder.incarnation)
             self._registry.end(holder)
-        if begun.lost or len(cycle.granted) == GRANTS_COUNT_MAX:
-            # What a lost incarnation held is free for the one after it only now.
+        refused = self._store.failures_count() != begun.failures
+        if refused or begun.lost or len(cycle.granted) == GRANTS_COUNT_MAX:
+            # Beside words that could not be committed nothing was granted; and what a lost incarnation held is free for
+            # the one after it only now.
             self.wake()
         self._deliver(cycle, begun)
         await self._take_back()
