@@ -319,6 +319,7 @@ def test_a_closed_session_is_told_to_its_end_and_then_the_stream_ends(node: Node
 def test_a_paused_reader_of_a_closed_session_is_not_told_that_all_was_sent(node: Node, session: Conversing) -> None:
     session.turn()
     talk = node.talk(session.id, credit=0)
+    talk.until(lambda talk: "opened" in talk.kinds())
     session.close()
     talk.until(lambda talk: session_pb2.SESSION_STATE_CLOSED in talk.states())
     talk.settle()
