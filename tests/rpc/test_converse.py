@@ -83,6 +83,7 @@ def test_a_message_becomes_a_turn_and_is_answered_with_its_job(node: Node, sessi
 
 def test_x3_what_is_asked_is_told_and_answered_on_the_stream(node: Node, session: Conversing) -> None:
     talk = node.talk(session.id)
+    talk.until(lambda talk: "opened" in talk.kinds())
     lease = session.start(session.say().id)
     asks(node, lease, "q")
     talk.until(lambda talk: talk.inputs() == [["q"]])
