@@ -83,6 +83,17 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def faults_of(command: LocalWorkerCommand) -> list[str]:
+    """What is told of a worker that runs until the first is told."""
+    faults: list[str] = []
+    worker = LocalWorker(command, faults.append)
+    running = asyncio.ensure_future(worker.run())
+    await until(lambda: faults)
+    await worker.stop(10)
+    await running
+    return faults
+
+
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(asyncio.wait_for(test(), 20))
 
@@ -211,14 +222,9 @@ def test_an_adopted_worker_with_other_options_is_named(command: Command, caplog:
 def test_what_a_worker_said_last_is_said_again_and_known(command: Command, caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         made = command("crashes")
-        faults: list[str] = []
         made.log.parent.mkdir()
         made.log.write_text("of an earlier start\n")
-        worker = LocalWorker(made, faults.append)
-        running = asyncio.ensure_future(worker.run())
-        await until(lambda: faults)
-        await worker.stop(10)
-        await running
+        faults = await faults_of(made)
         assert faults == ["it has ended with status 1, saying: it has no handlers"]
         assert f"does not run, starting it again in 0.5 s: {faults[0]}" in caplog.text
 
@@ -227,12 +233,7 @@ def test_what_a_worker_said_last_is_said_again_and_known(command: Command, caplo
 
 def test_the_words_of_a_group_of_exceptions_are_those_inside_of_its_frame(command: Command) -> None:
     async def test() -> None:
-        faults: list[str] = []
-        worker = LocalWorker(command("crashes-in-a-group"), faults.append)
-        running = asyncio.ensure_future(worker.run())
-        await until(lambda: faults)
-        await worker.stop(10)
-        await running
+        faults = await faults_of(command("crashes-in-a-group"))
         assert faults == ["it has ended with status 1, saying: ValueError: it has no handlers"]
 
     run(test)
@@ -241,14 +242,9 @@ def test_the_words_of_a_group_of_exceptions_are_those_inside_of_its_frame(comman
 def test_a_worker_that_said_nothing_is_known_by_its_status(command: Command) -> None:
     async def test() -> None:
         made = command("exits")
-        faults: list[str] = []
         made.log.parent.mkdir()
         made.log.write_text("of an earlier start\n")
-        worker = LocalWorker(made, faults.append)
-        running = asyncio.ensure_future(worker.run())
-        await until(lambda: faults)
-        await worker.stop(10)
-        await running
+        faults = await faults_of(made)
         assert faults == [f"it has ended with status 0; its log is {made.log}"]
 
     run(test)
@@ -257,12 +253,7 @@ def test_a_worker_that_said_nothing_is_known_by_its_status(command: Command) -> 
 def test_a_fault_is_over_once_the_worker_runs_steadily(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         monkeypatch.setattr(local_worker, "STEADY_SECONDS", 0.01)
-        faults: list[str] = []
-        worker = LocalWorker(command("drains"), faults.append)
-        running = asyncio.ensure_future(worker.run())
-        await until(lambda: faults)
-        await worker.stop(10)
-        await running
+        faults = await faults_of(command("drains"))
         assert faults == [""]
 
     run(test)

@@ -14,7 +14,7 @@ from headrace_worker.executors.claude.snapshots import NAME, Snapshots
 from headrace_worker.executors.contract import Outcome
 from headrace_worker.redaction import NOTHING_TO_HIDE, Redaction
 from headrace_worker.workspace import Workspaces
-from worker.session_running import QUICK, SESSION, SIMULATOR, SessionWorker
+from worker.session_running import QUICK, SESSION, SIMULATOR, SessionWorker, use
 
 WHOLE = session_pb2.SNAPSHOT_POLICY_TRANSCRIPT_AND_WORKSPACE
 EDITS: dict[str, Any] = {"permission_mode": task_pb2.PERMISSION_MODE_ACCEPT_EDITS}
@@ -83,6 +83,18 @@ class Fleet:
         self._environment = environment
         self._program = program
         self._credentials = credentials
+
+    def run(self, main: Callable[["Fleet", SessionWorker], Any]) -> None:
+        """Runs a test with a first worker, and ends all that were started."""
+
+        async def test(worker: SessionWorker) -> None:
+            try:
+                await main(self, worker)
+            finally:
+                for other in self.workers:
+                    await other.sessions.end_all()
+
+        use(lambda: self.start("a"), test)
 
     def start(self, name: str, root: Path | None = None, redaction: Redaction = NOTHING_TO_HIDE) -> SessionWorker:
         """A worker; the same name has the same disk. `root`: one more in which workspaces may lie."""

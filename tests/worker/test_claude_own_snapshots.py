@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace_worker.executors.claude.snapshots import Snapshots
-from worker.session_running import SIMULATOR, SessionWorker, scripted, text_of, use
+from worker.session_running import SIMULATOR, SessionWorker, scripted, text_of
 from worker.snapshot_fleet import WHOLE, Fleet, notes
 
 OWN = {"fault": "unsolicited_turn", "steps": [{"text": "by itself"}]}
@@ -22,16 +22,7 @@ def run_fleet(
     """Runs a test with a worker of which snapshots are kept."""
 
     def run(main: Callable[[Fleet, SessionWorker], Any]) -> None:
-        fleet = Fleet(tmp_path, attempt_of, base_environment, SIMULATOR, {"HEADRACE_SIMULATOR_PACE": "0"})
-
-        async def test(worker: SessionWorker) -> None:
-            try:
-                await main(fleet, worker)
-            finally:
-                for other in fleet.workers:
-                    await other.sessions.end_all()
-
-        use(lambda: fleet.start("a"), test)
+        Fleet(tmp_path, attempt_of, base_environment, SIMULATOR, {"HEADRACE_SIMULATOR_PACE": "0"}).run(main)
 
     return run
 

@@ -42,15 +42,7 @@ def run_fleet(
 
     def run(main: Callable[[Fleet, SessionWorker], Any]) -> None:
         fleet = Fleet(tmp_path, attempt_of, base_environment, SIMULATOR, CREDENTIALS)
-
-        async def test(worker: SessionWorker) -> None:
-            try:
-                await main(fleet, worker)
-            finally:
-                for other in fleet.workers:
-                    await other.sessions.end_all()
-
-        use(lambda: fleet.start("a"), test)
+        fleet.run(main)
         assert processes.left() == []
         assert [path for worker in fleet.workers for path in (worker.folder / "data" / "tmp").glob("*")] == []
 
